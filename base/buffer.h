@@ -1,0 +1,42 @@
+// Bytes that nobody changes, with shared ownership of whatever keeps them alive: a heap block, a mapped file, a
+// received message. Copying a Buffer copies a pointer. Thread-safe as a shared_ptr is.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace onnx_split {
+
+inline constexpr std::size_t kBufferAlignment = 64;
+
+class Buffer {
+ public:
+  Buffer() = default;
+  // `owner` keeps `bytes` alive.
+  Buffer(std::span<const std::byte> bytes, std::shared_ptr<const void> owner)
+      : bytes_(bytes), owner_(std::move(owner)) {}
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  std::size_t size() const { return bytes_.size(); }
+  Buffer sub(std::size_t offset, std::size_t size) const { return {bytes_.subspan(offset, size), owner_}; }
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::shared_ptr<const void> owner_;
+};
+
+// A block that is filled once and then frozen into a Buffer. Aligned to kBufferAlignment; the bytes are uninitialised
+// unless `zeroed`.
+class MutableBuffer {
+ public:
+  explicit MutableBuffer(std::size_t size, bool zeroed = false);
+  std::span<std::byte> bytes() { return {data_.get(), size_}; }
+  Buffer freeze() && { return {{data_.get(), size_}, std::move(data_)}; }
+
+ private:
+  std::shared_ptr<std::byte> data_;
+  std::size_t size_;
+};
+
+}  // namespace onnx_split

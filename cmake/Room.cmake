@@ -1,0 +1,31 @@
+# onnx_split_room(<name> LINKS <public targets> PRIVATE <private targets>)
+#
+# A room is one static library, onnx_split::<name>, made of every .cc in its folder. Includes are written from the
+# repository root ("graph/shape.h"). A room sees another one only if it links it, and include directories
+# are checked by scripts/check-arrows: that is how the arrows of docs/architecture.md are enforced.
+set(ONNX_SPLIT_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+
+function(onnx_split_options target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(${target} PRIVATE ${ONNX_SPLIT_WARNINGS})
+  if(ONNX_SPLIT_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${ONNX_SPLIT_SANITIZE} -fno-omit-frame-pointer
+                                            -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${ONNX_SPLIT_SANITIZE})
+  endif()
+endfunction()
+
+function(onnx_split_room name)
+  cmake_parse_arguments(ROOM "" "" "LINKS;PRIVATE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+  list(FILTER sources EXCLUDE REGEX "_main\\.cc$")
+  add_library(onnx_split_${name} STATIC ${sources})
+  add_library(onnx_split::${name} ALIAS onnx_split_${name})
+  set_target_properties(onnx_split_${name} PROPERTIES EXPORT_NAME ${name})
+  onnx_split_options(onnx_split_${name})
+  target_include_directories(onnx_split_${name} PUBLIC
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>"
+    "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/onnx_split>")
+  target_link_libraries(onnx_split_${name} PUBLIC ${ROOM_LINKS} PRIVATE ${ROOM_PRIVATE})
+endfunction()

@@ -1,0 +1,23 @@
+// MaxPool (ONNX MaxPool-12, first output only) and AveragePool (AveragePool-19), 1-D to 3-D, and their global forms.
+// Attributes: kernel_shape, strides, dilations, pads, ceil_mode, count_include_pad.
+#pragma once
+
+#include "graph/ops/window.h"
+
+namespace onnx_split {
+
+struct PoolGeometry {
+  std::int64_t batch = 0;
+  std::int64_t channels = 0;
+  Window window;
+  bool count_include_pad = false;  // AveragePool: padding counts in the divisor (never the part beyond it that ceil_mode adds)
+};
+
+Expected<PoolGeometry> pool_geometry(const OpCall& call);
+
+extern const Operator kMaxPoolOperator;
+extern const Operator kAveragePoolOperator;
+extern const Operator kGlobalMaxPoolOperator;
+extern const Operator kGlobalAveragePoolOperator;
+
+}  // namespace onnx_split
