@@ -1,5 +1,6 @@
 // MaxPool (ONNX MaxPool-12, first output only) and AveragePool (AveragePool-19), 1-D to 3-D, and their global forms.
-// Attributes: kernel_shape, strides, dilations, pads, ceil_mode, count_include_pad.
+// Attributes: kernel_shape, strides, dilations, pads (smaller than the dilated kernel), ceil_mode, count_include_pad. A
+// window that meets no element of the input (dilation can jump over all) has maximum float's lowest and average 0.
 #pragma once
 
 #include "graph/ops/window.h"
@@ -10,7 +11,8 @@ struct PoolGeometry {
   std::int64_t batch = 0;
   std::int64_t channels = 0;
   Window window;
-  bool count_include_pad = false;  // AveragePool: padding counts in the divisor (never the part beyond it that ceil_mode adds)
+  bool count_include_pad =
+      false;  // AveragePool: padding counts in the divisor (never the part beyond it that ceil_mode adds)
 };
 
 Expected<PoolGeometry> pool_geometry(const OpCall& call);

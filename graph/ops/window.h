@@ -31,8 +31,8 @@ struct Window {
 
 // Reads strides, dilations and pads from the attributes for an input of shape [N,C,spatial…] and the given kernel
 // extents, checks them (positive, right count, pads not negative, kernel fits) and computes the outputs.
-// ceil_mode: the last window may start inside the input or its left padding and run over the right edge, but a window that would
-// start in the right padding is dropped (as PyTorch, onnxruntime and ONNX 1.16's specification have it).
+// ceil_mode: the last window may start inside the input or its left padding and run over the right edge, but a window
+// that would start in the right padding is dropped (as PyTorch, onnxruntime and ONNX 1.16's specification have it).
 Expected<Window> window_of(const Attributes& attributes, const Shape& input, std::span<const std::int64_t> kernel,
                            bool ceil_mode);
 
