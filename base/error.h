@@ -60,16 +60,16 @@ std::string errno_message(int errno_value);
 #define ONNX_SPLIT_CONCAT(a, b) ONNX_SPLIT_CONCAT_(a, b)
 
 // TRY(do_it()): returns do_it()'s error from the enclosing function, if it has one.
-#define TRY(expression)                                                   \
-  do {                                                                    \
-    auto try_result_ = (expression);                                      \
+#define TRY(expression)                                                      \
+  do {                                                                       \
+    auto try_result_ = (expression);                                         \
     if (!try_result_) return tl::unexpected(std::move(try_result_.error())); \
   } while (false)
 
 // TRY_ASSIGN(auto x, compute()): as TRY, and otherwise x is the value.
 #define TRY_ASSIGN(declaration, expression) \
   TRY_ASSIGN_(ONNX_SPLIT_CONCAT(try_result_, __LINE__), declaration, expression)
-#define TRY_ASSIGN_(result, declaration, expression)              \
-  auto result = (expression);                                     \
-  if (!result) return tl::unexpected(std::move(result.error()));  \
+#define TRY_ASSIGN_(result, declaration, expression)             \
+  auto result = (expression);                                    \
+  if (!result) return tl::unexpected(std::move(result.error())); \
   declaration = std::move(*result)

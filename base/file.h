@@ -19,8 +19,8 @@ Expected<std::string> read_file(const std::filesystem::path& path, std::uint64_t
 // The mapping lives as long as the Buffer (or a part of it) does.
 Expected<Buffer> map_file(const std::filesystem::path& path);
 
-// A file that appears under its name only when commit() succeeds; until then it is a temporary file beside it, removed by the
-// destructor. Not thread-safe.
+// A file that appears under its name only when commit() succeeds; until then it is a temporary file beside it, removed
+// by the destructor. Not thread-safe.
 class AtomicFile {
  public:
   static Expected<AtomicFile> create(const std::filesystem::path& path);

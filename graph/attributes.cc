@@ -70,7 +70,11 @@ std::string Attributes::to_string() const {
     text += name + "=";
     text += std::visit(
         [](const auto& v) {
-          if constexpr (requires { v.size(); v.data(); } && !std::is_same_v<std::decay_t<decltype(v)>, std::string>) {
+          if constexpr (requires {
+                          v.size();
+                          v.data();
+                        } &&
+                        !std::is_same_v<std::decay_t<decltype(v)>, std::string>) {
             return fmt::format("[{}]", fmt::join(v, ","));
           } else {
             return fmt::format("{}", v);

@@ -15,18 +15,21 @@ Expected<ValueId> GraphBuilder::add_value(Value value) {
 }
 
 Expected<ValueId> GraphBuilder::add_input(std::string name, TensorType type) {
-  TRY_ASSIGN(const ValueId id, add_value({.name = std::move(name), .type = std::move(type), .constant = {}, .producer = {}, .consumers = {}}));
+  TRY_ASSIGN(
+      const ValueId id,
+      add_value({.name = std::move(name), .type = std::move(type), .constant = {}, .producer = {}, .consumers = {}}));
   graph_.inputs_.push_back(id);
   return id;
 }
 
 Expected<ValueId> GraphBuilder::add_constant(std::string name, Tensor data) {
   TensorType type = data.type();
-  return add_value({.name = std::move(name), .type = std::move(type), .constant = std::move(data), .producer = {}, .consumers = {}});
+  return add_value(
+      {.name = std::move(name), .type = std::move(type), .constant = std::move(data), .producer = {}, .consumers = {}});
 }
 
-Expected<NodeId> GraphBuilder::add_node(std::string name, OpType op, Attributes attributes,
-                                        std::vector<ValueId> inputs, std::vector<std::string> outputs) {
+Expected<NodeId> GraphBuilder::add_node(std::string name, OpType op, Attributes attributes, std::vector<ValueId> inputs,
+                                        std::vector<std::string> outputs) {
   if (name.empty() && !outputs.empty()) name = outputs.front();
   Node node{std::move(name), op, std::move(attributes), std::move(inputs), {}};
   const std::string context = describe(node);
@@ -51,7 +54,11 @@ Expected<NodeId> GraphBuilder::add_node(std::string name, OpType op, Attributes 
 
   const NodeId id(graph_.nodes_.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    TRY_ASSIGN(const ValueId output, add_value({.name = std::move(outputs[i]), .type = std::move((*inferred)[i]), .constant = {}, .producer = id, .consumers = {}}));
+    TRY_ASSIGN(const ValueId output, add_value({.name = std::move(outputs[i]),
+                                                .type = std::move((*inferred)[i]),
+                                                .constant = {},
+                                                .producer = id,
+                                                .consumers = {}}));
     node.outputs.push_back(output);
   }
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {

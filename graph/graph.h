@@ -1,8 +1,8 @@
 // The network: nodes compute values from values; constants are values with data.
 //
 // A Graph is immutable and always valid: nodes stand in topological order, every type and shape is inferred and static,
-// every name is unique. It is made by a GraphBuilder (graph/builder.h). Copying a Graph shares the constants' data. Safe to read
-// from any number of threads.
+// every name is unique. It is made by a GraphBuilder (graph/builder.h). Copying a Graph shares the constants' data.
+// Safe to read from any number of threads.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
-// The operators of the graph. They mean what ONNX's operator of the same name means at opset 17, with three simplifications that
-// the importer makes so that everything behind it has one case less:
+// The operators of the graph. They mean what ONNX's operator of the same name means at opset 17, with three
+// simplifications that the importer makes so that everything behind it has one case less:
 //   - inputs that parametrise (Reshape's shape, Slice's starts, Clip's min, …) are attributes of the same name;
 //   - padding is explicit (no auto_pad), axes are never negative, reshapes name every extent;
 //   - ONNX operators that are another one in disguise don't appear: Dropout is Identity, Upsample is Resize, Constant,
@@ -68,7 +68,7 @@ enum class OpType : std::uint8_t {
   kUnsqueeze,
 };
 
-std::string_view op_name(OpType op);                       // "Conv"
+std::string_view op_name(OpType op);                        // "Conv"
 std::optional<OpType> op_from_name(std::string_view name);  // of ONNX's name
 
 }  // namespace onnx_split

@@ -1,5 +1,5 @@
-// What each operator means: one row a operator in one explicit table (graph/operators.cc), one file a family in graph/ops/.
-// Nothing outside this folder knows an operator by name but the importer's and the engine's own tables.
+// What each operator means: one row a operator in one explicit table (graph/operators.cc), one file a family in
+// graph/ops/. Nothing outside this folder knows an operator by name but the importer's and the engine's own tables.
 #pragma once
 
 #include <cstdint>

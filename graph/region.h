@@ -1,5 +1,5 @@
-// A region: a box inside a value, per axis a half-open range [begin, end) in the value's own coordinates. What parts own,
-// what they need and what travels between them are regions; see docs/architecture.md.
+// A region: a box inside a value, per axis a half-open range [begin, end) in the value's own coordinates. What parts
+// own, what they need and what travels between them are regions; see docs/architecture.md.
 #pragma once
 
 #include <optional>

@@ -1,0 +1,49 @@
+// manifest.json: all that a third party needs to run the parts elsewhere and put the answer together (docs/cli.md).
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "partition/plan.h"
+
+namespace onnx_split {
+
+struct ManifestTensor {
+  std::string tensor;  // the name in the part's ONNX file
+  ValueRegion region;  // of which value, in the value's own coordinates
+};
+
+struct ManifestPart {
+  std::string file;  // a plain file name in the manifest's folder
+  PartId id;
+  std::vector<ManifestTensor> inputs;
+  std::vector<ManifestTensor> outputs;
+};
+
+struct ManifestValue {
+  std::string name;
+  TensorType type;
+};
+
+struct Manifest {
+  std::string model;
+  std::vector<ManifestValue> values;  // inputs, cut values and outputs
+  std::vector<ManifestPart> parts;    // in the order in which they can be run
+  std::vector<std::string> inputs;
+  std::vector<std::string> outputs;
+
+  const TensorType* find_value(std::string_view name) const;
+};
+
+// The manifest of a plan that fits the graph; files are named stage<S>_part<P>.onnx.
+Manifest make_manifest(const Graph& graph, const Plan& plan);
+
+Json manifest_to_json(const Manifest& manifest);
+// Checks that regions lie inside their values, that every input is there before it is needed, and that files are plain
+// names.
+Expected<Manifest> manifest_from_json(const Json& json);
+Expected<Manifest> read_manifest(const std::filesystem::path& path);
+
+}  // namespace onnx_split

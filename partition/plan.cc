@@ -1,0 +1,158 @@
+#include "partition/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <unordered_map>
+
+#include "base/hash.h"
+
+namespace onnx_split {
+namespace {
+
+constexpr std::array<std::string_view, 5> kSplitNames = {"whole", "spatial", "output_channel", "input_channel",
+                                                         "channel_pair"};
+constexpr std::array<std::string_view, 2> kCombineNames = {"place", "add"};
+
+template <class Enum, std::size_t N>
+Expected<Enum> enum_from_name(std::string_view kind, std::string_view name,
+                              const std::array<std::string_view, N>& names) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return static_cast<Enum>(found - names.begin());
+  std::string known;
+  for (const std::string_view n : names) known += fmt::format("{}{}", known.empty() ? "" : ", ", n);
+  return fail(ErrorCode::kInvalid, "unknown {} \"{}\": expected one of {}", kind, name, known);
+}
+
+// A value is available to a stage if the network's input or an earlier stage gives it.
+struct Availability {
+  const Graph& graph;
+  std::unordered_map<std::string, std::size_t> owned_elements;  // by value, over the stages so far
+
+  Expected<ValueId> value_of(const ValueRegion& use) const {
+    const auto id = graph.find_value(use.value);
+    if (!id) return fail(ErrorCode::kInvalid, "no value \"{}\" in the model", use.value);
+    if (!use.region.inside(graph.value(*id).shape()) || use.region.empty()) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": region {} isn't inside its shape {}", use.value,
+                  use.region.to_string(), graph.value(*id).shape().to_string());
+    }
+    return *id;
+  }
+};
+
+Expected<void> check_part(const Plan& plan, const Stage& stage, const Part& part, const Availability& available) {
+  if (part.devices.empty()) return fail(ErrorCode::kInvalid, "no device");
+  for (const std::size_t device : part.devices) {
+    if (device >= plan.devices.size()) {
+      return fail(ErrorCode::kInvalid, "device {} of {}", device, plan.devices.size());
+    }
+  }
+  for (const std::size_t replica : stage.schedule) {
+    if (replica >= part.devices.size()) {
+      return fail(ErrorCode::kInvalid, "the schedule names replica {} of {}", replica, part.devices.size());
+    }
+  }
+  if (part.outputs.empty()) return fail(ErrorCode::kInvalid, "no outputs");
+  for (const ValueRegion& input : part.inputs) {
+    TRY_ASSIGN(const ValueId id, available.value_of(input));
+    const auto& inputs = available.graph.inputs();
+    const bool is_network_input = std::find(inputs.begin(), inputs.end(), id) != inputs.end();
+    if (!is_network_input && !available.owned_elements.contains(input.value)) {
+      return fail(ErrorCode::kInvalid, "value \"{}\" isn't computed by an earlier stage", input.value);
+    }
+  }
+  return {};
+}
+
+Expected<void> check_stage(const Plan& plan, const Stage& stage, Availability& available, std::set<std::string>& seen) {
+  if (stage.parts.empty()) return fail(ErrorCode::kInvalid, "no parts");
+  if (stage.schedule.empty()) return fail(ErrorCode::kInvalid, "an empty schedule");
+  if (stage.nodes.empty()) return fail(ErrorCode::kInvalid, "no nodes");
+  for (const std::string& name : stage.nodes) {
+    if (!available.graph.find_node(name)) return fail(ErrorCode::kInvalid, "no node \"{}\" in the model", name);
+    if (!seen.insert(name).second) return fail(ErrorCode::kInvalid, "node \"{}\" is in the plan twice", name);
+  }
+  std::unordered_map<std::string, std::size_t> given;
+  for (std::size_t p = 0; p < stage.parts.size(); ++p) {
+    auto checked = check_part(plan, stage, stage.parts[p], available);
+    if (!checked) return fail_in(fmt::format("part {}", p), std::move(checked.error()));
+    for (const ValueRegion& output : stage.parts[p].outputs) {
+      TRY(available.value_of(output));
+      // Partial sums cover the whole value, once for each part; only part 0's count.
+      if (output.combine == Combine::kAdd && p > 0) continue;
+      given[output.value] += static_cast<std::size_t>(output.region.shape().elements());
+    }
+  }
+  for (const auto& [value, elements] : given) {
+    const Value& whole = available.graph.value(*available.graph.find_value(value));
+    const std::string* producer = whole.producer.valid() ? &available.graph.node(whole.producer).name : nullptr;
+    if (producer == nullptr || std::find(stage.nodes.begin(), stage.nodes.end(), *producer) == stage.nodes.end()) {
+      return fail(ErrorCode::kInvalid, "value \"{}\" isn't computed by this stage's nodes", value);
+    }
+    if (elements != static_cast<std::size_t>(whole.shape().elements())) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} elements of {}", value, elements,
+                  whole.shape().elements());
+    }
+    available.owned_elements[value] = elements;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view split_name(Split split) { return kSplitNames[static_cast<std::size_t>(split)]; }
+Expected<Split> split_from_name(std::string_view name) { return enum_from_name<Split>("split", name, kSplitNames); }
+std::string_view combine_name(Combine combine) { return kCombineNames[static_cast<std::size_t>(combine)]; }
+Expected<Combine> combine_from_name(std::string_view name) {
+  return enum_from_name<Combine>("combine", name, kCombineNames);
+}
+
+std::string fingerprint(const Graph& graph) {
+  std::uint64_t hash = hash64(to_text(graph));
+  for (const Value& value : graph.values()) {
+    if (value.constant) hash = hash64(value.constant->buffer().bytes(), hash);
+  }
+  return hex64(hash);
+}
+
+std::vector<PartId> part_ids(const Plan& plan) {
+  std::vector<PartId> ids;
+  for (std::size_t stage = 0; stage < plan.stages.size(); ++stage) {
+    for (std::size_t part = 0; part < plan.stages[stage].parts.size(); ++part) ids.push_back({stage, part});
+  }
+  return ids;
+}
+
+std::string to_string(PartId id) { return fmt::format("stage {} part {}", id.stage, id.part); }
+
+std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request) {
+  const Stage& stage = plan.stages[id.stage];
+  return stage.parts[id.part].devices[stage.schedule[request % stage.schedule.size()]];
+}
+
+Expected<void> check_plan(const Plan& plan, const Graph& graph) {
+  const std::string expected = fingerprint(graph);
+  if (plan.fingerprint != expected) {
+    return fail(ErrorCode::kInvalid, "the plan was made for another model: its fingerprint is {}, this model's is {}",
+                plan.fingerprint, expected);
+  }
+  if (plan.stages.empty()) return fail(ErrorCode::kInvalid, "the plan has no stages");
+  if (plan.window == 0) return fail(ErrorCode::kInvalid, "the plan's window is 0");
+  Availability available{graph, {}};
+  std::set<std::string> seen;
+  for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+    auto checked = check_stage(plan, plan.stages[s], available, seen);
+    if (!checked) return fail_in(fmt::format("stage {}", s), std::move(checked.error()));
+  }
+  if (seen.size() != graph.node_count()) {
+    return fail(ErrorCode::kInvalid, "the plan has {} nodes, the model {}", seen.size(), graph.node_count());
+  }
+  for (const ValueId id : graph.outputs()) {
+    if (!available.owned_elements.contains(graph.value(id).name)) {
+      return fail(ErrorCode::kInvalid, "no stage gives the output \"{}\"", graph.value(id).name);
+    }
+  }
+  return {};
+}
+
+}  // namespace onnx_split

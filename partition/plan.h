@@ -1,0 +1,92 @@
+// A plan: the network's stages, how each is split into parts, which device computes what for which request, and every
+// choice that the engines must repeat so that the answer is the uncut network's (docs/architecture.md, promise 1).
+// Plain data; as a file it is JSON (partition/plan_json.h).
+//
+// A plan belongs to the simplified graph that it was made from (its fingerprint); check_plan says whether it fits.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+#include "graph/region.h"
+
+namespace onnx_split {
+
+enum class Split : std::uint8_t { kWhole, kSpatial, kOutputChannel, kInputChannel, kChannelPair };
+std::string_view split_name(Split split);  // "whole", "spatial", …
+Expected<Split> split_from_name(std::string_view name);
+
+// How a receiver puts a value together from what the parts give: copied into its region, or added (in part order).
+enum class Combine : std::uint8_t { kPlace, kAdd };
+std::string_view combine_name(Combine combine);  // "place", "add"
+Expected<Combine> combine_from_name(std::string_view name);
+
+// A region of a value that a part needs, or owns and gives.
+struct ValueRegion {
+  std::string value;
+  Region region;
+  Combine combine = Combine::kPlace;
+
+  bool operator==(const ValueRegion&) const = default;
+};
+
+struct Part {
+  std::vector<std::size_t> devices;  // one a replica, indices into Plan::devices
+  std::vector<ValueRegion> inputs;
+  std::vector<ValueRegion> outputs;  // owned regions: disjoint over the parts of a stage, and covering
+  std::int64_t macs = 0;             // a request
+  std::int64_t weight_bytes = 0;
+  std::int64_t activation_bytes = 0;  // peak
+
+  bool operator==(const Part&) const = default;
+};
+
+struct Stage {
+  Split split = Split::kWhole;
+  std::vector<std::string> nodes;  // names, in the graph's order
+  std::vector<Part> parts;
+  std::vector<std::size_t> schedule;  // request r is served by replica schedule[r mod length]
+
+  bool operator==(const Stage&) const = default;
+};
+
+struct Plan {
+  std::string model;        // the graph's name
+  std::string fingerprint;  // of the simplified graph, with its weights
+  std::vector<std::string> devices;
+  unsigned threads = 1;                                     // of each runner
+  std::string core_type;                                    // the OpenBLAS core type that `choices` were made for
+  std::map<std::string, std::string, std::less<>> choices;  // the kernel of each node that has a choice
+  std::size_t window = 1;                                   // requests in flight
+  std::vector<Stage> stages;
+
+  bool operator==(const Plan&) const = default;
+};
+
+// Identifies a graph: its structure, names and the weights' bits.
+std::string fingerprint(const Graph& graph);
+
+// A part's place: stage and part within the stage.
+struct PartId {
+  std::size_t stage = 0;
+  std::size_t part = 0;
+  auto operator<=>(const PartId&) const = default;
+};
+
+// All parts in the order of their stages. "stage 1 part 0"
+std::vector<PartId> part_ids(const Plan& plan);
+std::string to_string(PartId id);
+
+// The device that computes a part for a request.
+std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request);
+
+// Checks that a plan (perhaps from a file) fits the graph: fingerprint, every node in exactly one stage, inputs
+// available from earlier stages, regions inside their values, outputs owned exactly once, devices and schedules in
+// range.
+Expected<void> check_plan(const Plan& plan, const Graph& graph);
+
+}  // namespace onnx_split

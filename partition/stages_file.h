@@ -1,0 +1,25 @@
+// The stages file: cuts by hand, as YAML (docs/cli.md, "stages file").
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "partition/plan.h"
+
+namespace onnx_split {
+
+struct StageRequest {
+  std::vector<std::string> until;  // empty: the rest of the network
+  Split split = Split::kWhole;
+  std::size_t ways = 1;
+  std::size_t replicas = 1;
+  std::vector<std::string> devices;  // empty: the planner chooses
+};
+
+// Errors name the file, the line and the field. Unknown fields are refused.
+Expected<std::vector<StageRequest>> read_stages_file(const std::filesystem::path& path);
+Expected<std::vector<StageRequest>> parse_stages(std::string_view text, const std::string& file_name);
+
+}  // namespace onnx_split
