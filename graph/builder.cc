@@ -15,6 +15,9 @@ Expected<ValueId> GraphBuilder::add_value(Value value) {
 }
 
 Expected<ValueId> GraphBuilder::add_input(std::string name, TensorType type) {
+  if (auto checked = Shape::checked(type.shape.vector()); !checked) {
+    return fail_in(fmt::format("input \"{}\"", name), std::move(checked.error()));
+  }
   TRY_ASSIGN(
       const ValueId id,
       add_value({.name = std::move(name), .type = std::move(type), .constant = {}, .producer = {}, .consumers = {}}));

@@ -14,7 +14,8 @@ Expected<Shape> Shape::checked(std::vector<std::int64_t> dims) {
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape) {
     if (extent < 0) return fail(ErrorCode::kInvalid, "shape {} has a negative extent", shape.to_string());
-    if (extent == 0) return shape;
+    // Extents of 0 aside, so that no product of some of the extents overflows either.
+    if (extent == 0) continue;
     if (elements > kMaxElements / extent) {
       return fail(ErrorCode::kInvalid, "shape {} has more than {} elements", shape.to_string(), kMaxElements);
     }

@@ -17,6 +17,9 @@ struct PoolGeometry {
 
 Expected<PoolGeometry> pool_geometry(const OpCall& call);
 
+// GlobalMaxPool and GlobalAveragePool as a pool whose window is everything: one axis with all the spatial elements.
+Expected<PoolGeometry> global_pool_geometry(const OpCall& call);
+
 extern const Operator kMaxPoolOperator;
 extern const Operator kAveragePoolOperator;
 extern const Operator kGlobalMaxPoolOperator;

@@ -1,0 +1,90 @@
+#include "graph/ops/window.h"
+
+#include <fmt/ranges.h>
+
+#include "graph/ops/checks.h"
+
+namespace onnx_split {
+namespace {
+
+// Small enough that kernel·dilation can't overflow.
+constexpr std::int64_t kMaxParameter = std::numeric_limits<std::int32_t>::max();
+
+Expected<Ints> read_ints(const Attributes& attributes, std::string_view name, std::size_t count,
+                         std::int64_t smallest) {
+  TRY_ASSIGN(Ints values, attributes.get_ints(name, Ints(count, smallest)));
+  bool good = values.size() == count;
+  for (const std::int64_t value : values) good = good && value >= smallest && value <= kMaxParameter;
+  if (good) return values;
+  return fail(ErrorCode::kInvalid, "{} expects {} integers of at least {}, found [{}]", name, count, smallest,
+              fmt::join(values, ","));
+}
+
+// `padded` is the extent with its padding, `reach` the extent of the dilated kernel.
+std::int64_t position_count(const WindowAxis& axis, std::int64_t padded, std::int64_t reach, bool ceil_mode) {
+  const std::int64_t free = padded - reach;
+  if (!ceil_mode) return free / axis.stride + 1;
+  const std::int64_t count = (free + axis.stride - 1) / axis.stride + 1;
+  const bool last_in_right_padding = (count - 1) * axis.stride >= axis.input + axis.pad_begin;
+  return last_in_right_padding ? count - 1 : count;
+}
+
+}  // namespace
+
+std::int64_t Window::input_elements() const {
+  std::int64_t product = 1;
+  for (const WindowAxis& axis : axes) product *= axis.input;
+  return product;
+}
+
+std::int64_t Window::output_elements() const {
+  std::int64_t product = 1;
+  for (const WindowAxis& axis : axes) product *= axis.output;
+  return product;
+}
+
+std::int64_t Window::kernel_elements() const {
+  std::int64_t product = 1;
+  for (const WindowAxis& axis : axes) product *= axis.kernel;
+  return product;
+}
+
+Expected<Window> window_of(const Attributes& attributes, const Shape& input, std::span<const std::int64_t> kernel,
+                           bool ceil_mode) {
+  if (input.rank() < 3 || input.rank() > 5) {
+    return fail(ErrorCode::kUnsupported, "input expects 1 to 3 spatial axes ([N,C,spatial]), found shape {}",
+                input.to_string());
+  }
+  const std::size_t count = input.rank() - 2;
+  const Shape kernel_shape{Ints(kernel.begin(), kernel.end())};
+  bool good = kernel.size() == count;
+  for (const std::int64_t extent : kernel) good = good && extent >= 1 && extent <= kMaxParameter;
+  if (!good) {
+    return fail(ErrorCode::kInvalid, "kernel expects {} extents of at least 1, found {}", count,
+                kernel_shape.to_string());
+  }
+  if (auto checked = Shape::checked(kernel_shape.vector()); !checked) return fail_in("kernel", checked.error());
+  TRY_ASSIGN(const Ints strides, read_ints(attributes, "strides", count, 1));
+  TRY_ASSIGN(const Ints dilations, read_ints(attributes, "dilations", count, 1));
+  TRY_ASSIGN(const Ints pads, read_ints(attributes, "pads", 2 * count, 0));
+
+  Window window;
+  std::vector<std::int64_t> outputs;
+  for (std::size_t i = 0; i < count; ++i) {
+    WindowAxis axis{input[i + 2], 0, kernel[i], strides[i], dilations[i], pads[i], pads[count + i]};
+    const std::int64_t padded = axis.input + axis.pad_begin + axis.pad_end;
+    const std::int64_t reach = (axis.kernel - 1) * axis.dilation + 1;
+    if (axis.input == 0 || reach > padded) {
+      return fail(ErrorCode::kInvalid,
+                  "spatial axis {}: a kernel that spans {} doesn't fit input {} with padding {}+{}", i, reach,
+                  axis.input, axis.pad_begin, axis.pad_end);
+    }
+    axis.output = position_count(axis, padded, reach, ceil_mode);
+    outputs.push_back(axis.output);
+    window.axes.push_back(axis);
+  }
+  TRY(Shape::checked(std::move(outputs)));
+  return window;
+}
+
+}  // namespace onnx_split
