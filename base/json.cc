@@ -112,6 +112,17 @@ Expected<std::string> JsonReader::string(std::string_view name) const {
   return member.string();
 }
 
+Expected<std::vector<std::string>> JsonReader::strings(std::string_view name) const {
+  TRY_ASSIGN(const JsonReader member, at(name));
+  TRY_ASSIGN(const std::vector<JsonReader> readers, member.elements());
+  std::vector<std::string> strings;
+  for (const JsonReader& reader : readers) {
+    TRY_ASSIGN(std::string text, reader.string());
+    strings.push_back(std::move(text));
+  }
+  return strings;
+}
+
 Expected<std::int64_t> JsonReader::integer(std::string_view name, std::int64_t min, std::int64_t max) const {
   TRY_ASSIGN(const JsonReader member, at(name));
   return member.integer(min, max);

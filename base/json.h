@@ -37,6 +37,7 @@ class JsonReader {
   Expected<std::vector<std::int64_t>> integers() const;
 
   Expected<std::string> string(std::string_view name) const;
+  Expected<std::vector<std::string>> strings(std::string_view name) const;
   Expected<std::int64_t> integer(std::string_view name, std::int64_t min, std::int64_t max) const;
   Expected<double> number(std::string_view name) const;
 

@@ -59,14 +59,8 @@ Expected<std::vector<ManifestTensor>> read_tensors(const Manifest& manifest, con
 }
 
 Expected<std::vector<std::string>> read_names(const JsonReader& root, std::string_view name) {
-  TRY_ASSIGN(const JsonReader reader, root.at(name));
-  TRY_ASSIGN(const std::vector<JsonReader> elements, reader.elements());
-  std::vector<std::string> names;
-  for (const JsonReader& element : elements) {
-    TRY_ASSIGN(std::string text, element.string());
-    names.push_back(std::move(text));
-  }
-  if (names.empty()) return reader.expected("at least one name");
+  TRY_ASSIGN(std::vector<std::string> names, root.strings(name));
+  if (names.empty()) return fail(ErrorCode::kInvalid, "{}: expected at least one name", name);
   return names;
 }
 
@@ -118,6 +112,15 @@ Manifest make_manifest(const Graph& graph, const Plan& plan) {
   }
   for (const ValueId id : graph.outputs()) manifest.outputs.push_back(graph.value(id).name);
   return manifest;
+}
+
+Json manifest_value_to_json(const ManifestValue& value) {
+  return {{"name", value.name}, {"dtype", data_type_name(value.type.type)}, {"shape", value.type.shape.vector()}};
+}
+
+Expected<ManifestValue> manifest_value_from_json(const JsonReader& reader) {
+  TRY_ASSIGN(const std::string name, reader.string("name"));
+  return read_value(name, reader);
 }
 
 Json manifest_to_json(const Manifest& manifest) {

@@ -40,6 +40,10 @@ struct Manifest {
 // The manifest of a plan that fits the graph; files are named stage<S>_part<P>.onnx.
 Manifest make_manifest(const Graph& graph, const Plan& plan);
 
+// {"name": …, "dtype": …, "shape": …}: one value by itself.
+Json manifest_value_to_json(const ManifestValue& value);
+Expected<ManifestValue> manifest_value_from_json(const JsonReader& reader);
+
 Json manifest_to_json(const Manifest& manifest);
 // Checks that regions lie inside their values, that every input is there before it is needed, and that files are plain
 // names.

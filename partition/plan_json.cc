@@ -49,8 +49,6 @@ Expected<std::size_t> read_index(const JsonReader& reader) {
   return static_cast<std::size_t>(index);
 }
 
-Expected<std::string> read_string(const JsonReader& reader) { return reader.string(); }
-
 Expected<Part> read_part(const JsonReader& reader) {
   Part part;
   TRY_ASSIGN(part.devices, read_list<std::size_t>(reader, "devices", read_index));
@@ -68,7 +66,7 @@ Expected<Stage> read_stage(const JsonReader& reader) {
   TRY_ASSIGN(stage.split, split_from_name(split));
   TRY_ASSIGN(stage.schedule, read_list<std::size_t>(reader, "schedule", read_index));
   TRY_ASSIGN(stage.parts, read_list<Part>(reader, "parts", read_part));
-  TRY_ASSIGN(stage.nodes, read_list<std::string>(reader, "nodes", read_string));
+  TRY_ASSIGN(stage.nodes, reader.strings("nodes"));
   return stage;
 }
 
@@ -121,7 +119,7 @@ Expected<Plan> plan_from_json(const Json& json) {
   Plan plan;
   TRY_ASSIGN(plan.model, reader.string("model"));
   TRY_ASSIGN(plan.fingerprint, reader.string("fingerprint"));
-  TRY_ASSIGN(plan.devices, read_list<std::string>(reader, "devices", read_string));
+  TRY_ASSIGN(plan.devices, reader.strings("devices"));
   TRY_ASSIGN(const std::int64_t threads, reader.integer("threads", 1, 1024));
   plan.threads = static_cast<unsigned>(threads);
   TRY_ASSIGN(plan.core_type, reader.string("core_type"));

@@ -21,10 +21,11 @@ Expected<std::vector<StageNodes>> cut(const Graph& graph, const PlanRequest& req
     if (!stage.until.empty()) until.push_back(stage.until);
   }
   TRY_ASSIGN(std::vector<StageNodes> stages, stages_until(graph, until));
-  if (stages.size() != request.stages.size()) {
-    return fail(ErrorCode::kInvalid, stages.size() > request.stages.size()
-                                         ? "the stages stop before the network ends: let the last one omit \"until\""
-                                         : "the last stage has nothing left to compute");
+  if (stages.size() > request.stages.size()) {
+    return fail(ErrorCode::kInvalid, "the stages stop before the network ends: let the last one omit \"until\"");
+  }
+  if (stages.size() < request.stages.size()) {
+    return fail(ErrorCode::kInvalid, "the last stage has nothing left to compute");
   }
   return stages;
 }

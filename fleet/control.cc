@@ -1,0 +1,81 @@
+#include "fleet/control.h"
+
+#include <cstring>
+
+namespace onnx_split {
+namespace {
+
+constexpr ErrorCode kAllCodes[] = {ErrorCode::kInvalid,   ErrorCode::kUnsupported, ErrorCode::kNotFound,
+                                   ErrorCode::kExhausted, ErrorCode::kUnavailable, ErrorCode::kTimeout,
+                                   ErrorCode::kCancelled, ErrorCode::kIo};
+
+ErrorCode code_from_name(std::string_view name) {
+  for (const ErrorCode code : kAllCodes) {
+    if (error_code_name(code) == name) return code;
+  }
+  return ErrorCode::kInvalid;
+}
+
+}  // namespace
+
+Expected<transport::Message> encode_control(const Json& json, std::span<const std::byte> bytes) {
+  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const auto length = static_cast<std::uint32_t>(text.size());
+  TRY_ASSIGN(transport::Message message, transport::Message::allocate(sizeof length + text.size() + bytes.size()));
+  std::byte* out = message.bytes().data();
+  std::memcpy(out, &length, sizeof length);
+  std::memcpy(out + sizeof length, text.data(), text.size());
+  if (!bytes.empty()) std::memcpy(out + sizeof length + text.size(), bytes.data(), bytes.size());
+  return message;
+}
+
+Expected<ControlMessage> decode_control(std::span<const std::byte> message) {
+  std::uint32_t length = 0;
+  if (message.size() < sizeof length) {
+    return fail(ErrorCode::kInvalid, "control message of {} bytes is cut short", message.size());
+  }
+  std::memcpy(&length, message.data(), sizeof length);
+  const std::span<const std::byte> rest = message.subspan(sizeof length);
+  if (length > rest.size()) {
+    return fail(ErrorCode::kInvalid, "control message: claims {} bytes of JSON, has {}", length, rest.size());
+  }
+  ControlMessage control;
+  TRY_ASSIGN(control.json, parse_json({reinterpret_cast<const char*>(rest.data()), length}));
+  control.bytes = rest.subspan(length);
+  return control;
+}
+
+Json error_to_json(const Error& error) {
+  return {{"error", {{"code", error_code_name(error.code)}, {"message", error.message}}}};
+}
+
+Expected<ControlClient> ControlClient::connect(std::string name, const std::string& url,
+                                               std::chrono::milliseconds timeout) {
+  TRY_ASSIGN(transport::RequestSocket socket, transport::RequestSocket::open());
+  transport::DialOptions options;
+  options.connect_timeout = timeout;
+  options.max_message_bytes = kMaxControlBytes;
+  auto dialled = socket.dial(url, options);
+  if (!dialled) return fail_in(fmt::format("device \"{}\"", name), std::move(dialled.error()));
+  return ControlClient(std::move(name), url, std::move(socket));
+}
+
+Expected<Json> ControlClient::call(std::string_view op, Json arguments, std::span<const std::byte> bytes,
+                                   std::chrono::milliseconds timeout) {
+  const auto in_device = [&](Error error) { return fail_in(fmt::format("device \"{}\"", name_), std::move(error)); };
+  arguments["op"] = op;
+  auto request = encode_control(arguments, bytes);
+  if (!request) return in_device(std::move(request.error()));
+  auto reply = socket_.call(std::move(*request), timeout);
+  if (!reply) return in_device(std::move(reply.error()));
+  auto decoded = decode_control(reply->bytes());
+  if (!decoded) return in_device(std::move(decoded.error()));
+  const JsonReader reader(decoded->json);
+  if (!reader.has("error")) return std::move(decoded->json);
+  TRY_ASSIGN(const JsonReader error, reader.at("error"));
+  TRY_ASSIGN(const std::string code, error.string("code"));
+  TRY_ASSIGN(std::string message, error.string("message"));
+  return in_device({code_from_name(code), std::move(message)});
+}
+
+}  // namespace onnx_split

@@ -1,0 +1,55 @@
+// The control plane's messages: a JSON document and, behind it, raw bytes (a piece of a part file). Each request gets
+// one reply. docs/wire.md lists them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/json.h"
+#include "transport/message.h"
+#include "transport/request_reply.h"
+
+namespace onnx_split {
+
+inline constexpr std::int64_t kProtocolVersion = 1;
+inline constexpr std::size_t kMaxControlBytes = std::size_t{16} << 20;
+inline constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+
+struct ControlMessage {
+  Json json;
+  std::span<const std::byte> bytes;  // inside the message that it was read from
+};
+
+Expected<transport::Message> encode_control(const Json& json, std::span<const std::byte> bytes = {});
+Expected<ControlMessage> decode_control(std::span<const std::byte> message);
+
+// {"error": {"code": …, "message": …}}
+Json error_to_json(const Error& error);
+
+// One runner's control port, as the coordinator sees it. Thread-safe.
+class ControlClient {
+ public:
+  // `name` is the device's, for error messages.
+  static Expected<ControlClient> connect(std::string name, const std::string& url, std::chrono::milliseconds timeout);
+
+  // Sends {"op": op, …} and waits for the reply; an error that the runner replies with is returned as one. Every error
+  // begins with `device "pi1": `.
+  Expected<Json> call(std::string_view op, Json arguments, std::span<const std::byte> bytes = {},
+                      std::chrono::milliseconds timeout = std::chrono::seconds(30));
+
+  const std::string& name() const { return name_; }
+  const std::string& url() const { return url_; }
+  bool connected() const { return socket_.connections() > 0; }
+
+ private:
+  ControlClient(std::string name, std::string url, transport::RequestSocket socket)
+      : name_(std::move(name)), url_(std::move(url)), socket_(std::move(socket)) {}
+
+  std::string name_;
+  std::string url_;
+  transport::RequestSocket socket_;
+};
+
+}  // namespace onnx_split

@@ -1,0 +1,396 @@
+#include "fleet/coordinator.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+#include "base/log.h"
+#include "onnx_import/export.h"
+#include "partition/extract.h"
+#include "transport/url.h"
+
+namespace onnx_split {
+namespace {
+
+using transport::Message;
+using transport::PullSocket;
+using transport::PushSocket;
+
+constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::chrono::milliseconds kPrepareTimeout = std::chrono::minutes(5);
+
+std::uint64_t new_epoch() {
+  std::random_device random;
+  return ((std::uint64_t{random()} << 32 | random()) >> 1) | 1;
+}
+
+// Control ports and data ports of one runner share the host; runners behind 0.0.0.0 report a data port that we
+// reach under the name that we know them by.
+Expected<std::string> reachable(const std::string& control_url, const std::string& data_url) {
+  TRY_ASSIGN(transport::Url control, transport::parse_url(control_url));
+  TRY_ASSIGN(const transport::Url data, transport::parse_url(data_url));
+  control.port = data.port;
+  return control.text();
+}
+
+std::vector<bool> used_devices(const Plan& plan) {
+  std::vector<bool> used(plan.devices.size(), false);
+  for (const PartId id : part_ids(plan)) {
+    for (const std::size_t device : plan.stages[id.stage].parts[id.part].devices) used[device] = true;
+  }
+  return used;
+}
+
+// Sends one file of a part piece by piece.
+class PartSender {
+ public:
+  PartSender(ControlClient& runner, std::uint64_t epoch, PartId part, std::function<void(std::uint64_t)> sent)
+      : runner_(runner), epoch_(epoch), part_(part), sent_(std::move(sent)) {}
+
+  Expected<void> send(std::string_view file, std::span<const std::byte> bytes, std::uint64_t total) {
+    do {
+      const std::span<const std::byte> piece = bytes.first(std::min(bytes.size(), kPieceBytes));
+      TRY(runner_.call("put",
+                       {{"epoch", epoch_},
+                        {"stage", part_.stage},
+                        {"part", part_.part},
+                        {"file", file},
+                        {"offset", offset_},
+                        {"total", total}},
+                       piece));
+      offset_ += piece.size();
+      sent_(piece.size());
+      bytes = bytes.subspan(piece.size());
+    } while (!bytes.empty());
+    return {};
+  }
+
+  // The weights: its pieces with zeros between them, sent in buffers of kPieceBytes so that many small
+  // constants don't cost a round trip each.
+  Expected<void> send_weights(const ExportedModel& model) {
+    offset_ = 0;
+    std::vector<std::byte> buffer;
+    for (const ExportedModel::Piece& piece : model.weights) {
+      buffer.resize(piece.offset - offset_);
+      std::span<const std::byte> bytes = piece.data.bytes();
+      while (!bytes.empty()) {
+        const std::size_t room = std::min(bytes.size(), kPieceBytes - std::min(buffer.size(), kPieceBytes));
+        buffer.insert(buffer.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(room));
+        bytes = bytes.subspan(room);
+        if (buffer.size() < kPieceBytes) continue;
+        TRY(send("weights", buffer, model.weights_bytes));
+        buffer.clear();
+      }
+    }
+    buffer.resize(model.weights_bytes - offset_);
+    if (buffer.empty() && model.weights_bytes > 0) return {};
+    return send("weights", buffer, model.weights_bytes);
+  }
+
+ private:
+  ControlClient& runner_;
+  std::uint64_t epoch_;
+  PartId part_;
+  std::function<void(std::uint64_t)> sent_;
+  std::uint64_t offset_ = 0;
+};
+
+}  // namespace
+
+Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, const Plan& plan,
+                                                           const std::vector<std::string>& control_urls,
+                                                           const CoordinatorOptions& options) {
+  TRY(check_plan(plan, graph));
+  const Manifest manifest = make_manifest(graph, plan);
+  std::unique_ptr<Coordinator> coordinator(new Coordinator(options));
+  TRY_ASSIGN(coordinator->deployment_,
+             make_deployment(new_epoch(), plan, manifest.values, manifest.inputs, manifest.outputs));
+  TRY(coordinator->connect(control_urls));
+  TRY(coordinator->send_parts(graph));
+  TRY(coordinator->start());
+  return coordinator;
+}
+
+Expected<void> Coordinator::connect(const std::vector<std::string>& control_urls) {
+  const Plan& plan = deployment_.plan;
+  if (control_urls.size() != plan.devices.size()) {
+    return fail(ErrorCode::kInvalid, "the plan is for {} devices, {} are given", plan.devices.size(),
+                control_urls.size());
+  }
+  const std::vector<bool> used = used_devices(plan);
+  runners_.resize(plan.devices.size());
+  deployed_ = true;  // from here on there may be something to end
+  for (std::size_t device = 0; device < plan.devices.size(); ++device) {
+    if (!used[device]) continue;
+    TRY_ASSIGN(ControlClient client,
+               ControlClient::connect(plan.devices[device], control_urls[device], options_.connect_timeout));
+    TRY_ASSIGN(const Json hello, client.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
+    spdlog::debug("device \"{}\": {}", plan.devices[device], hello.dump());
+    TRY(client.call("deploy", {{"device", device}, {"deployment", deployment_to_json(deployment_)}}));
+    runners_[device] = std::move(client);
+  }
+  return {};
+}
+
+Expected<void> Coordinator::send_parts(const Graph& graph) {
+  TRY_ASSIGN(const std::vector<PartGraph> parts, extract_parts(graph, deployment_.plan));
+  std::vector<ExportedModel> models;
+  std::uint64_t total = 0;
+  for (const PartGraph& part : parts) {
+    TRY_ASSIGN(ExportedModel model, export_onnx(part.graph, "model.weights"));
+    const Part& planned = deployment_.plan.stages[part.id.stage].parts[part.id.part];
+    total += (model.model.size() + model.weights_bytes) * planned.devices.size();
+    models.push_back(std::move(model));
+  }
+  std::uint64_t done = 0;
+  const auto sent = [&](std::uint64_t bytes) {
+    done += bytes;
+    if (options_.progress) options_.progress(done, total);
+  };
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const PartId id = parts[i].id;
+    for (const std::size_t device : deployment_.plan.stages[id.stage].parts[id.part].devices) {
+      const auto bytes = std::as_bytes(std::span(models[i].model));
+      PartSender model_sender(*runners_[device], deployment_.epoch, id, sent);
+      TRY(model_sender.send("model", bytes, bytes.size()));
+      PartSender weights_sender(*runners_[device], deployment_.epoch, id, sent);
+      TRY(weights_sender.send_weights(models[i]));
+      if (stopping_) return fail(ErrorCode::kCancelled, "interrupted");
+    }
+  }
+  return {};
+}
+
+Expected<void> Coordinator::start() {
+  data_urls_.resize(runners_.size());
+  std::vector<std::string> results_urls;
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    if (!runners_[device]) continue;
+    TRY_ASSIGN(const Json ports,
+               runners_[device]->call("prepare", {{"epoch", deployment_.epoch}}, {}, kPrepareTimeout));
+    const JsonReader reader(ports);
+    TRY_ASSIGN(const std::string data_url, reader.string("data_url"));
+    TRY_ASSIGN(data_urls_[device], reachable(runners_[device]->url(), data_url));
+    TRY_ASSIGN(const std::string results_url, reader.string("results_url"));
+    TRY_ASSIGN(std::string url, reachable(runners_[device]->url(), results_url));
+    results_urls.push_back(std::move(url));
+  }
+  for (std::optional<ControlClient>& runner : runners_) {
+    if (runner) TRY(runner->call("start", {{"epoch", deployment_.epoch}, {"data_urls", data_urls_}}));
+  }
+  transport::DialOptions dial;
+  dial.connect_timeout = options_.connect_timeout;
+  dial.max_message_bytes = deployment_.largest_frame_bytes();
+  TRY_ASSIGN(results_, PullSocket::open());
+  for (const std::string& url : results_urls) TRY(results_->dial(url, dial));
+
+  inputs_.resize(runners_.size());
+  for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
+    for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
+      for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
+        if (inputs_[device]) continue;
+        TRY_ASSIGN(PushSocket socket, PushSocket::open(static_cast<int>(std::min<std::size_t>(window(), 1024))));
+        TRY(socket.dial(data_urls_[device], dial));
+        inputs_[device] = std::move(socket);
+      }
+    }
+  }
+  requests_.resize(window());
+  heartbeat_ = std::thread([this] { heartbeat_loop(); });
+  receiver_ = std::thread([this] { result_loop(); });
+  return {};
+}
+
+Coordinator::~Coordinator() {
+  cancel({ErrorCode::kCancelled, "the deployment was ended"});
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (results_) results_->close();
+  if (heartbeat_.joinable()) heartbeat_.join();
+  if (receiver_.joinable()) receiver_.join();
+  if (deployed_) end_deployment();
+}
+
+void Coordinator::end_deployment() {
+  for (std::optional<ControlClient>& runner : runners_) {
+    if (!runner || !runner->connected()) continue;
+    const auto ended = runner->call("end", {{"epoch", deployment_.epoch}}, {}, std::chrono::seconds(2));
+    if (!ended) spdlog::debug("{}", ended.error().message);
+  }
+}
+
+void Coordinator::cancel(Error error) {
+  std::vector<std::promise<Result>> promises;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!failure_) failure_ = std::move(error);
+    for (Request& request : requests_) {
+      if (!request.open) continue;
+      request.open = false;
+      promises.push_back(std::move(request.promise));
+    }
+  }
+  changed_.notify_all();
+  for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*failure_));
+}
+
+void Coordinator::heartbeat_loop() {
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, options_.heartbeat_period, [&] { return stopping_.load(); });
+      if (stopping_) return;
+    }
+    for (std::optional<ControlClient>& runner : runners_) {
+      if (!runner) continue;
+      auto pong = runner->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
+      if (stopping_) return;
+      if (!pong) {
+        cancel(std::move(pong.error()));
+        return;
+      }
+      if (pong->contains("failure")) {
+        cancel({ErrorCode::kUnavailable, fmt::format("device \"{}\": {}", runner->name(), pong->at("failure").dump())});
+        return;
+      }
+    }
+  }
+}
+
+void Coordinator::result_loop() {
+  while (!stopping_) {
+    auto message = results_->receive(kPoll);
+    if (message) {
+      take_result(std::move(*message));
+    } else if (message.error().code != ErrorCode::kTimeout) {
+      return;  // closed: the destructor is waiting
+    }
+  }
+}
+
+void Coordinator::take_result(Message message) {
+  auto header = check_frame(deployment_, std::as_const(message).bytes());
+  if (!header) {
+    if (header.error().code != ErrorCode::kCancelled) cancel(std::move(header.error()).in("a result"));
+    return;
+  }
+  const Transfer& transfer = deployment_.routing.transfers[header->transfer];
+  const auto name = std::find(deployment_.outputs.begin(), deployment_.outputs.end(), transfer.what.value);
+  if (!transfer.to_coordinator || name == deployment_.outputs.end()) return;
+  const auto output = static_cast<std::size_t>(name - deployment_.outputs.begin());
+  const Buffer frame = transport::share(std::move(message));
+  Tensor tensor(deployment_.type_of(header->transfer), frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes));
+
+  std::optional<std::promise<Result>> done;
+  std::vector<Tensor> outputs;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (header->request < oldest_open_ || header->request >= next_request_) return;
+    Request& request = requests_[header->request % requests_.size()];
+    if (!request.open || request.arrived[output]) return;
+    request.outputs[output] = std::move(tensor);
+    request.arrived[output] = true;
+    if (--request.missing == 0) {
+      request.open = false;
+      done = std::move(request.promise);
+      outputs = std::move(request.outputs);
+      while (oldest_open_ < next_request_ && !requests_[oldest_open_ % requests_.size()].open) ++oldest_open_;
+    }
+  }
+  if (!done) return;
+  changed_.notify_all();
+  done->set_value(std::move(outputs));
+}
+
+Expected<void> Coordinator::check_inputs(const std::vector<Tensor>& inputs) const {
+  if (inputs.size() != deployment_.inputs.size()) {
+    return fail(ErrorCode::kInvalid, "the model has {} inputs, {} are given", deployment_.inputs.size(), inputs.size());
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const auto value =
+        std::find_if(deployment_.values.begin(), deployment_.values.end(),
+                     [&](const ManifestValue& candidate) { return candidate.name == deployment_.inputs[i]; });
+    if (value->type != inputs[i].type()) {
+      return fail(ErrorCode::kInvalid, "input \"{}\": expected {}, found {}", value->name, value->type.to_string(),
+                  inputs[i].type().to_string());
+    }
+  }
+  return {};
+}
+
+std::future<Result> Coordinator::submit(const std::vector<Tensor>& inputs) {
+  auto submitted = submit_when(inputs, true);
+  if (submitted) return std::move(*submitted);
+  std::promise<Result> failed;
+  failed.set_value(tl::unexpected(std::move(submitted.error())));
+  return failed.get_future();
+}
+
+Expected<std::future<Result>> Coordinator::try_submit(const std::vector<Tensor>& inputs) {
+  return submit_when(inputs, false);
+}
+
+Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>& inputs, bool may_wait) {
+  TRY(check_inputs(inputs));
+  const std::scoped_lock submitting(submit_mutex_);
+  std::uint64_t number = 0;
+  std::future<Result> future;
+  {
+    std::unique_lock lock(mutex_);
+    if (may_wait) changed_.wait(lock, [&] { return failure_ || !window_full(); });
+    if (failure_) return tl::unexpected(*failure_);
+    if (window_full()) {
+      return fail(ErrorCode::kExhausted, "{} requests are in flight, as many as the window allows", window());
+    }
+    number = next_request_++;
+    Request& request = requests_[number % requests_.size()];
+    request.promise = {};
+    request.outputs.assign(deployment_.outputs.size(), {});
+    request.arrived.assign(deployment_.outputs.size(), false);
+    request.missing = deployment_.outputs.size();
+    request.open = true;
+    future = request.promise.get_future();
+  }
+  auto sent = send_inputs(number, inputs);
+  if (!sent) cancel(std::move(sent.error()).in(fmt::format("request {}", number)));
+  return future;
+}
+
+Expected<void> Coordinator::send_inputs(std::uint64_t request, const std::vector<Tensor>& inputs) {
+  for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
+    const Transfer& what = deployment_.routing.transfers[transfer];
+    const auto name = std::find(deployment_.inputs.begin(), deployment_.inputs.end(), what.what.value);
+    const Tensor& input = inputs[static_cast<std::size_t>(name - deployment_.inputs.begin())];
+    if (what.what.region != Region::whole(input.shape())) {
+      return fail(ErrorCode::kUnsupported, "input \"{}\": only whole values are supported", *name);
+    }
+    FrameHeader header = deployment_.header_of(transfer);
+    header.request = request;
+    for (const std::size_t device : receiving_devices(deployment_.plan, what, request)) {
+      TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes + deployment_.payload_bytes(transfer)));
+      const std::span<const std::byte> bytes = input.buffer().bytes();
+      std::memcpy(frame_payload(frame.bytes()).data(), bytes.data(), bytes.size());
+      seal_frame(header, frame.bytes());
+      TRY(inputs_[device]->send(std::move(frame), options_.heartbeat_timeout));
+    }
+  }
+  return {};
+}
+
+Expected<std::vector<Json>> Coordinator::runner_status() {
+  std::vector<Json> status;
+  for (std::optional<ControlClient>& runner : runners_) {
+    if (!runner) {
+      status.emplace_back(nullptr);
+      continue;
+    }
+    TRY_ASSIGN(Json json, runner->call("status", Json::object(), {}, options_.heartbeat_timeout));
+    status.push_back(std::move(json));
+  }
+  return status;
+}
+
+}  // namespace onnx_split

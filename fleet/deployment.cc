@@ -1,0 +1,162 @@
+#include "fleet/deployment.h"
+
+#include <algorithm>
+
+#include "partition/plan_json.h"
+
+namespace onnx_split {
+namespace {
+
+constexpr std::size_t kMaxTransfers = 1 << 20;
+constexpr std::int64_t kMaxPayloadBytes = std::int64_t{1} << 31;
+
+Expected<std::uint32_t> check_transfer(const Deployment& deployment, const Transfer& transfer) {
+  const auto found = std::find_if(deployment.values.begin(), deployment.values.end(),
+                                  [&](const ManifestValue& value) { return value.name == transfer.what.value; });
+  if (found == deployment.values.end()) {
+    return fail(ErrorCode::kInvalid, "value \"{}\" isn't listed", transfer.what.value);
+  }
+  const Region& region = transfer.what.region;
+  if (!region.inside(found->type.shape) || region.empty()) {
+    return fail(ErrorCode::kInvalid, "value \"{}\": region {} isn't inside its shape {}", found->name,
+                region.to_string(), found->type.shape.to_string());
+  }
+  for (std::size_t axis = 0; axis < region.rank(); ++axis) {
+    if (region[axis].end > UINT32_MAX) {
+      return fail(ErrorCode::kUnsupported, "value \"{}\": extents over 2^32 can't be sent", found->name);
+    }
+  }
+  const auto elements = region.shape().elements();
+  if (elements * static_cast<std::int64_t>(element_bytes(found->type.type)) > kMaxPayloadBytes) {
+    return fail(ErrorCode::kUnsupported, "value \"{}\": a transfer of more than {} bytes", found->name,
+                kMaxPayloadBytes);
+  }
+  return static_cast<std::uint32_t>(found - deployment.values.begin());
+}
+
+Expected<void> check_devices(const Plan& plan) {
+  for (const PartId id : part_ids(plan)) {
+    const Stage& stage = plan.stages[id.stage];
+    if (stage.schedule.empty()) return fail(ErrorCode::kInvalid, "{}: an empty schedule", to_string(id));
+    const std::vector<std::size_t>& devices = stage.parts[id.part].devices;
+    for (const std::size_t replica : stage.schedule) {
+      if (replica >= devices.size() || devices[replica] >= plan.devices.size()) {
+        return fail(ErrorCode::kInvalid, "{}: the schedule or a device is out of range", to_string(id));
+      }
+    }
+    for (const auto* regions : {&stage.parts[id.part].inputs, &stage.parts[id.part].outputs}) {
+      for (const ValueRegion& region : *regions) {
+        if (region.region.rank() > kMaxRank) return fail(ErrorCode::kInvalid, "{}: bad rank", to_string(id));
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::size_t Deployment::payload_bytes(std::size_t transfer) const {
+  const auto elements = static_cast<std::size_t>(routing.transfers[transfer].what.region.shape().elements());
+  return elements * element_bytes(type_of(transfer).type);
+}
+
+std::size_t Deployment::largest_frame_bytes() const {
+  std::size_t largest = 0;
+  for (std::size_t i = 0; i < routing.transfers.size(); ++i) largest = std::max(largest, payload_bytes(i));
+  return largest + kFrameHeaderBytes;
+}
+
+std::vector<PartId> Deployment::parts_of(std::size_t device) const {
+  std::vector<PartId> parts;
+  for (const PartId id : part_ids(plan)) {
+    const std::vector<std::size_t>& devices = plan.stages[id.stage].parts[id.part].devices;
+    if (std::find(devices.begin(), devices.end(), device) != devices.end()) parts.push_back(id);
+  }
+  return parts;
+}
+
+FrameHeader Deployment::header_of(std::size_t transfer) const {
+  const Transfer& what = routing.transfers[transfer];
+  FrameHeader header;
+  header.epoch = epoch;
+  header.transfer = static_cast<std::uint32_t>(transfer);
+  header.value = transfer_value[transfer];
+  if (what.source) {
+    header.source_stage = static_cast<std::uint32_t>(what.source->stage);
+    header.source_part = static_cast<std::uint32_t>(what.source->part);
+  }
+  header.type = type_of(transfer).type;
+  header.region = what.what.region;
+  return header;
+}
+
+Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector<ManifestValue> values,
+                                     std::vector<std::string> inputs, std::vector<std::string> outputs) {
+  Deployment deployment{epoch, std::move(plan), std::move(values), std::move(inputs), std::move(outputs), {}, {}};
+  TRY(check_devices(deployment.plan));
+  TRY_ASSIGN(deployment.routing, make_routing(deployment.plan, deployment.inputs, deployment.outputs));
+  if (deployment.routing.transfers.size() > kMaxTransfers) {
+    return fail(ErrorCode::kUnsupported, "{} transfers: at most {} are supported", deployment.routing.transfers.size(),
+                kMaxTransfers);
+  }
+  for (const Transfer& transfer : deployment.routing.transfers) {
+    TRY_ASSIGN(const std::uint32_t value, check_transfer(deployment, transfer));
+    deployment.transfer_value.push_back(value);
+  }
+  return deployment;
+}
+
+Json deployment_to_json(const Deployment& deployment) {
+  Plan plan = deployment.plan;
+  for (Stage& stage : plan.stages) stage.nodes.clear();
+  Json values = Json::array();
+  for (const ManifestValue& value : deployment.values) values.push_back(manifest_value_to_json(value));
+  return {{"epoch", deployment.epoch},
+          {"plan", plan_to_json(plan)},
+          {"values", std::move(values)},
+          {"inputs", deployment.inputs},
+          {"outputs", deployment.outputs}};
+}
+
+Expected<Deployment> deployment_from_json(const Json& json) {
+  const JsonReader reader(json);
+  TRY_ASSIGN(const std::int64_t epoch, reader.integer("epoch", 1, INT64_MAX));
+  TRY_ASSIGN(const JsonReader plan_reader, reader.at("plan"));
+  TRY_ASSIGN(Plan plan, plan_from_json(plan_reader.value()));
+  TRY_ASSIGN(const JsonReader values_reader, reader.at("values"));
+  TRY_ASSIGN(const std::vector<JsonReader> elements, values_reader.elements());
+  std::vector<ManifestValue> values;
+  for (const JsonReader& element : elements) {
+    TRY_ASSIGN(ManifestValue value, manifest_value_from_json(element));
+    values.push_back(std::move(value));
+  }
+  TRY_ASSIGN(std::vector<std::string> inputs, reader.strings("inputs"));
+  TRY_ASSIGN(std::vector<std::string> outputs, reader.strings("outputs"));
+  return make_deployment(static_cast<std::uint64_t>(epoch), std::move(plan), std::move(values), std::move(inputs),
+                         std::move(outputs));
+}
+
+Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const std::byte> frame) {
+  TRY_ASSIGN(FrameHeader header, open_frame(frame));
+  if (header.epoch != deployment.epoch) {
+    return fail(ErrorCode::kCancelled, "frame of epoch {}: this is {}", header.epoch, deployment.epoch);
+  }
+  if (header.transfer >= deployment.routing.transfers.size()) {
+    return fail(ErrorCode::kInvalid, "frame of transfer {}: there are {}", header.transfer,
+                deployment.routing.transfers.size());
+  }
+  const FrameHeader expected = deployment.header_of(header.transfer);
+  if (header.value != expected.value || header.type != expected.type || header.region != expected.region ||
+      header.source_stage != expected.source_stage || header.source_part != expected.source_part) {
+    return fail(ErrorCode::kInvalid, "frame of transfer {}: it doesn't carry what the plan says", header.transfer);
+  }
+  const std::size_t expected_bytes = deployment.payload_bytes(header.transfer);
+  if (frame_payload(frame).size() != expected_bytes) {
+    return fail(ErrorCode::kInvalid, "frame of transfer {}: {} bytes, expected {}", header.transfer,
+                frame_payload(frame).size(), expected_bytes);
+  }
+  TRY(check_payload(frame));
+  return header;
+}
+
+}  // namespace onnx_split

@@ -1,0 +1,47 @@
+// What a runner is told: the plan (without the node lists, which only the part files need), which device it is, the
+// values' types, and the epoch. From it every runner and the coordinator derive the same transfers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "fleet/frame.h"
+#include "partition/manifest.h"
+#include "partition/plan.h"
+#include "partition/routing.h"
+
+namespace onnx_split {
+
+struct Deployment {
+  std::uint64_t epoch = 0;
+  Plan plan;
+  std::vector<ManifestValue> values;  // network inputs, cut values, network outputs; frames refer to them by index
+  std::vector<std::string> inputs;
+  std::vector<std::string> outputs;
+  Routing routing;                            // derived
+  std::vector<std::uint32_t> transfer_value;  // derived: for each transfer, the index of its value
+
+  const TensorType& type_of(std::size_t transfer) const { return values[transfer_value[transfer]].type; }
+  // Bytes of a transfer's payload.
+  std::size_t payload_bytes(std::size_t transfer) const;
+  std::size_t largest_frame_bytes() const;
+  // The parts that a device computes (as any replica).
+  std::vector<PartId> parts_of(std::size_t device) const;
+  // The header that a transfer's frame must have, request and deadline left open.
+  FrameHeader header_of(std::size_t transfer) const;
+};
+
+// Derives the routing and checks that everything fits: values are listed, regions lie inside them and fit a frame.
+Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector<ManifestValue> values,
+                                     std::vector<std::string> inputs, std::vector<std::string> outputs);
+
+Json deployment_to_json(const Deployment& deployment);
+Expected<Deployment> deployment_from_json(const Json& json);
+
+// Checks a received frame's header against the deployment: another epoch is kCancelled (to be dropped silently),
+// anything else that doesn't fit is kInvalid. Then the payload's size and checksum.
+Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const std::byte> frame);
+
+}  // namespace onnx_split

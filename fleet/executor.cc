@@ -1,0 +1,293 @@
+#include "fleet/executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace onnx_split {
+namespace {
+
+using transport::Message;
+using transport::PullSocket;
+using transport::PushSocket;
+
+constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::chrono::milliseconds kConnectTimeout{10000};
+constexpr int kMaxSendQueue = 8192;
+
+// The window's worth of messages never blocks the computing thread.
+int send_queue(const Deployment& deployment) {
+  const std::size_t messages = deployment.plan.window * std::max<std::size_t>(deployment.routing.transfers.size(), 1);
+  return static_cast<int>(std::min<std::size_t>(messages, kMaxSendQueue));
+}
+
+// The one transfer that is exactly this region; parts of whole values have no other kind.
+Expected<std::size_t> only_transfer(const Deployment& deployment, const ValueRegion& region,
+                                    const std::vector<std::size_t>& candidates) {
+  std::optional<std::size_t> found;
+  for (const std::size_t transfer : candidates) {
+    const ValueRegion& what = deployment.routing.transfers[transfer].what;
+    if (what.value != region.value) continue;
+    if (found || what.region != region.region || what.combine != Combine::kPlace) {
+      return fail(ErrorCode::kUnsupported, "value \"{}\" arrives or leaves in pieces: only whole values are supported",
+                  region.value);
+    }
+    found = transfer;
+  }
+  if (!found) return fail(ErrorCode::kInvalid, "value \"{}\" isn't transferred", region.value);
+  return *found;
+}
+
+Expected<void> check_type(const Graph& graph, ValueId id, const TensorType& expected) {
+  const Value& value = graph.value(id);
+  if (value.type != expected) {
+    return fail(ErrorCode::kInvalid, "value \"{}\" is {} in the part, {} in the plan", value.name,
+                value.type.to_string(), expected.to_string());
+  }
+  return {};
+}
+
+// Choices for nodes of this part only: a session refuses others.
+KernelChoices choices_for(const Graph& graph, const Plan& plan) {
+  KernelChoices choices;
+  for (const Node& node : graph.nodes()) {
+    const auto found = plan.choices.find(node.name);
+    if (found != plan.choices.end()) choices.insert(*found);
+  }
+  return choices;
+}
+
+}  // namespace
+
+Expected<std::unique_ptr<Executor>> Executor::create(Deployment deployment, std::size_t device,
+                                                     std::vector<LoadedPart> parts, const ExecutorOptions& options) {
+  const std::vector<PartId> own = deployment.parts_of(device);
+  std::unique_ptr<Executor> executor(new Executor(std::move(deployment), device));
+  CHECK(parts.size() == own.size());
+  for (LoadedPart& part : parts) {
+    const PartId id = part.id;
+    auto added = executor->add_part(std::move(part), options);
+    if (!added) return fail_in(to_string(id), std::move(added.error()));
+  }
+  if (options.memory_limit_bytes > 0 && executor->memory_bytes() > options.memory_limit_bytes) {
+    return fail(ErrorCode::kExhausted, "the parts need {} bytes, the memory limit is {}", executor->memory_bytes(),
+                options.memory_limit_bytes);
+  }
+  TRY(executor->listen(options));
+  return executor;
+}
+
+Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& options) {
+  const Part& planned = deployment_.plan.stages[part.id.stage].parts[part.id.part];
+  if (part.graph.inputs().size() != planned.inputs.size() || part.graph.outputs().size() != planned.outputs.size()) {
+    return fail(ErrorCode::kInvalid, "the part has {} inputs and {} outputs, the plan {} and {}",
+                part.graph.inputs().size(), part.graph.outputs().size(), planned.inputs.size(), planned.outputs.size());
+  }
+  OwnPart own{part.id, nullptr, {}, {}, {}, {}, {}};
+  for (std::size_t i = 0; i < planned.inputs.size(); ++i) {
+    TRY_ASSIGN(const std::size_t transfer, only_transfer(deployment_, planned.inputs[i],
+                                                         deployment_.routing.pieces_of(part.id, planned.inputs[i])));
+    TRY(check_type(part.graph, part.graph.inputs()[i], deployment_.type_of(transfer)));
+    own.input_transfers.push_back(transfer);
+  }
+  for (std::size_t i = 0; i < planned.outputs.size(); ++i) {
+    TRY_ASSIGN(const std::size_t transfer,
+               only_transfer(deployment_, planned.outputs[i], deployment_.routing.from(part.id)));
+    TRY(check_type(part.graph, part.graph.outputs()[i], deployment_.type_of(transfer)));
+    own.output_transfers.push_back(transfer);
+  }
+  SessionOptions session_options;
+  session_options.threads = options.threads;
+  session_options.choices = choices_for(part.graph, deployment_.plan);
+  TRY_ASSIGN(own.session, Session::create(std::move(part.graph), session_options));
+  own.output_frames.resize(planned.outputs.size());
+  parts_.push_back(std::move(own));
+  return {};
+}
+
+Expected<void> Executor::listen(const ExecutorOptions& options) {
+  TRY_ASSIGN(data_, PullSocket::open());
+  const std::string host = options.host.find(':') == std::string::npos ? options.host : "[" + options.host + "]";
+  TRY_ASSIGN(data_url_,
+             data_->listen(fmt::format("tcp://{}:{}", host, options.data_port), deployment_.largest_frame_bytes()));
+  TRY_ASSIGN(results_, PushSocket::open(send_queue(deployment_)));
+  TRY_ASSIGN(results_url_, results_->listen(fmt::format("tcp://{}:0", host)));
+  return {};
+}
+
+std::size_t Executor::memory_bytes() const {
+  std::size_t bytes = join_.capacity_bytes();
+  for (const OwnPart& part : parts_) {
+    bytes += part.session->weight_bytes() + part.session->arena_bytes() + part.session->workspace_bytes();
+  }
+  return bytes;
+}
+
+Expected<void> Executor::start(const std::vector<std::string>& data_urls) {
+  if (data_urls.size() != deployment_.plan.devices.size()) {
+    return fail(ErrorCode::kInvalid, "{} data addresses for {} devices", data_urls.size(),
+                deployment_.plan.devices.size());
+  }
+  peers_.resize(data_urls.size());
+  for (const OwnPart& part : parts_) {
+    for (const std::size_t transfer : part.output_transfers) {
+      for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
+        for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
+          if (device == device_ || peers_[device]) continue;
+          TRY_ASSIGN(PushSocket socket, PushSocket::open(send_queue(deployment_)));
+          transport::DialOptions dial;
+          dial.connect_timeout = kConnectTimeout;
+          TRY(socket.dial(data_urls[device], dial));
+          peers_[device] = std::move(socket);
+        }
+      }
+    }
+  }
+  receiver_ = std::thread([this] { receive_loop(); });
+  computer_ = std::thread([this] { compute_loop(); });
+  return {};
+}
+
+Executor::~Executor() {
+  stopping_ = true;
+  join_.close();
+  // Closing wakes both threads wherever they wait.
+  if (data_) data_->close();
+  if (results_) results_->close();
+  for (std::optional<PushSocket>& peer : peers_) {
+    if (peer) peer->close();
+  }
+  if (receiver_.joinable()) receiver_.join();
+  if (computer_.joinable()) computer_.join();
+}
+
+void Executor::set_failure(const Error& error) {
+  if (stopping_) return;
+  const std::scoped_lock lock(failure_mutex_);
+  if (failure_) return;
+  failure_ = error.message;
+  spdlog::error("{}", error.message);
+}
+
+void Executor::receive_loop() {
+  while (!stopping_) {
+    auto message = data_->receive(kPoll);
+    if (!message) {
+      if (message.error().code == ErrorCode::kTimeout) continue;
+      set_failure(message.error());
+      return;
+    }
+    const auto header = check_frame(deployment_, std::as_const(*message).bytes());
+    if (!header) {
+      ++frames_dropped_;
+      // Another epoch's frame is late; anything else means that a tensor of this epoch is lost.
+      if (header.error().code != ErrorCode::kCancelled) set_failure(header.error());
+      continue;
+    }
+    payload_bytes_received_ += message->size() - kFrameHeaderBytes;
+    const Buffer frame = transport::share(std::move(*message));
+    const auto delivered = join_.deliver(header->request, header->transfer,
+                                         frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes));
+    if (!delivered) set_failure(delivered.error());
+    if (delivered && *delivered == Delivery::kDropped) ++frames_dropped_;
+  }
+}
+
+void Executor::compute_loop() {
+  while (const std::optional<Job> job = join_.take()) {
+    const auto begin = std::chrono::steady_clock::now();
+    auto computed = compute(*job);
+    if (!computed) {
+      set_failure(
+          std::move(computed.error()).in(fmt::format("{}: request {}", to_string(parts_[job->part].id), job->request)));
+      return;
+    }
+    const auto spent = std::chrono::steady_clock::now() - begin;
+    compute_ns_ += static_cast<std::uint64_t>(std::chrono::nanoseconds(spent).count());
+    ++jobs_done_;
+  }
+}
+
+Expected<void> Executor::compute(const Job& job) {
+  OwnPart& part = parts_[job.part];
+  part.input_views.clear();
+  part.output_views.clear();
+  for (const std::size_t transfer : part.input_transfers) {
+    part.input_views.emplace_back(deployment_.type_of(transfer), join_.payload(job, transfer).bytes().data());
+  }
+  for (std::size_t i = 0; i < part.output_transfers.size(); ++i) {
+    const std::size_t transfer = part.output_transfers[i];
+    TRY_ASSIGN(part.output_frames[i], Message::allocate(kFrameHeaderBytes + deployment_.payload_bytes(transfer)));
+    part.output_views.emplace_back(deployment_.type_of(transfer), frame_payload(part.output_frames[i].bytes()).data());
+  }
+  TRY(part.session->run(part.input_views, part.output_views));
+  join_.finish(job);
+  for (std::size_t i = 0; i < part.output_transfers.size(); ++i) {
+    TRY(send_output(job, part.output_transfers[i], std::move(part.output_frames[i])));
+  }
+  return {};
+}
+
+Expected<void> Executor::send_output(const Job& job, std::size_t transfer, Message frame) {
+  FrameHeader header = deployment_.header_of(transfer);
+  header.request = job.request;
+  seal_frame(header, frame.bytes());
+
+  const Transfer& what = deployment_.routing.transfers[transfer];
+  const std::vector<std::size_t> devices = receiving_devices(deployment_.plan, what, job.request);
+  // Each receiver gets a message of its own; the last one gets the original.
+  std::size_t receivers_left = devices.size() + (what.to_coordinator ? 1 : 0);
+  const auto next_copy = [&]() -> Expected<Message> {
+    if (--receivers_left == 0) return std::move(frame);
+    TRY_ASSIGN(Message copy, Message::allocate(frame.size()));
+    std::memcpy(copy.bytes().data(), frame.bytes().data(), frame.size());
+    return copy;
+  };
+  for (const std::size_t device : devices) {
+    TRY_ASSIGN(Message copy, next_copy());
+    if (device == device_) {
+      const std::size_t bytes = copy.size() - kFrameHeaderBytes;
+      TRY(join_.deliver(job.request, transfer, transport::share(std::move(copy)).sub(kFrameHeaderBytes, bytes)));
+    } else {
+      TRY(push(*peers_[device], std::move(copy)));
+    }
+  }
+  if (what.to_coordinator) {
+    TRY_ASSIGN(Message copy, next_copy());
+    TRY(push(*results_, std::move(copy)));
+  }
+  return {};
+}
+
+Expected<void> Executor::push(PushSocket& socket, Message frame) {
+  const std::size_t payload_bytes = frame.size() - kFrameHeaderBytes;
+  while (true) {
+    auto sent = socket.send(std::move(frame), kPoll);
+    if (sent) {
+      payload_bytes_sent_ += payload_bytes;
+      return {};
+    }
+    // A slow or vanished peer: the coordinator decides which; we wait until it ends the deployment.
+    if (sent.error().code != ErrorCode::kTimeout || stopping_) return tl::unexpected(std::move(sent.error()));
+  }
+}
+
+ExecutorStatus Executor::status() const {
+  ExecutorStatus status;
+  {
+    const std::scoped_lock lock(failure_mutex_);
+    status.failure = failure_;
+  }
+  status.jobs_done = jobs_done_;
+  status.frames_dropped = frames_dropped_;
+  if (data_) status.received = data_->counters();
+  status.payload_bytes_received = payload_bytes_received_;
+  status.payload_bytes_sent = payload_bytes_sent_;
+  status.compute_s = static_cast<double>(compute_ns_) * 1e-9;
+  return status;
+}
+
+}  // namespace onnx_split

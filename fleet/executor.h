@@ -1,0 +1,111 @@
+// A device's share of a deployment, at work: it receives tensors, joins them by request, computes its parts and sends
+// what they give to the devices that need it and to the coordinator.
+//
+// Two threads of its own: one receives and never stops reading (the join space is reserved for the whole window), one
+// computes; nng's threads send, so that receiving, computing and sending overlap. A failure (a part that can't be
+// computed, a frame that can't be right) stops the computing and is kept for status().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/session.h"
+#include "fleet/deployment.h"
+#include "fleet/join_table.h"
+#include "transport/push_pull.h"
+
+namespace onnx_split {
+
+struct ExecutorOptions {
+  std::string host = "127.0.0.1";        // to listen on
+  std::uint16_t data_port = 0;           // 0: chosen by the system
+  unsigned threads = 1;                  // of each part's session
+  std::uint64_t memory_limit_bytes = 0;  // 0: none
+};
+
+struct LoadedPart {
+  PartId id;
+  Graph graph;
+};
+
+struct ExecutorStatus {
+  std::optional<std::string> failure;
+  std::uint64_t jobs_done = 0;
+  std::uint64_t frames_dropped = 0;  // of other epochs, copies, damaged
+  transport::Counters received;
+  std::uint64_t payload_bytes_received = 0;
+  std::uint64_t payload_bytes_sent = 0;
+  double compute_s = 0.0;  // time that the computing thread was busy
+};
+
+class Executor {
+ public:
+  // Makes the sessions and listens for tensors and for the coordinator that pulls results. kExhausted if weights,
+  // activations, scratch and join space are more than the memory limit. The parts are those of
+  // deployment.parts_of(device), in order.
+  static Expected<std::unique_ptr<Executor>> create(Deployment deployment, std::size_t device,
+                                                    std::vector<LoadedPart> parts, const ExecutorOptions& options);
+  ~Executor();
+
+  const std::string& data_url() const { return data_url_; }
+  const std::string& results_url() const { return results_url_; }
+  std::uint64_t epoch() const { return deployment_.epoch; }
+  std::size_t memory_bytes() const;
+
+  // Connects to the devices that this one sends to (`data_urls` by device; others are ignored) and starts.
+  Expected<void> start(const std::vector<std::string>& data_urls);
+
+  ExecutorStatus status() const;
+
+ private:
+  // One output of a part: the transfer that carries it.
+  struct OwnPart {
+    PartId id;
+    std::unique_ptr<Session> session;
+    std::vector<std::size_t> input_transfers;   // by input of the session
+    std::vector<std::size_t> output_transfers;  // by output of the session
+    std::vector<TensorView> input_views;        // reused for every request
+    std::vector<MutableTensorView> output_views;
+    std::vector<transport::Message> output_frames;
+  };
+
+  Executor(Deployment deployment, std::size_t device)
+      : deployment_(std::move(deployment)), device_(device), join_(deployment_, device) {}
+  Expected<void> add_part(LoadedPart part, const ExecutorOptions& options);
+  Expected<void> listen(const ExecutorOptions& options);
+  void receive_loop();
+  void compute_loop();
+  Expected<void> compute(const Job& job);
+  Expected<void> send_output(const Job& job, std::size_t transfer, transport::Message frame);
+  Expected<void> push(transport::PushSocket& socket, transport::Message frame);
+  void set_failure(const Error& error);
+
+  Deployment deployment_;
+  std::size_t device_;
+  JoinTable join_;
+  std::vector<OwnPart> parts_;
+  std::optional<transport::PullSocket> data_;
+  std::optional<transport::PushSocket> results_;
+  std::vector<std::optional<transport::PushSocket>> peers_;  // by device
+  std::string data_url_;
+  std::string results_url_;
+
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> jobs_done_{0};
+  std::atomic<std::uint64_t> frames_dropped_{0};
+  std::atomic<std::uint64_t> payload_bytes_received_{0};
+  std::atomic<std::uint64_t> payload_bytes_sent_{0};
+  std::atomic<std::uint64_t> compute_ns_{0};
+  mutable std::mutex failure_mutex_;
+  std::optional<std::string> failure_;
+  std::thread receiver_;
+  std::thread computer_;
+};
+
+}  // namespace onnx_split

@@ -1,0 +1,128 @@
+#include "fleet/join_table.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+
+namespace onnx_split {
+namespace {
+
+// The oldest request first; within it the earliest part. std::push_heap keeps the largest in front.
+bool later(const Job& a, const Job& b) { return a.request != b.request ? a.request > b.request : a.part > b.part; }
+
+}  // namespace
+
+JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deployment_(deployment), device_(device) {
+  std::set<std::size_t> all;
+  for (const PartId id : deployment.parts_of(device)) {
+    PartInputs part{id, {}};
+    for (const ValueRegion& input : deployment.plan.stages[id.stage].parts[id.part].inputs) {
+      for (const std::size_t transfer : deployment.routing.pieces_of(id, input)) {
+        if (std::find(part.transfers.begin(), part.transfers.end(), transfer) == part.transfers.end()) {
+          part.transfers.push_back(transfer);
+        }
+      }
+    }
+    all.insert(part.transfers.begin(), part.transfers.end());
+    parts_.push_back(std::move(part));
+  }
+  const std::size_t window = deployment.plan.window;
+  for (const std::size_t transfer : all) {
+    capacity_bytes_ += window * (deployment.payload_bytes(transfer) + kFrameHeaderBytes);
+  }
+  const std::size_t transfers = deployment.routing.transfers.size();
+  slots_.resize(window);
+  for (Slot& slot : slots_) {
+    slot.payloads.resize(transfers);
+    slot.arrived.resize(transfers);
+    slot.users_left.resize(transfers);
+    slot.missing.resize(parts_.size());
+  }
+  ready_.reserve(window * parts_.size());
+}
+
+bool JoinTable::serves(const PartInputs& part, std::uint64_t request) const {
+  return device_for(deployment_.plan, part.id, request) == device_;
+}
+
+// False: the slot has done this request, or a newer one, already.
+Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
+  if (slot.newest && request < *slot.newest) return false;
+  if (slot.newest && request == *slot.newest) return slot.open;
+  if (slot.open) {
+    return fail(ErrorCode::kInvalid, "request {} arrived while request {} isn't done: the window is {}", request,
+                *slot.newest, slots_.size());
+  }
+  std::fill(slot.arrived.begin(), slot.arrived.end(), false);
+  std::fill(slot.users_left.begin(), slot.users_left.end(), 0);
+  slot.parts_left = 0;
+  for (std::size_t p = 0; p < parts_.size(); ++p) {
+    if (!serves(parts_[p], request)) continue;
+    ++slot.parts_left;
+    slot.missing[p] = static_cast<std::uint32_t>(parts_[p].transfers.size());
+    for (const std::size_t transfer : parts_[p].transfers) ++slot.users_left[transfer];
+  }
+  if (slot.parts_left == 0) {
+    return fail(ErrorCode::kInvalid, "request {} isn't for this device", request);
+  }
+  slot.newest = request;
+  slot.open = true;
+  return true;
+}
+
+Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
+  const std::scoped_lock lock(mutex_);
+  Slot& slot = slots_[request % slots_.size()];
+  TRY_ASSIGN(const bool usable, open_slot(slot, request));
+  if (!usable || slot.arrived[transfer]) return Delivery::kDropped;
+  if (slot.users_left[transfer] == 0) {
+    return fail(ErrorCode::kInvalid, "request {}: transfer {} isn't for this device", request, transfer);
+  }
+  slot.arrived[transfer] = true;
+  slot.payloads[transfer] = std::move(payload);
+  for (std::size_t p = 0; p < parts_.size(); ++p) {
+    const std::vector<std::size_t>& needs = parts_[p].transfers;
+    if (!serves(parts_[p], request) || std::find(needs.begin(), needs.end(), transfer) == needs.end()) continue;
+    if (--slot.missing[p] > 0) continue;
+    ready_.push_back({request, p});
+    std::push_heap(ready_.begin(), ready_.end(), later);
+    ready_changed_.notify_one();
+  }
+  return Delivery::kKept;
+}
+
+std::optional<Job> JoinTable::take() {
+  std::unique_lock lock(mutex_);
+  ready_changed_.wait(lock, [&] { return closed_ || !ready_.empty(); });
+  if (closed_) return std::nullopt;
+  std::pop_heap(ready_.begin(), ready_.end(), later);
+  const Job job = ready_.back();
+  ready_.pop_back();
+  return job;
+}
+
+const Buffer& JoinTable::payload(const Job& job, std::size_t transfer) const {
+  const std::scoped_lock lock(mutex_);
+  const Slot& slot = slots_[job.request % slots_.size()];
+  CHECK(slot.open && slot.newest == job.request && slot.arrived[transfer]);
+  return slot.payloads[transfer];
+}
+
+void JoinTable::finish(const Job& job) {
+  const std::scoped_lock lock(mutex_);
+  Slot& slot = slots_[job.request % slots_.size()];
+  CHECK(slot.open && slot.newest == job.request && slot.parts_left > 0);
+  for (const std::size_t transfer : parts_[job.part].transfers) {
+    if (--slot.users_left[transfer] == 0) slot.payloads[transfer] = {};
+  }
+  if (--slot.parts_left == 0) slot.open = false;
+}
+
+void JoinTable::close() {
+  const std::scoped_lock lock(mutex_);
+  closed_ = true;
+  ready_changed_.notify_all();
+}
+
+}  // namespace onnx_split

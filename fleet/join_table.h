@@ -1,0 +1,84 @@
+// Where received tensors wait until their part has all its inputs, and how the computing thread learns what is ready.
+//
+// A table of fixed size: at most `window` requests are in flight, numbered without gaps, so request r has slot r mod
+// window and nothing grows. A tensor for a request that this device has finished, or a second copy, is dropped; a
+// request outside the window is an error of the sender's.
+//
+// Thread-safe: any thread delivers, one thread takes and finishes jobs.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "base/buffer.h"
+#include "fleet/deployment.h"
+
+namespace onnx_split {
+
+// One part's work for one request.
+struct Job {
+  std::uint64_t request = 0;
+  std::size_t part = 0;  // index into the device's own parts (Deployment::parts_of)
+};
+
+enum class Delivery : std::uint8_t { kKept, kDropped };
+
+class JoinTable {
+ public:
+  // `deployment` must outlive the table.
+  JoinTable(const Deployment& deployment, std::size_t device);
+
+  // The most bytes of payload that wait here at once.
+  std::size_t capacity_bytes() const { return capacity_bytes_; }
+
+  // Hands over one tensor of a request. kDropped: a copy, or too late. kInvalid: the device doesn't need it, or the
+  // request is outside the window.
+  Expected<Delivery> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
+
+  // The ready job of the oldest request (and of the earliest stage within it); blocks until there is one. Nothing after
+  // close().
+  std::optional<Job> take();
+
+  // A tensor of a job that was taken and isn't finished.
+  const Buffer& payload(const Job& job, std::size_t transfer) const;
+
+  // Releases what no other part of this device still needs.
+  void finish(const Job& job);
+
+  // Wakes take(), which then returns nothing.
+  void close();
+
+ private:
+  struct Slot {
+    bool open = false;
+    std::optional<std::uint64_t> newest;    // the newest request that ever used the slot
+    std::vector<Buffer> payloads;           // by transfer
+    std::vector<bool> arrived;              // by transfer
+    std::vector<std::uint32_t> users_left;  // by transfer: parts that still read it
+    std::vector<std::uint32_t> missing;     // by part
+    std::size_t parts_left = 0;
+  };
+  struct PartInputs {
+    PartId id;
+    std::vector<std::size_t> transfers;  // each once
+  };
+
+  bool serves(const PartInputs& part, std::uint64_t request) const;
+  Expected<bool> open_slot(Slot& slot, std::uint64_t request);
+
+  const Deployment& deployment_;
+  std::size_t device_;
+  std::vector<PartInputs> parts_;
+  std::size_t capacity_bytes_ = 0;
+
+  mutable std::mutex mutex_;
+  std::condition_variable ready_changed_;
+  std::vector<Slot> slots_;
+  std::vector<Job> ready_;  // a heap; reserved for every part of every slot
+  bool closed_ = false;
+};
+
+}  // namespace onnx_split

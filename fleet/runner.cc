@@ -1,0 +1,224 @@
+#include "fleet/runner.h"
+
+#include <unistd.h>
+
+#include <array>
+
+#include "base/log.h"
+#include "engine/blas_core.h"
+#include "onnx_import/import.h"
+#include "transport/url.h"
+
+namespace onnx_split {
+namespace {
+
+constexpr std::chrono::milliseconds kPoll{200};
+
+Json status_to_json(const ExecutorStatus& status) {
+  Json json = {{"jobs_done", status.jobs_done},
+               {"frames_dropped", status.frames_dropped},
+               {"payload_bytes_received", status.payload_bytes_received},
+               {"payload_bytes_sent", status.payload_bytes_sent},
+               {"compute_s", status.compute_s}};
+  if (status.failure) json["failure"] = *status.failure;
+  return json;
+}
+
+Expected<PartId> read_part_id(const JsonReader& request, const Plan& plan) {
+  TRY_ASSIGN(const std::int64_t stage, request.integer("stage", 0, static_cast<std::int64_t>(plan.stages.size()) - 1));
+  const auto s = static_cast<std::size_t>(stage);
+  TRY_ASSIGN(const std::int64_t part,
+             request.integer("part", 0, static_cast<std::int64_t>(plan.stages[s].parts.size()) - 1));
+  return PartId{s, static_cast<std::size_t>(part)};
+}
+
+}  // namespace
+
+Expected<std::unique_ptr<Runner>> Runner::create(const RunnerOptions& options) {
+  TRY_ASSIGN(const transport::Url url, transport::parse_url(options.listen));
+  if (!transport::is_loopback(url) && !options.insecure) {
+    return fail(ErrorCode::kUnsupported,
+                "{}: beyond loopback anybody on the network could use this runner; --insecure allows it",
+                options.listen);
+  }
+  std::unique_ptr<Runner> runner(new Runner(options));
+  runner->host_ = url.host;
+  TRY_ASSIGN(runner->socket_, transport::ReplySocket::open());
+  TRY_ASSIGN(runner->url_, runner->socket_->listen(options.listen, kMaxControlBytes));
+  return runner;
+}
+
+Expected<void> Runner::serve() {
+  while (!stopping_) {
+    auto request = socket_->receive(kPoll);
+    if (!request) {
+      if (request.error().code == ErrorCode::kCancelled && stopping_) break;
+      if (request.error().code != ErrorCode::kTimeout) return tl::unexpected(std::move(request.error()));
+      const bool silent = std::chrono::steady_clock::now() - last_heard_ > options_.lease;
+      if (deployment_ && silent) {
+        spdlog::warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", deployment_->epoch,
+                     options_.lease.count());
+        release();
+      }
+      continue;
+    }
+    const Json reply = handle(std::as_const(*request).bytes());
+    TRY_ASSIGN(transport::Message message, encode_control(reply));
+    auto replied = socket_->reply(std::move(message));
+    if (!replied && !stopping_) return tl::unexpected(std::move(replied.error()));
+  }
+  release();
+  return {};
+}
+
+void Runner::stop() { stopping_ = true; }
+
+void Runner::release() {
+  executor_.reset();
+  store_.reset();
+  deployment_.reset();
+}
+
+Json Runner::handle(std::span<const std::byte> request) {
+  auto message = decode_control(request);
+  if (!message) return error_to_json(message.error());
+  auto reply = dispatch(*message);
+  if (reply) return std::move(*reply);
+  spdlog::warn("{}", reply.error().message);
+  return error_to_json(reply.error());
+}
+
+Expected<Json> Runner::dispatch(const ControlMessage& message) {
+  const JsonReader request(message.json);
+  TRY_ASSIGN(const std::string op, request.string("op"));
+  if (op == "hello") return hello(request);
+  if (op == "deploy") return deploy(request);
+  if (op == "put") return put(request, message.bytes);
+  if (op == "prepare") return prepare(request);
+  if (op == "start") return start(request);
+  if (op == "ping") return ping(request);
+  if (op == "status") return status(request);
+  if (op == "end") return end(request);
+  return fail(ErrorCode::kInvalid, "unknown request \"{}\"", op);
+}
+
+Expected<Json> Runner::hello(const JsonReader& request) {
+  TRY_ASSIGN(const std::int64_t protocol, request.integer("protocol", 0, INT32_MAX));
+  if (protocol != kProtocolVersion) {
+    return fail(ErrorCode::kUnsupported, "the coordinator speaks protocol {}, this runner {}", protocol,
+                kProtocolVersion);
+  }
+  return Json{{"protocol", kProtocolVersion},
+              {"name", options_.name},
+              {"core_type", blas_core()},
+              {"threads", options_.threads},
+              {"memory_limit_bytes", options_.memory_limit_bytes},
+              {"pid", ::getpid()}};
+}
+
+Expected<Json> Runner::deploy(const JsonReader& request) {
+  TRY_ASSIGN(const JsonReader body, request.at("deployment"));
+  TRY_ASSIGN(Deployment deployment, deployment_from_json(body.value()));
+  const auto devices = static_cast<std::int64_t>(deployment.plan.devices.size());
+  TRY_ASSIGN(const std::int64_t device, request.integer("device", 0, devices - 1));
+  if (deployment_) {
+    return fail(ErrorCode::kUnavailable, "another coordinator is using this runner (epoch {})", deployment_->epoch);
+  }
+  TRY_ASSIGN(PartStore store, PartStore::create(options_.model_dir, deployment.epoch, options_.memory_limit_bytes));
+  store_.emplace(std::move(store));
+  device_ = static_cast<std::size_t>(device);
+  spdlog::info("epoch {}: device {} of {}", deployment.epoch, device_, devices);
+  deployment_ = std::move(deployment);
+  last_heard_ = std::chrono::steady_clock::now();
+  return Json::object();
+}
+
+Expected<void> Runner::check_epoch(const JsonReader& request) {
+  TRY_ASSIGN(const std::int64_t epoch, request.integer("epoch", 1, INT64_MAX));
+  if (!deployment_) return fail(ErrorCode::kInvalid, "epoch {}: nothing is deployed here", epoch);
+  if (static_cast<std::uint64_t>(epoch) != deployment_->epoch) {
+    return fail(ErrorCode::kInvalid, "epoch {}: this runner is in epoch {}", epoch, deployment_->epoch);
+  }
+  last_heard_ = std::chrono::steady_clock::now();
+  return {};
+}
+
+Expected<Json> Runner::put(const JsonReader& request, std::span<const std::byte> bytes) {
+  TRY(check_epoch(request));
+  TRY_ASSIGN(const PartId part, read_part_id(request, deployment_->plan));
+  TRY_ASSIGN(const std::string name, request.string("file"));
+  TRY_ASSIGN(const PartFile file, part_file_from_name(name));
+  TRY_ASSIGN(const std::int64_t total, request.integer("total", 0, INT64_MAX));
+  TRY_ASSIGN(const std::int64_t offset, request.integer("offset", 0, total));
+  if (!store_) return fail(ErrorCode::kInvalid, "{}: this deployment is prepared already", to_string(part));
+  TRY(store_->append(part, file, static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(total), bytes));
+  return Json::object();
+}
+
+Expected<Json> Runner::prepare(const JsonReader& request) {
+  TRY(check_epoch(request));
+  if (!store_) return fail(ErrorCode::kInvalid, "this deployment is prepared already");
+  std::vector<LoadedPart> parts;
+  for (const PartId id : deployment_->parts_of(device_)) {
+    TRY_ASSIGN(const std::filesystem::path path, store_->model_path(id));
+    ImportOptions import_options;
+    import_options.simplify = false;
+    TRY_ASSIGN(Graph graph, import_onnx(path, import_options));
+    parts.push_back({id, std::move(graph)});
+  }
+  if (deployment_->plan.core_type != blas_core()) {
+    spdlog::warn("the plan was made for core type {}, this is {}: answers agree within 1e-4, not bit for bit",
+                 deployment_->plan.core_type, blas_core());
+  }
+  ExecutorOptions options;
+  options.host = host_;
+  options.data_port = options_.data_port;
+  options.threads = options_.threads;
+  options.memory_limit_bytes = options_.memory_limit_bytes;
+  TRY_ASSIGN(executor_, Executor::create(*deployment_, device_, std::move(parts), options));
+  // The weights are mapped: the files are needed no more, and nothing is left behind whatever happens to this process.
+  store_.reset();
+  return Json{{"data_url", executor_->data_url()},
+              {"results_url", executor_->results_url()},
+              {"memory_bytes", executor_->memory_bytes()}};
+}
+
+Expected<Json> Runner::start(const JsonReader& request) {
+  TRY(check_epoch(request));
+  if (!executor_) return fail(ErrorCode::kInvalid, "this deployment isn't prepared");
+  TRY_ASSIGN(const std::vector<std::string> urls, request.strings("data_urls"));
+  TRY(executor_->start(urls));
+  return Json::object();
+}
+
+Expected<Json> Runner::ping(const JsonReader& request) {
+  TRY(check_epoch(request));
+  if (!executor_) return Json::object();
+  return status_to_json(executor_->status());
+}
+
+Expected<Json> Runner::status(const JsonReader&) {
+  Json json = {{"name", options_.name}, {"core_type", blas_core()}, {"threads", options_.threads}};
+  json["state"] = !deployment_ ? "idle" : executor_ ? "running" : "deploying";
+  if (deployment_) {
+    json["epoch"] = deployment_->epoch;
+    json["model"] = deployment_->plan.model;
+    Json parts = Json::array();
+    for (const PartId id : deployment_->parts_of(device_)) parts.push_back(to_string(id));
+    json["parts"] = std::move(parts);
+  }
+  if (executor_) {
+    json["memory_bytes"] = executor_->memory_bytes();
+    json.update(status_to_json(executor_->status()));
+  }
+  return json;
+}
+
+Expected<Json> Runner::end(const JsonReader& request) {
+  TRY(check_epoch(request));
+  spdlog::info("epoch {}: ended", deployment_->epoch);
+  release();
+  return Json::object();
+}
+
+}  // namespace onnx_split

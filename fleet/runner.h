@@ -1,0 +1,75 @@
+// The process on each device that executes its parts. It listens on one control port; a coordinator deploys to it,
+// starts it, watches it and stops it. One coordinator at a time: a second one is refused until the first stops or has
+// been silent for the lease.
+//
+// Nothing outlives a deployment. serve() runs on the caller's thread; stop() may be called from any thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "fleet/control.h"
+#include "fleet/executor.h"
+#include "fleet/part_store.h"
+
+namespace onnx_split {
+
+struct RunnerOptions {
+  std::string listen = "tcp://127.0.0.1:0";
+  std::uint16_t data_port = 0;
+  std::string name = "runner";
+  unsigned threads = 1;
+  std::uint64_t memory_limit_bytes = 0;  // 0: none
+  std::filesystem::path model_dir;
+  bool insecure = false;  // allow listening beyond loopback without TLS
+  std::chrono::milliseconds lease{10000};
+};
+
+class Runner {
+ public:
+  // Listens. kUnsupported for an address beyond loopback without `insecure`.
+  static Expected<std::unique_ptr<Runner>> create(const RunnerOptions& options);
+
+  // The control port's URL, with the port that the system chose.
+  const std::string& url() const { return url_; }
+
+  // Answers until stop().
+  Expected<void> serve();
+  void stop();
+
+ private:
+  explicit Runner(RunnerOptions options) : options_(std::move(options)) {}
+
+  Json handle(std::span<const std::byte> request);
+  Expected<Json> dispatch(const ControlMessage& message);
+  Expected<Json> hello(const JsonReader& request);
+  Expected<Json> deploy(const JsonReader& request);
+  Expected<Json> put(const JsonReader& request, std::span<const std::byte> bytes);
+  Expected<Json> prepare(const JsonReader& request);
+  Expected<Json> start(const JsonReader& request);
+  Expected<Json> ping(const JsonReader& request);
+  Expected<Json> status(const JsonReader& request);
+  Expected<Json> end(const JsonReader& request);
+  Expected<void> check_epoch(const JsonReader& request);
+  void release();
+
+  RunnerOptions options_;
+  std::string url_;
+  std::string host_;
+  std::optional<transport::ReplySocket> socket_;
+  std::atomic<bool> stopping_{false};
+
+  // The current deployment, if there is one.
+  std::optional<Deployment> deployment_;
+  std::size_t device_ = 0;
+  std::optional<PartStore> store_;
+  std::unique_ptr<Executor> executor_;
+  std::chrono::steady_clock::time_point last_heard_;
+};
+
+}  // namespace onnx_split
