@@ -35,8 +35,8 @@ Kernel square(std::int64_t extent, std::int64_t stride = 1, std::int64_t pad = 0
 // What calibration makes of each channel that a layer with a bias computes, over batch and space: its deviation, and
 // its mean, drawn uniformly from [mean_low, mean_high) for each channel.
 struct Target {
-  float mean_low = 0.0F;
-  float mean_high = 0.0F;
+  float mean_low = 0.2F;
+  float mean_high = 0.8F;
   float deviation = 1.0F;
 };
 
@@ -45,8 +45,8 @@ struct Norm {
   float epsilon = 1e-5F;
   float scale_low = 0.5F;
   float scale_high = 1.5F;
-  float bias_low = -0.2F;
-  float bias_high = 0.2F;
+  float bias_low = 0.2F;
+  float bias_high = 0.8F;
   // The same at half the size: keeps a residual branch smaller than the sum that it is added to.
   Norm damped() const { return {epsilon, 0.5F * scale_low, 0.5F * scale_high, 0.5F * bias_low, 0.5F * bias_high}; }
 };

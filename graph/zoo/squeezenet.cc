@@ -37,7 +37,7 @@ Activation squeezenet1_1(CalibratingBuilder& net) {
 
   // The logits are averages of what a ReLU leaves. Most of it must be cut off, or every input's average is much the
   // same.
-  const Target sparse{.mean_low = -16.0F, .mean_high = 0.0F, .deviation = 8.0F};
+  const Target sparse{.mean_low = -32.0F, .mean_high = -8.0F, .deviation = 16.0F};
   x = net.relu("classifier.2", net.conv("classifier.1", x, 1000, square(1), sparse));
   return net.flatten_logits("flatten", net.global_average_pool("classifier.3", x));
 }

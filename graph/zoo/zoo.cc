@@ -27,7 +27,7 @@ const std::vector<Entry>& entries() {
       {{"mobilenet_v2", "MobileNet V2 1.0 (Sandler et al. 2018)", picture, 3'504'872}, mobilenet_v2},
       {{"squeezenet1_1", "SqueezeNet 1.1 (Iandola et al. 2016)", picture, 1'235'496}, squeezenet1_1},
       {{"xception", "Xception (Chollet 2016)", {1, 3, 299, 299}, 22'855'952}, xception},
-      {{"c3d", "C3D on Sports-1M clips (Tran et al. 2015)", {1, 3, 16, 112, 112}, 79'991'095}, c3d},
+      {{"c3d", "C3D on Sports-1M clips (Tran et al. 2015)", {1, 3, 16, 112, 112}, 79'991'015}, c3d},
   };
   return all;
 }
