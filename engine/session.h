@@ -1,8 +1,10 @@
 // A session computes one graph on this machine, over and over: it owns the graph, its prepared kernels, one arena for
-// the activations, planned from lifetimes, and its threads. create() does everything that can fail or allocate; run() does neither.
+// the activations, planned from lifetimes, and its threads. create() does everything that can fail or allocate; run()
+// does neither.
 //
-// Results depend only on the graph, the inputs, the kernel choices and the OpenBLAS core type: not on the number of threads, nor on
-// neighbouring nodes (docs/architecture.md, promise 1). run() is for one thread at a time; different sessions are independent.
+// Results depend only on the graph, the inputs, the kernel choices and the OpenBLAS core type: not on the number of
+// threads, nor on neighbouring nodes (docs/architecture.md, promise 1). run() is for one thread at a time; different
+// sessions are independent.
 #pragma once
 
 #include <map>
@@ -21,7 +23,8 @@ using KernelChoices = std::map<std::string, std::string, std::less<>>;
 
 struct SessionOptions {
   unsigned threads = 1;
-  // Obeyed where they name a node; an impossible or unknown one is an error. The others follow the rule of engine/choice.h.
+  // Obeyed where they name a node; an impossible or unknown one is an error. The others follow the rule of
+  // engine/choice.h.
   KernelChoices choices;
   // Use the slow reference kernels everywhere (for tests).
   bool reference = false;
@@ -35,8 +38,8 @@ class Session {
   const Graph& graph() const;
   const KernelChoices& choices() const;
 
-  // Computes the outputs into the given memory; both in the graph's order, shapes and types as the graph says (checked).
-  // Outputs must not overlap inputs or each other. The inputs needn't be aligned beyond their element type.
+  // Computes the outputs into the given memory; both in the graph's order, shapes and types as the graph says
+  // (checked). Outputs must not overlap inputs or each other. The inputs needn't be aligned beyond their element type.
   Expected<void> run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
 
   // Memory that the session holds, in bytes.

@@ -1,15 +1,33 @@
 // Threads that divide one job among themselves. Idle threads sleep.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
-#include <functional>
 #include <memory>
+#include <type_traits>
 
 namespace onnx_split {
 
+// A borrowed body(task, worker): like std::function, but never allocates and doesn't keep the callable alive.
+class TaskRef {
+ public:
+  template <class Body>
+  requires(!std::same_as<std::remove_cvref_t<Body>, TaskRef>)
+      TaskRef(const Body& body)  // NOLINT(google-explicit-constructor)
+      : body_(&body), call_([](const void* object, std::size_t task, unsigned worker) {
+          (*static_cast<const Body*>(object))(task, worker);
+        }) {}
+
+  void operator()(std::size_t task, unsigned worker) const { call_(body_, task, worker); }
+
+ private:
+  const void* body_;
+  void (*call_)(const void* object, std::size_t task, unsigned worker);
+};
+
 class ThreadPool {
  public:
-  // `threads` includes the caller of parallel_for: 1 starts none.
+  // `threads` includes the caller of parallel_for: 0 and 1 start none.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -17,10 +35,10 @@ class ThreadPool {
 
   unsigned threads() const;
 
-  // Calls body(task, worker) once for each task in [0, tasks), on any thread, and returns when all are done. `worker` is
-  // in [0, threads()) and distinguishes the threads that run at the same time (for scratch memory). One caller at a time;
-  // the body must not throw and must not call parallel_for. Doesn't allocate.
-  void parallel_for(std::size_t tasks, const std::function<void(std::size_t task, unsigned worker)>& body);
+  // Calls body(task, worker) once for each task in [0, tasks), on any thread, and returns when all are done. `worker`
+  // is in [0, threads()) and distinguishes the threads that run at the same time (for scratch memory). One caller at a
+  // time; the body must not throw and must not call parallel_for. Doesn't allocate.
+  void parallel_for(std::size_t tasks, TaskRef body);
 
  private:
   struct Impl;

@@ -1,0 +1,191 @@
+#include "engine/choice.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "graph/ops/conv.h"
+#include "graph/ops/gemm.h"
+
+namespace onnx_split {
+namespace {
+
+using Algorithm = Choice::Algorithm;
+
+struct AlgorithmName {
+  Algorithm algorithm;
+  std::string_view name;
+  bool tile, depth, rows;  // which parameters it has
+};
+constexpr std::array kAlgorithms = {
+    AlgorithmName{Algorithm::kIm2col, "im2col", true, true, true},
+    AlgorithmName{Algorithm::kDirect1x1, "direct_1x1", true, false, true},
+    AlgorithmName{Algorithm::kDepthwise, "depthwise", false, false, false},
+    AlgorithmName{Algorithm::kGemv, "gemv", false, false, false},
+    AlgorithmName{Algorithm::kSgemm, "sgemm", true, false, true},
+};
+
+const AlgorithmName& name_of(Algorithm algorithm) {
+  return *std::find_if(kAlgorithms.begin(), kAlgorithms.end(),
+                       [&](const AlgorithmName& row) { return row.algorithm == algorithm; });
+}
+
+// No single piece of scratch memory is larger, whatever a choice asks for.
+constexpr std::int64_t kMaxScratchElements = std::int64_t{1} << 24;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Divides `count` into the fewest equal pieces of at most `most`, rounded up to a multiple of `granule`.
+std::int64_t even_piece(std::int64_t count, std::int64_t most, std::int64_t granule) {
+  if (count <= most) return std::max<std::int64_t>(count, 1);
+  const std::int64_t piece = ceil_div(count, ceil_div(count, most));
+  return std::min(count, ceil_div(piece, granule) * granule);
+}
+
+bool is_direct_1x1(const ConvGeometry& geometry) {
+  return std::all_of(geometry.window.axes.begin(), geometry.window.axes.end(), [](const WindowAxis& axis) {
+    return axis.kernel == 1 && axis.stride == 1 && axis.pad_begin == 0 && axis.pad_end == 0;
+  });
+}
+
+bool is_depthwise(const ConvGeometry& geometry) { return geometry.depthwise() && geometry.window.axes.size() <= 2; }
+
+// With fewer tiles than this, output channels are divided too, so that several threads find work.
+constexpr std::int64_t kEnoughTasks = 4;
+
+std::int64_t rows_rule(std::int64_t rows, std::int64_t tasks) {
+  return tasks >= kEnoughTasks ? rows : even_piece(rows, std::max<std::int64_t>(64, ceil_div(rows, kEnoughTasks)), 16);
+}
+
+Choice conv_rule(const ConvGeometry& geometry) {
+  if (is_depthwise(geometry)) return {Algorithm::kDepthwise, 0, 0, 0};
+  const std::int64_t positions = geometry.output_positions();
+  const std::int64_t channels = geometry.output_channels / geometry.groups;
+  const std::int64_t depth = geometry.input_channels / geometry.groups * geometry.kernel_elements();
+  Choice choice;
+  choice.algorithm = is_direct_1x1(geometry) ? Algorithm::kDirect1x1 : Algorithm::kIm2col;
+  choice.tile = even_piece(positions, 512, 16);
+  if (choice.algorithm == Algorithm::kIm2col) choice.depth = even_piece(depth, 512, 1);
+  choice.rows = rows_rule(channels, ceil_div(positions, choice.tile) * geometry.groups * geometry.batch);
+  return choice;
+}
+
+Choice gemm_rule(std::int64_t m, std::int64_t n, std::int64_t batch) {
+  if (m == 1) return {Algorithm::kGemv, 0, 0, 0};
+  Choice choice{Algorithm::kSgemm, 0, 0, 0};
+  choice.tile = even_piece(n, 512, 16);
+  choice.rows = rows_rule(m, ceil_div(n, choice.tile) * batch);
+  return choice;
+}
+
+struct GemmSize {
+  std::int64_t m, n, batch;
+};
+
+GemmSize gemm_size(OpType op, const OpCall& call) {
+  if (op == OpType::kGemm) {
+    const auto geometry = gemm_geometry(call);
+    CHECK(geometry.has_value());
+    return {geometry->m, geometry->n, 1};
+  }
+  const auto geometry = matmul_geometry(call);
+  CHECK(geometry.has_value());
+  return {geometry->m, geometry->n, geometry->batch.elements()};
+}
+
+ConvGeometry checked_conv_geometry(const OpCall& call) {
+  auto geometry = conv_geometry(call);
+  CHECK(geometry.has_value());
+  return std::move(*geometry);
+}
+
+Expected<std::int64_t> parse_parameter(std::string_view value, std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc{} || end != value.data() + value.size() || number < 1 || number > kMaxScratchElements) {
+    return fail(ErrorCode::kInvalid, "choice \"{}\": expected a number from 1 to {}, found \"{}\"", text,
+                kMaxScratchElements, value);
+  }
+  return number;
+}
+
+Expected<Choice> parse_text(std::string_view text) {
+  std::string_view rest = text;
+  const auto next_word = [&rest] {
+    const std::size_t space = std::min(rest.find(' '), rest.size());
+    const std::string_view word = rest.substr(0, space);
+    rest.remove_prefix(std::min(space + 1, rest.size()));
+    return word;
+  };
+  const std::string_view name = next_word();
+  const auto row = std::find_if(kAlgorithms.begin(), kAlgorithms.end(), [&](const auto& r) { return r.name == name; });
+  if (row == kAlgorithms.end()) {
+    return fail(ErrorCode::kInvalid, "choice \"{}\": no algorithm is called \"{}\"", text, name);
+  }
+  Choice choice{row->algorithm, 0, 0, 0};
+  while (!rest.empty()) {
+    const std::string_view word = next_word();
+    const std::size_t equals = std::min(word.find('='), word.size());
+    const std::string_view key = word.substr(0, equals);
+    std::int64_t* field = key == "tile" && row->tile     ? &choice.tile
+                          : key == "depth" && row->depth ? &choice.depth
+                          : key == "rows" && row->rows   ? &choice.rows
+                                                         : nullptr;
+    if (field == nullptr || equals == word.size() || *field != 0) {
+      return fail(ErrorCode::kInvalid, "choice \"{}\": \"{}\" isn't a parameter of {} or comes twice", text, word,
+                  name);
+    }
+    TRY_ASSIGN(*field, parse_parameter(word.substr(equals + 1), text));
+  }
+  if ((row->tile && choice.tile == 0) || (row->depth && choice.depth == 0) || (row->rows && choice.rows == 0)) {
+    return fail(ErrorCode::kInvalid, "choice \"{}\": a parameter of {} is missing", text, name);
+  }
+  return choice;
+}
+
+}  // namespace
+
+std::string to_text(const Choice& choice) {
+  const AlgorithmName& row = name_of(choice.algorithm);
+  std::string text(row.name);
+  if (row.tile) text += fmt::format(" tile={}", choice.tile);
+  if (row.depth) text += fmt::format(" depth={}", choice.depth);
+  if (row.rows) text += fmt::format(" rows={}", choice.rows);
+  return text;
+}
+
+bool has_choice(OpType op) { return op == OpType::kConv || op == OpType::kGemm || op == OpType::kMatMul; }
+
+Choice default_choice(OpType op, const OpCall& call) {
+  CHECK(has_choice(op));
+  if (op == OpType::kConv) return conv_rule(checked_conv_geometry(call));
+  const GemmSize size = gemm_size(op, call);
+  return gemm_rule(size.m, size.n, size.batch);
+}
+
+std::string default_choice(const Graph& graph, const Node& node) {
+  const std::vector<TensorType> types = input_types(graph, node);
+  return to_text(default_choice(node.op, {node.attributes, types, node.outputs.size()}));
+}
+
+Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text) {
+  if (!has_choice(op)) return fail(ErrorCode::kInvalid, "choice \"{}\": {} has no choice", text, op_name(op));
+  TRY_ASSIGN(const Choice choice, parse_text(text));
+  bool possible = false;
+  if (op == OpType::kConv) {
+    const ConvGeometry geometry = checked_conv_geometry(call);
+    possible = choice.algorithm == Algorithm::kIm2col ||
+               (choice.algorithm == Algorithm::kDirect1x1 && is_direct_1x1(geometry)) ||
+               (choice.algorithm == Algorithm::kDepthwise && is_depthwise(geometry));
+  } else {
+    possible =
+        choice.algorithm == Algorithm::kSgemm || (choice.algorithm == Algorithm::kGemv && gemm_size(op, call).m == 1);
+  }
+  if (!possible) return fail(ErrorCode::kInvalid, "choice \"{}\": impossible for this {}", text, op_name(op));
+  if (choice.depth > 0 && choice.tile > kMaxScratchElements / choice.depth) {
+    return fail(ErrorCode::kInvalid, "choice \"{}\": tile·depth is over {}", text, kMaxScratchElements);
+  }
+  return choice;
+}
+
+}  // namespace onnx_split

@@ -1,0 +1,42 @@
+// Which algorithm computes a node, and in tiles of which size, as a pure function of the node and its shapes: the rule
+// that measurement taught (bench/kernels_bench.cc). Written as text so that a plan can freeze it and a person can read
+// it:
+//   im2col tile=448 depth=576 rows=64     tile: output positions of a tile; depth: rows of the im2col matrix multiplied
+//   at once; direct_1x1 tile=448 rows=512          rows: output channels multiplied at once depthwise gemv one row of
+//   A: a stream over the weights sgemm tile=512 rows=64                columns and rows of the result multiplied at
+//   once
+// A choice decides how sums are grouped and with it the last bits of the result, so it never depends on the number of
+// threads.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "graph/graph.h"
+#include "graph/operators.h"
+
+namespace onnx_split {
+
+struct Choice {
+  enum class Algorithm { kIm2col, kDirect1x1, kDepthwise, kGemv, kSgemm };
+  Algorithm algorithm = Algorithm::kIm2col;
+  std::int64_t tile = 0;
+  std::int64_t depth = 0;
+  std::int64_t rows = 0;
+
+  bool operator==(const Choice&) const = default;
+};
+
+std::string to_text(const Choice& choice);
+
+// Whether the node can be computed in more than one way: Conv, Gemm and MatMul.
+bool has_choice(OpType op);
+
+// The rule's choice for one application of an operator that has one. `call` has passed infer.
+Choice default_choice(OpType op, const OpCall& call);
+std::string default_choice(const Graph& graph, const Node& node);
+
+// Reads a choice and checks that the operator can be computed that way. Says what was expected.
+Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text);
+
+}  // namespace onnx_split

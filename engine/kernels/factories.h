@@ -1,0 +1,37 @@
+// The makers of the kernels, for the table alone.
+#pragma once
+
+#include "engine/kernels/kernel.h"
+
+namespace onnx_split {
+
+// conv.cc, depthwise.cc
+std::unique_ptr<Kernel> make_conv(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_depthwise(const KernelSpec& spec);
+// gemm.cc
+std::unique_ptr<Kernel> make_gemm(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_matmul(const KernelSpec& spec);
+// pool.cc
+std::unique_ptr<Kernel> make_pool(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_global_pool(const KernelSpec& spec);
+// elementwise.cc
+std::unique_ptr<Kernel> make_unary(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_binary(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_variadic(const KernelSpec& spec);
+// normalization.cc
+std::unique_ptr<Kernel> make_batch_norm(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_lrn(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_softmax(const KernelSpec& spec);
+// reduce.cc
+std::unique_ptr<Kernel> make_reduce(const KernelSpec& spec);
+// movement.cc
+std::unique_ptr<Kernel> make_concat(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_split(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_strided_copy(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_pad(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_gather(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_cast(const KernelSpec& spec);
+// resize.cc
+std::unique_ptr<Kernel> make_resize(const KernelSpec& spec);
+
+}  // namespace onnx_split

@@ -1,0 +1,24 @@
+// How a kernel's inner loops are compiled: as plain loops that the compiler vectorises, once for each class of
+// processor.
+//
+// All versions give the same bits: floating-point contraction is off, and every sum has its order written out.
+#pragma once
+
+// ONNX_SPLIT_CLONES before a function: compiled for several processors, the best is chosen when the program loads.
+// Where one baseline serves (arm64 has NEON), or the sanitizers start too late for the choosing, it means nothing.
+#if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
+#define ONNX_SPLIT_CLONES __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#else
+#define ONNX_SPLIT_CLONES
+#endif
+
+// For the parts of such a function that are functions themselves: they must be compiled as it is.
+#define ONNX_SPLIT_INLINE inline __attribute__((always_inline))
+
+namespace onnx_split {
+
+// Sixteen floats at any address; arithmetic is element by element. The compiler splits it into what the processor has.
+typedef float Float16 __attribute__((vector_size(64), aligned(4), may_alias));  // NOLINT(modernize-use-using)
+
+}  // namespace onnx_split

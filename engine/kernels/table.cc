@@ -1,0 +1,95 @@
+#include "engine/kernels/table.h"
+
+#include <algorithm>
+#include <array>
+
+#include "engine/kernels/factories.h"
+#include "engine/kernels/reference.h"
+
+namespace onnx_split {
+namespace {
+
+constexpr bool kAnyType = true;
+
+constexpr std::array kTable = {
+    KernelRow{.op = OpType::kAbs, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kAdd, .make = make_binary, .takes_activation = true, .in_place = true},
+    KernelRow{.op = OpType::kAveragePool, .make = make_pool},
+    KernelRow{.op = OpType::kBatchNormalization, .make = make_batch_norm, .takes_activation = true, .in_place = true},
+    KernelRow{.op = OpType::kCast, .make = nullptr},
+    KernelRow{.op = OpType::kClip, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kConcat, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kConv, .make = make_conv, .takes_activation = true, .takes_addend = true},
+    KernelRow{.op = OpType::kDiv, .make = make_binary, .takes_activation = true, .in_place = true},
+    KernelRow{.op = OpType::kElu, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kExp, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kExpand, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kFlatten, .make = nullptr},  // a view: never a step
+    KernelRow{.op = OpType::kGather, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kGemm, .make = make_gemm, .takes_activation = true, .takes_addend = true},
+    KernelRow{.op = OpType::kGlobalAveragePool, .make = make_global_pool},
+    KernelRow{.op = OpType::kGlobalMaxPool, .make = make_global_pool},
+    KernelRow{.op = OpType::kHardSigmoid, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kHardSwish, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kIdentity, .make = nullptr},  // a view
+    KernelRow{.op = OpType::kLeakyRelu, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kLogSoftmax, .make = make_softmax},
+    KernelRow{.op = OpType::kLrn, .make = make_lrn},
+    KernelRow{.op = OpType::kMatMul, .make = make_matmul, .takes_activation = true, .takes_addend = true},
+    KernelRow{.op = OpType::kMax, .make = make_variadic, .takes_activation = true},
+    KernelRow{.op = OpType::kMaxPool, .make = make_pool},
+    KernelRow{.op = OpType::kMean, .make = make_variadic, .takes_activation = true},
+    KernelRow{.op = OpType::kMin, .make = make_variadic, .takes_activation = true},
+    KernelRow{.op = OpType::kMul, .make = make_binary, .takes_activation = true, .in_place = true},
+    KernelRow{.op = OpType::kNeg, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kPRelu, .make = make_binary, .takes_activation = true, .in_place = true},
+    KernelRow{.op = OpType::kPad, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kPow, .make = make_binary, .takes_activation = true, .in_place = true},
+    KernelRow{.op = OpType::kReduceMax, .make = nullptr},
+    KernelRow{.op = OpType::kReduceMean, .make = nullptr},
+    KernelRow{.op = OpType::kReduceSum, .make = nullptr},
+    KernelRow{.op = OpType::kRelu, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kReshape, .make = nullptr},  // a view
+    KernelRow{.op = OpType::kResize, .make = nullptr},
+    KernelRow{.op = OpType::kSelu, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kSigmoid, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kSlice, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kSoftmax, .make = make_softmax},
+    KernelRow{.op = OpType::kSoftplus, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kSplit, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kSqrt, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kSqueeze, .make = nullptr},  // a view
+    KernelRow{.op = OpType::kSub, .make = make_binary, .takes_activation = true, .in_place = true},
+    KernelRow{.op = OpType::kSum, .make = make_variadic, .takes_activation = true},
+    KernelRow{.op = OpType::kTanh, .make = make_unary, .in_place = true},
+    KernelRow{.op = OpType::kTranspose, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kUnsqueeze, .make = nullptr},  // a view
+};
+
+constexpr bool in_order() {
+  for (std::size_t i = 0; i < kTable.size(); ++i) {
+    if (kTable[i].op != static_cast<OpType>(i)) return false;
+  }
+  return true;
+}
+static_assert(in_order(), "one row for each OpType, in its order");
+
+}  // namespace
+
+const KernelRow& kernel_row(OpType op) { return kTable[static_cast<std::size_t>(op)]; }
+
+bool has_fast_kernel(OpType op, std::span<const TensorType> inputs, std::span<const TensorType> outputs) {
+  const KernelRow& row = kernel_row(op);
+  const auto suits = [&row](const TensorType& type) {
+    return type.shape.elements() > 0 && (row.any_type || type.type == DataType::kFloat32);
+  };
+  return row.make != nullptr && std::all_of(inputs.begin(), inputs.end(), suits) &&
+         std::all_of(outputs.begin(), outputs.end(), suits);
+}
+
+std::unique_ptr<Kernel> make_kernel(const KernelSpec& spec, bool reference) {
+  if (reference || !has_fast_kernel(spec.op, spec.inputs, spec.outputs)) return make_reference_kernel(spec);
+  return kernel_row(spec.op).make(spec);
+}
+
+}  // namespace onnx_split

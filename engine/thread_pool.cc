@@ -1,0 +1,86 @@
+#include "engine/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace onnx_split {
+
+struct ThreadPool::Impl {
+  std::mutex mutex;
+  std::condition_variable wanted;    // a helper is wanted, or the end has come
+  std::condition_variable finished;  // the last running helper went back to sleep
+  // Guarded by mutex; `job` and `tasks` don't change while a helper runs.
+  const TaskRef* job = nullptr;
+  std::size_t tasks = 0;
+  std::size_t vacancies = 0;  // helpers wanted that haven't woken yet
+  std::size_t running = 0;
+  bool stopping = false;
+
+  std::atomic<std::size_t> next{0};
+  std::vector<std::thread> helpers;
+
+  void drain(const TaskRef& body, std::size_t count, unsigned worker) {
+    for (std::size_t task = next.fetch_add(1); task < count; task = next.fetch_add(1)) body(task, worker);
+  }
+
+  void help(unsigned worker) {
+    std::unique_lock lock(mutex);
+    while (true) {
+      wanted.wait(lock, [this] { return vacancies > 0 || stopping; });
+      if (stopping) return;
+      --vacancies;
+      ++running;
+      const TaskRef* body = job;
+      const std::size_t count = tasks;
+      lock.unlock();
+      drain(*body, count, worker);
+      lock.lock();
+      if (--running == 0) finished.notify_one();
+    }
+  }
+};
+
+ThreadPool::ThreadPool(unsigned threads) : impl_(std::make_unique<Impl>()) {
+  for (unsigned worker = 1; worker < threads; ++worker) {
+    impl_->helpers.emplace_back([impl = impl_.get(), worker] { impl->help(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wanted.notify_all();
+  for (std::thread& helper : impl_->helpers) helper.join();
+}
+
+unsigned ThreadPool::threads() const { return static_cast<unsigned>(impl_->helpers.size()) + 1; }
+
+void ThreadPool::parallel_for(std::size_t tasks, TaskRef body) {
+  Impl& impl = *impl_;
+  if (tasks <= 1 || impl.helpers.empty()) {
+    for (std::size_t task = 0; task < tasks; ++task) body(task, 0);
+    return;
+  }
+  const std::size_t wanted = std::min(tasks - 1, impl.helpers.size());
+  {
+    const std::lock_guard lock(impl.mutex);
+    impl.job = &body;
+    impl.tasks = tasks;
+    impl.vacancies = wanted;
+    impl.next = 0;
+  }
+  for (std::size_t i = 0; i < wanted; ++i) impl.wanted.notify_one();
+  impl.drain(body, tasks, 0);
+  // Helpers that haven't woken by now aren't waited for: there is nothing left to do.
+  std::unique_lock lock(impl.mutex);
+  impl.vacancies = 0;
+  impl.finished.wait(lock, [&impl] { return impl.running == 0; });
+}
+
+}  // namespace onnx_split
