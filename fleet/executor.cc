@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "fleet/composer.h"
 
 namespace onnx_split {
 namespace {
@@ -50,16 +51,6 @@ Expected<void> check_type(const Graph& graph, ValueId id, const TensorType& expe
   return {};
 }
 
-// Choices for nodes of this part only: a session refuses others.
-KernelChoices choices_for(const Graph& graph, const Plan& plan) {
-  KernelChoices choices;
-  for (const Node& node : graph.nodes()) {
-    const auto found = plan.choices.find(node.name);
-    if (found != plan.choices.end()) choices.insert(*found);
-  }
-  return choices;
-}
-
 }  // namespace
 
 Expected<std::unique_ptr<Executor>> Executor::create(Deployment deployment, std::size_t device,
@@ -101,7 +92,7 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
   }
   SessionOptions session_options;
   session_options.threads = options.threads;
-  session_options.choices = choices_for(part.graph, deployment_.plan);
+  session_options.choices = choices_for(part.graph, deployment_.plan.choices);
   TRY_ASSIGN(own.session, Session::create(std::move(part.graph), session_options));
   own.output_frames.resize(planned.outputs.size());
   parts_.push_back(std::move(own));

@@ -1,0 +1,25 @@
+// Putting values together from regions, and cutting regions out of them: the copying half of routing.
+#pragma once
+
+#include "graph/region.h"
+#include "graph/tensor.h"
+
+namespace onnx_split {
+
+// A tensor that holds `region` of some value, in the value's own coordinates; its shape is region.shape().
+struct RegionView {
+  const Region& region;
+  TensorView tensor;
+};
+struct MutableRegionView {
+  const Region& region;
+  MutableTensorView tensor;
+};
+
+// Copies what both have in common. Types must agree.
+void place(const RegionView& from, const MutableRegionView& to);
+
+// Adds what both have in common to `to`. float32 only.
+void add(const RegionView& from, const MutableRegionView& to);
+
+}  // namespace onnx_split

@@ -1,0 +1,44 @@
+// Runs the parts of a plan one after the other in this process and puts the values together by the manifest alone. The
+// slow, obvious counterpart of the fleet: what `run --plan` and `verify` use.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/session.h"
+#include "partition/manifest.h"
+
+namespace onnx_split {
+
+using NamedTensors = std::map<std::string, Tensor, std::less<>>;
+
+class Composer {
+ public:
+  // `parts` in the manifest's order. Choices for nodes of other parts are ignored.
+  static Expected<Composer> create(Manifest manifest, std::vector<Graph> parts, const SessionOptions& options);
+
+  // The values that the parts give (cut values and outputs), by name; inputs in the manifest's order.
+  Expected<NamedTensors> run(std::span<const Tensor> inputs);
+
+  const Manifest& manifest() const { return manifest_; }
+
+ private:
+  Composer() = default;
+  Manifest manifest_;
+  std::vector<std::unique_ptr<Session>> sessions_;
+};
+
+// The parts of a folder that `split` wrote, or that somebody else made: manifest.json and the ONNX files it names.
+struct PartFolder {
+  Manifest manifest;
+  std::vector<Graph> parts;
+};
+Expected<PartFolder> read_part_folder(const std::filesystem::path& folder);
+
+// The choices among `choices` that name a node of the graph.
+KernelChoices choices_for(const Graph& graph, const KernelChoices& choices);
+
+}  // namespace onnx_split

@@ -1,0 +1,107 @@
+#include "fleet/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <unordered_map>
+
+#include "engine/evaluate.h"
+#include "graph/builder.h"
+
+namespace onnx_split {
+namespace {
+
+// The same graph with other outputs.
+Expected<Graph> with_outputs(const Graph& graph, const std::vector<std::string>& names) {
+  GraphBuilder builder(graph.name());
+  std::unordered_map<ValueId, ValueId> mapped;
+  for (const ValueId id : graph.inputs()) {
+    TRY_ASSIGN(mapped[id], builder.add_input(graph.value(id).name, graph.value(id).type));
+  }
+  for (std::size_t i = 0; i < graph.value_count(); ++i) {
+    const Value& value = graph.values()[i];
+    if (value.constant) TRY_ASSIGN(mapped[ValueId(i)], builder.add_constant(value.name, *value.constant));
+  }
+  for (const Node& node : graph.nodes()) {
+    std::vector<ValueId> inputs;
+    std::vector<std::string> outputs;
+    for (const ValueId id : node.inputs) inputs.push_back(mapped.at(id));
+    for (const ValueId id : node.outputs) outputs.push_back(graph.value(id).name);
+    TRY_ASSIGN(const NodeId added,
+               builder.add_node(node.name, node.op, node.attributes, std::move(inputs), std::move(outputs)));
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      mapped[node.outputs[i]] = builder.graph().node(added).outputs[i];
+    }
+  }
+  std::vector<ValueId> ids;
+  for (const std::string& name : names) {
+    const auto id = graph.find_value(name);
+    if (!id) return fail(ErrorCode::kInvalid, "the parts give \"{}\", which the model doesn't have", name);
+    ids.push_back(mapped.at(*id));
+  }
+  return std::move(builder).build(std::move(ids));
+}
+
+double difference(float a, float b) {
+  if (std::isnan(a) && std::isnan(b)) return 0.0;
+  if (a == b) return 0.0;  // also equal infinities
+  const double d = std::abs(static_cast<double>(a) - static_cast<double>(b));
+  return std::isnan(d) ? std::numeric_limits<double>::infinity() : d;
+}
+
+}  // namespace
+
+double ValueError::relative() const {
+  if (max_abs_error == 0.0) return 0.0;
+  return max_abs_reference > 0.0 ? max_abs_error / max_abs_reference : std::numeric_limits<double>::infinity();
+}
+
+const ValueError& VerifyReport::worst() const {
+  return *std::max_element(values.begin(), values.end(),
+                           [](const ValueError& a, const ValueError& b) { return a.relative() < b.relative(); });
+}
+
+bool VerifyReport::bitwise_equal() const {
+  return std::all_of(values.begin(), values.end(), [](const ValueError& value) { return value.bitwise_equal; });
+}
+
+ValueError compare(std::string value, const Tensor& actual, const Tensor& expected) {
+  ValueError error{std::move(value), 0.0, 0.0, true};
+  const std::span<const std::byte> a = actual.buffer().bytes();
+  const std::span<const std::byte> b = expected.buffer().bytes();
+  error.bitwise_equal = actual.type() == expected.type() && std::equal(a.begin(), a.end(), b.begin(), b.end());
+  if (actual.type() != expected.type()) {
+    error.max_abs_error = std::numeric_limits<double>::infinity();
+  } else if (expected.type().type == DataType::kFloat32) {
+    const std::span<const float> x = actual.as<float>();
+    const std::span<const float> y = expected.as<float>();
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      error.max_abs_error = std::max(error.max_abs_error, difference(x[i], y[i]));
+      if (std::isfinite(y[i])) {
+        error.max_abs_reference = std::max(error.max_abs_reference, std::abs(static_cast<double>(y[i])));
+      }
+    }
+  } else if (!error.bitwise_equal) {
+    error.max_abs_error = std::numeric_limits<double>::infinity();  // integers are equal or wrong
+  }
+  return error;
+}
+
+Expected<VerifyReport> verify(const Graph& graph, Composer& composer, std::span<const Tensor> inputs,
+                              const SessionOptions& options) {
+  TRY_ASSIGN(const NamedTensors actual, composer.run(inputs));
+  std::vector<std::string> names;
+  for (const ManifestValue& value : composer.manifest().values) {
+    if (actual.contains(value.name)) names.push_back(value.name);
+  }
+  TRY_ASSIGN(const Graph uncut, with_outputs(graph, names));
+  TRY_ASSIGN(const std::vector<Tensor> expected, evaluate_once(uncut, inputs, options));
+  VerifyReport report;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    report.values.push_back(compare(names[i], actual.find(names[i])->second, expected[i]));
+  }
+  return report;
+}
+
+}  // namespace onnx_split
