@@ -1,0 +1,261 @@
+// Every fast kernel against the operator's reference, on seeded random attributes and shapes; and that neither threads,
+// nor repetition, nor where inputs come from change a bit.
+#include "engine/kernels/table.h"
+#include "tests/engine/compare.h"
+
+namespace onnx_split::test {
+namespace {
+
+void expect_kernel_agrees(const Case& c) {
+  SCOPED_TRACE(describe(c));
+  const auto reference = evaluate_case(c, {.threads = 1, .choices = {}, .reference = true}, false);
+  const auto one = evaluate_case(c, {.threads = 1, .choices = {}, .reference = false}, false);
+  const auto three = evaluate_case(c, {.threads = 3, .choices = {}, .reference = false}, true);
+  ASSERT_EQ(reference.size(), one.size());
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_LE(distance(one[i], reference[i]), c.tolerance);
+  EXPECT_TRUE(same_bits(one, three));
+}
+
+// Spatial attributes of a window whose output isn't empty.
+struct RandomWindow {
+  Ints kernel, strides, dilations, pads;
+  std::vector<std::int64_t> input;
+
+  RandomWindow(Random& random, std::size_t rank, bool pads_below_kernel) {
+    const std::int64_t most = rank == 1 ? 40 : rank == 2 ? 20 : 7;
+    Ints ends;
+    for (std::size_t i = 0; i < rank; ++i) {
+      kernel.push_back(random.integer(1, rank == 3 ? 3 : 5));
+      strides.push_back(random.integer(1, 3));
+      dilations.push_back(random.integer(1, 2));
+      const std::int64_t reach = (kernel[i] - 1) * dilations[i] + 1;
+      const std::int64_t most_pad = pads_below_kernel ? reach - 1 : 3;
+      pads.push_back(random.integer(0, std::min<std::int64_t>(3, most_pad)));
+      ends.push_back(random.integer(0, std::min<std::int64_t>(3, most_pad)));
+      input.push_back(random.integer(reach, reach + most));
+    }
+    pads.insert(pads.end(), ends.begin(), ends.end());
+  }
+};
+
+Case random_conv(Random& random) {
+  const auto rank = static_cast<std::size_t>(random.integer(1, 3));
+  const RandomWindow window(random, rank, false);
+  const std::int64_t kind = random.integer(0, 3);
+  const std::int64_t groups = kind == 0 ? 1 : random.integer(1, 4);
+  const std::int64_t in_per_group = kind == 1 ? 1 : random.integer(1, 9);
+  const std::int64_t out_per_group = random.integer(1, kind == 0 ? 70 : 6);
+  std::vector<std::int64_t> x{random.integer(1, 2), groups * in_per_group};
+  std::vector<std::int64_t> w{groups * out_per_group, in_per_group};
+  x.insert(x.end(), window.input.begin(), window.input.end());
+  w.insert(w.end(), window.kernel.begin(), window.kernel.end());
+  Case c{OpType::kConv,
+         {{"group", groups}, {"strides", window.strides}, {"dilations", window.dilations}, {"pads", window.pads}},
+         {random_tensor(random, Shape(x)), random_tensor(random, Shape(w))}};
+  if (random.integer(0, 1) == 1) c.inputs.push_back(random_tensor(random, Shape{groups * out_per_group}));
+  return c;
+}
+
+TEST(Kernels, ConvAgreesWithTheReference) {
+  Random random(1);
+  for (int i = 0; i < 300; ++i) expect_kernel_agrees(random_conv(random));
+}
+
+// The shapes that networks have: 3×3 and 1×1 with stride 1 and 2, and depthwise.
+TEST(Kernels, ConvOfNetworksAgreesWithTheReference) {
+  Random random(2);
+  for (int i = 0; i < 60; ++i) {
+    const std::int64_t kernel = std::array<std::int64_t, 4>{1, 3, 5, 7}[static_cast<std::size_t>(random.integer(0, 3))];
+    const std::int64_t stride = random.integer(1, 2);
+    const std::int64_t pad = kernel / 2;
+    const bool depthwise = random.integer(0, 2) == 0;
+    const std::int64_t channels = random.integer(2, 40);
+    const std::int64_t outputs = depthwise ? channels : random.integer(1, 200);
+    const std::int64_t height = random.integer(kernel, 40);
+    const std::int64_t width = random.integer(kernel, 40);
+    expect_kernel_agrees(
+        {OpType::kConv,
+         {{"group", depthwise ? channels : 1}, {"strides", Ints{stride, stride}}, {"pads", Ints{pad, pad, pad, pad}}},
+         {random_tensor(random, Shape{1, channels, height, width}),
+          random_tensor(random, Shape{outputs, depthwise ? 1 : channels, kernel, kernel}),
+          random_tensor(random, Shape{outputs})}});
+  }
+}
+
+TEST(Kernels, GemmAgreesWithTheReference) {
+  Random random(3);
+  for (int i = 0; i < 200; ++i) {
+    const std::int64_t m = random.integer(0, 2) == 0 ? random.integer(2, 40) : 1;
+    const std::int64_t n = random.integer(1, 300);
+    const std::int64_t k = random.integer(1, 300);
+    const std::int64_t transpose_a = random.integer(0, 1);
+    const std::int64_t transpose_b = random.integer(0, 1);
+    Case c{OpType::kGemm,
+           {{"transA", transpose_a},
+            {"transB", transpose_b},
+            {"alpha", random.uniform(0.5F, 2.0F)},
+            {"beta", random.uniform(0.5F, 2.0F)}},
+           {random_tensor(random, transpose_a != 0 ? Shape{k, m} : Shape{m, k}),
+            random_tensor(random, transpose_b != 0 ? Shape{n, k} : Shape{k, n})}};
+    const std::int64_t kind = random.integer(0, 4);
+    if (kind == 0) c.inputs.push_back(random_tensor(random, Shape{n}));
+    if (kind == 1) c.inputs.push_back(random_tensor(random, Shape{m, n}));
+    if (kind == 2) c.inputs.push_back(random_tensor(random, Shape{m, 1}));
+    if (kind == 3) c.inputs.push_back(random_tensor(random, Shape{}));
+    expect_kernel_agrees(c);
+  }
+}
+
+TEST(Kernels, MatMulAgreesWithTheReference) {
+  Random random(4);
+  for (int i = 0; i < 150; ++i) {
+    const std::int64_t m = random.integer(1, 20);
+    const std::int64_t n = random.integer(1, 40);
+    const std::int64_t k = random.integer(1, 40);
+    std::vector<std::int64_t> a;
+    std::vector<std::int64_t> b;
+    for (std::int64_t axis = random.integer(0, 2); axis > 0; --axis) {
+      const std::int64_t extent = random.integer(1, 3);
+      a.push_back(random.integer(0, 2) == 0 ? 1 : extent);
+      b.push_back(random.integer(0, 2) == 0 ? 1 : extent);
+    }
+    if (random.integer(0, 2) == 0) b.clear();
+    const std::int64_t kind = random.integer(0, 5);
+    if (kind != 0) a.push_back(m);
+    a.push_back(k);
+    b.push_back(k);
+    if (kind != 1 || b.size() > 1) b.push_back(n);
+    expect_kernel_agrees({OpType::kMatMul, {}, {random_tensor(random, Shape(a)), random_tensor(random, Shape(b))}});
+  }
+}
+
+TEST(Kernels, PoolsAgreeWithTheReference) {
+  Random random(5);
+  for (int i = 0; i < 300; ++i) {
+    const auto rank = static_cast<std::size_t>(random.integer(1, 3));
+    const RandomWindow window(random, rank, true);
+    std::vector<std::int64_t> x{random.integer(1, 2), random.integer(1, 9)};
+    x.insert(x.end(), window.input.begin(), window.input.end());
+    Attributes attributes{{"kernel_shape", window.kernel},
+                          {"strides", window.strides},
+                          {"dilations", window.dilations},
+                          {"pads", window.pads},
+                          {"ceil_mode", random.integer(0, 1)}};
+    const OpType op = random.integer(0, 1) == 0 ? OpType::kMaxPool : OpType::kAveragePool;
+    if (op == OpType::kAveragePool) attributes.set("count_include_pad", random.integer(0, 1));
+    expect_kernel_agrees({op, attributes, {random_tensor(random, Shape(x))}});
+    const OpType global = random.integer(0, 1) == 0 ? OpType::kGlobalMaxPool : OpType::kGlobalAveragePool;
+    expect_kernel_agrees({global, {}, {random_tensor(random, Shape(x))}});
+  }
+}
+
+Attributes random_unary_attributes(Random& random, OpType op) {
+  switch (op) {
+    case OpType::kClip: return {{"min", random.uniform(-2.0F, 0.0F)}, {"max", random.uniform(0.0F, 6.0F)}};
+    case OpType::kElu:
+    case OpType::kLeakyRelu: return {{"alpha", random.uniform(0.0F, 2.0F)}};
+    case OpType::kHardSigmoid: return {{"alpha", 0.2F}, {"beta", random.uniform(0.3F, 0.7F)}};
+    default: return {};
+  }
+}
+
+TEST(Kernels, UnaryAgreesWithTheReference) {
+  Random random(6);
+  for (const Operator& definition : all_operators()) {
+    if (!is_unary(definition.type)) continue;
+    for (int i = 0; i < 12; ++i) {
+      const bool positive = definition.type == OpType::kSqrt;
+      const float reach = i % 3 == 0 ? 80.0F : 4.0F;
+      const Shape shape = i % 4 == 3 ? Shape{40000} : Shape{random.integer(1, 3), random.integer(1, 70)};
+      expect_kernel_agrees({definition.type,
+                            random_unary_attributes(random, definition.type),
+                            {random_tensor(random, shape, positive ? 0.0F : -reach, reach)}});
+    }
+  }
+}
+
+TEST(Kernels, UnaryKeepsNonFiniteNumbers) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> values{kInf, -kInf, kNan, 0.0F, -0.0F, 88.7F, -87.3F, 100.0F, -110.0F};
+  for (const Operator& definition : all_operators()) {
+    if (!is_unary(definition.type) || definition.type == OpType::kHardSwish) continue;
+    for (const float value : values) {
+      const std::vector<float> many(33, value);
+      expect_kernel_agrees({definition.type, {}, {Tensor::floats(Shape{33}, many)}});
+    }
+  }
+}
+
+// Two shapes that broadcast to each other.
+std::pair<Shape, Shape> random_broadcast(Random& random) {
+  std::vector<std::int64_t> a;
+  std::vector<std::int64_t> b;
+  for (std::int64_t axis = random.integer(0, 4); axis > 0; --axis) {
+    const std::int64_t extent = random.integer(1, 12);
+    a.push_back(random.integer(0, 3) == 0 ? 1 : extent);
+    b.push_back(random.integer(0, 3) == 0 ? 1 : extent);
+  }
+  const std::int64_t drop = random.integer(0, static_cast<std::int64_t>(b.size()));
+  if (random.integer(0, 1) == 0) b.erase(b.begin(), b.begin() + drop);
+  return {Shape(a), Shape(b)};
+}
+
+TEST(Kernels, BinaryAgreesWithTheReference) {
+  Random random(7);
+  for (int i = 0; i < 400; ++i) {
+    const OpType op = std::array{OpType::kAdd, OpType::kSub, OpType::kMul, OpType::kDiv,
+                                 OpType::kPow}[static_cast<std::size_t>(random.integer(0, 4))];
+    auto [a, b] = random_broadcast(random);
+    if (i % 20 == 0) a = b = Shape{3, 20000};
+    const float low = op == OpType::kDiv || op == OpType::kPow ? 0.5F : -2.0F;
+    expect_kernel_agrees({op, {}, {random_tensor(random, a, low, 2.0F), random_tensor(random, b, low, 2.0F)}});
+  }
+  for (int i = 0; i < 20; ++i) {
+    const std::int64_t channels = random.integer(1, 8);
+    expect_kernel_agrees({OpType::kPRelu,
+                          {},
+                          {random_tensor(random, Shape{2, channels, 5, random.integer(1, 9)}),
+                           random_tensor(random, Shape{channels, 1, 1})}});
+  }
+}
+
+TEST(Kernels, VariadicAgreesWithTheReference) {
+  Random random(8);
+  for (int i = 0; i < 150; ++i) {
+    const OpType op = std::array{OpType::kMax, OpType::kMin, OpType::kSum,
+                                 OpType::kMean}[static_cast<std::size_t>(random.integer(0, 3))];
+    const auto [a, b] = random_broadcast(random);
+    Case c{op, {}, {random_tensor(random, a)}};
+    for (std::int64_t more = random.integer(0, 3); more > 0; --more) {
+      c.inputs.push_back(random_tensor(random, more % 2 == 0 ? a : b));
+    }
+    expect_kernel_agrees(c);
+  }
+}
+
+TEST(Kernels, NormalizationsAgreeWithTheReference) {
+  Random random(9);
+  for (int i = 0; i < 100; ++i) {
+    const std::int64_t channels = random.integer(1, 20);
+    std::vector<std::int64_t> dims{random.integer(1, 2), channels};
+    for (std::int64_t axis = random.integer(0, 3); axis > 0; --axis) dims.push_back(random.integer(1, 30));
+    const Tensor x = random_tensor(random, Shape(dims), -3.0F, 3.0F);
+    const Shape c{channels};
+    expect_kernel_agrees({OpType::kBatchNormalization,
+                          {{"epsilon", 1e-3F}},
+                          {x, random_tensor(random, c), random_tensor(random, c), random_tensor(random, c),
+                           random_tensor(random, c, 0.1F, 2.0F)}});
+    const float beta = random.integer(0, 1) == 0 ? 0.75F : 0.6F;
+    if (dims.size() > 2) {
+      expect_kernel_agrees(
+          {OpType::kLrn, {{"size", random.integer(1, 6)}, {"alpha", 0.1F}, {"beta", beta}, {"bias", 1.5F}}, {x}});
+    }
+    const std::int64_t axis = random.integer(0, static_cast<std::int64_t>(dims.size()) - 1);
+    expect_kernel_agrees({OpType::kSoftmax, {{"axis", axis}}, {x}});
+    expect_kernel_agrees({OpType::kLogSoftmax, {{"axis", axis}}, {x}});
+  }
+}
+
+}  // namespace
+}  // namespace onnx_split::test
