@@ -1,5 +1,5 @@
-// Graph → ONNX file at opset 17 with external weights (raw, little-endian, each 64-byte aligned, one `.weights` file),
-// which any ONNX runtime loads.
+// Graph → ONNX file at opset 17 (19 where a node needs it) with external weights (raw, little-endian, each 64-byte
+// aligned, one `.weights` file), which any ONNX runtime loads.
 #pragma once
 
 #include <filesystem>

@@ -202,6 +202,14 @@ const Parameter* parameter_at(const OpRow& row, std::size_t input) {
   return nullptr;
 }
 
+bool understands(const OpRow& row, std::string_view attribute) {
+  for (std::string_view rest = row.attributes; !rest.empty();) {
+    const AttributeRule rule = parse_rule(take_until(rest, ' '));
+    if (rule.name == attribute) return !rule.dropped;
+  }
+  return false;
+}
+
 std::string check_attributes(const OpRow& row, Attributes& attributes) {
   std::set<std::string_view> understood;
   for (std::string_view rest = row.attributes; !rest.empty();) {

@@ -51,6 +51,9 @@ std::span<const OpRow> all_rows();
 // The parameter that input number `input` is; nullptr for operands.
 const Parameter* parameter_at(const OpRow& row, std::size_t input);
 
+// Whether the row's operator has this attribute (as an attribute, and with an effect).
+bool understands(const OpRow& row, std::string_view attribute);
+
 // Why the row can't take these attributes; empty if it can. Drops the ones that don't matter.
 std::string check_attributes(const OpRow& row, Attributes& attributes);
 

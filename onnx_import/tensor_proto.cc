@@ -115,6 +115,13 @@ std::int32_t export_type(DataType type) {
   return onnx::TensorProto::UNDEFINED;
 }
 
+Expected<DataType> data_type_from_name(std::string_view name) {
+  for (const DataType type : {DataType::kFloat32, DataType::kInt64, DataType::kBool}) {
+    if (data_type_name(type) == name) return type;
+  }
+  return fail(ErrorCode::kInvalid, "type \"{}\": expected float32, int64 or bool", name);
+}
+
 Expected<Tensor> take_tensor(onnx::TensorProto& proto, std::optional<TensorBytes> bytes, ExternalData& external) {
   const std::int32_t onnx_type = proto.data_type();
   TRY_ASSIGN(const DataType data_type, import_type(onnx_type));

@@ -20,6 +20,8 @@ std::string onnx_type_name(std::int64_t onnx_type);
 // The graph's type of it: kUnsupported for all but float, int64, int32 and bool.
 Expected<DataType> import_type(std::int64_t onnx_type);
 std::int32_t export_type(DataType type);
+// data_type_name's inverse.
+Expected<DataType> data_type_from_name(std::string_view name);
 
 // Takes the data out of `proto` without a copy where it can. `bytes` are the ones that read_model took out of it. The
 // size that the shape claims is checked against what is there before anything is allocated.
