@@ -1,0 +1,186 @@
+#include "transport/request_reply.h"
+
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "tests/transport/helpers.h"
+
+namespace onnx_split::transport {
+namespace {
+
+class RequestReply : public Conformance {
+ protected:
+  void connect(std::size_t max_request_bytes = 100 << 20, std::size_t max_reply_bytes = 100 << 20) {
+    reply_ = must(ReplySocket::open());
+    url_ = must(reply_->listen(fresh_url(), max_request_bytes));
+    DialOptions options = quick();
+    options.max_message_bytes = max_reply_bytes;
+    must(request_.dial(url_, options));
+  }
+
+  // Answers `count` requests with their own bytes.
+  std::thread echo(std::uint64_t count) {
+    return std::thread([this, count] {
+      for (std::uint64_t i = 0; i < count; ++i) must(reply_->reply(must(reply_->receive(kPatience))));
+    });
+  }
+
+  std::string url_;
+  Signal gone_;  // before the sockets, whose callbacks use it to the last
+  RequestSocket request_ = must(RequestSocket::open());
+  std::optional<ReplySocket> reply_;
+};
+
+TEST_P(RequestReply, AnswersEveryByteOfEverySize) {
+  connect();
+  std::thread server = echo(5);
+  for (const std::size_t size : {0UL, 1UL, 1024UL, 1UL << 20, 16UL << 20}) {
+    Message request = message_of(size, size);
+    const Message answer = must(request_.call(std::move(request), kPatience));
+    EXPECT_FALSE(request.valid());
+    ASSERT_TRUE(same_bytes(answer, message_of(size, size))) << size;
+  }
+  server.join();
+  EXPECT_EQ(request_.counters().messages_sent, 5U);
+  EXPECT_EQ(request_.counters().bytes_received, 1U + 1024 + (1 << 20) + (16 << 20));
+  EXPECT_EQ(reply_->counters().messages_received, 5U);
+  EXPECT_EQ(reply_->counters().bytes_sent, request_.counters().bytes_received);
+}
+
+TEST_P(RequestReply, ALateReplyNeverAnswersALaterRequest) {
+  connect();
+  Expected<Message> first = tl::unexpected(Error{});
+  std::thread client([&] { first = request_.call(numbered(1), kShort); });
+  const Message late = must(reply_->receive(kPatience));
+  EXPECT_EQ(number_of(late), 1U);
+  client.join();
+  ASSERT_EQ(code_of(first), ErrorCode::kTimeout);
+  EXPECT_EQ(first.error().message, url_ + ": no reply in time");
+  must(reply_->reply(numbered(1)));
+
+  std::thread server = echo(20);
+  for (std::uint64_t i = 2; i < 22; ++i) EXPECT_EQ(number_of(must(request_.call(numbered(i), kPatience))), i);
+  server.join();
+}
+
+TEST_P(RequestReply, CallsFromSeveralThreadsGetTheirOwnAnswers) {
+  connect();
+  constexpr std::uint64_t kThreads = 4;
+  constexpr std::uint64_t kEach = 50;
+  std::thread server = echo(kThreads * kEach);
+  std::vector<std::thread> clients;
+  for (std::uint64_t t = 0; t < kThreads; ++t) {
+    clients.emplace_back([&, t] {
+      for (std::uint64_t i = t * kEach; i < (t + 1) * kEach; ++i) {
+        EXPECT_EQ(number_of(must(request_.call(numbered(i), kPatience))), i);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  server.join();
+}
+
+TEST_P(RequestReply, ARequestIsNotRepeatedWhenItsPeerDies) {
+  connect();
+  request_.on_disconnect([&](const std::string&) { gone_.raise(); });
+  Expected<Message> answer = tl::unexpected(Error{});
+  const auto begin = std::chrono::steady_clock::now();
+  std::thread client([&] { answer = request_.call(numbered(1), kPatience); });
+  EXPECT_EQ(number_of(must(reply_->receive(kPatience))), 1U);
+  reply_.reset();
+  client.join();
+  ASSERT_EQ(code_of(answer), ErrorCode::kUnavailable);
+  EXPECT_EQ(answer.error().message, url_ + ": connection lost");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, kPatience / 2) << "and it is told at once";
+  EXPECT_TRUE(gone_.wait());
+
+  reply_ = must(ReplySocket::open());
+  must(reply_->listen(url_, 100));
+  must(request_.wait_connected(kPatience));
+  EXPECT_EQ(code_of(reply_->receive(kShort)), ErrorCode::kTimeout);
+  std::thread server = echo(1);
+  EXPECT_EQ(number_of(must(request_.call(numbered(2), kPatience))), 2U);
+  server.join();
+}
+
+TEST_P(RequestReply, ARequestThatNeverWentOutIsKeptAndNotSentLater) {
+  DialOptions options = quick();
+  options.connect_timeout = milliseconds(0);
+  url_ = dead_url();
+  must(request_.dial(url_, options));
+  Message request = numbered(5);
+  const auto answer = request_.call(std::move(request), kShort);
+  ASSERT_EQ(code_of(answer), ErrorCode::kTimeout);
+  EXPECT_EQ(answer.error().message, url_ + ": request not sent in time: no connection");
+  ASSERT_EQ(number_of(request), 5U);
+
+  reply_ = must(ReplySocket::open());
+  must(reply_->listen(url_, 100));
+  must(request_.wait_connected(kPatience));
+  EXPECT_EQ(code_of(reply_->receive(kShort)), ErrorCode::kTimeout);
+  std::thread server = echo(1);
+  EXPECT_EQ(number_of(must(request_.call(std::move(request), kPatience))), 5U);
+  server.join();
+}
+
+TEST_P(RequestReply, SizeLimitsHoldBothWaysToTheByte) {
+  connect(1000, 2000);
+  // The server answers a request of n bytes with 2n, until it is closed.
+  std::thread server([&] {
+    for (;;) {
+      const auto request = reply_->receive(kForever);
+      if (!request) return;
+      must(reply_->reply(message_of(request->size() * 2, 1)));
+    }
+  });
+  EXPECT_EQ(must(request_.call(message_of(1000, 1), kPatience)).size(), 2000U);
+  EXPECT_EQ(code_of(request_.call(message_of(1001, 1), kPatience)), ErrorCode::kUnavailable);
+  EXPECT_EQ(must(request_.call(message_of(1000, 1), kPatience)).size(), 2000U);
+
+  RequestSocket narrow = must(RequestSocket::open());
+  DialOptions options = quick();
+  options.max_message_bytes = 1999;
+  must(narrow.dial(url_, options));
+  EXPECT_EQ(code_of(narrow.call(message_of(1000, 1), kPatience)), ErrorCode::kUnavailable);
+  EXPECT_EQ(must(narrow.call(message_of(999, 1), kPatience)).size(), 1998U);
+  reply_->close();
+  server.join();
+}
+
+TEST_P(RequestReply, AReplyNeedsARequest) {
+  connect();
+  Message message = numbered(1);
+  EXPECT_EQ(code_of(reply_->reply(std::move(message))), ErrorCode::kInvalid);
+  EXPECT_EQ(number_of(message), 1U);
+  EXPECT_EQ(code_of(reply_->reply(Message())), ErrorCode::kInvalid);
+  EXPECT_EQ(code_of(request_.call(Message(), kPatience)), ErrorCode::kInvalid);
+}
+
+TEST_P(RequestReply, AReplyToAPeerThatHasGoneIsDropped) {
+  connect();
+  reply_->on_disconnect([&](const std::string&) { gone_.raise(); });
+  std::thread client([&] { EXPECT_EQ(code_of(request_.call(numbered(1), kForever)), ErrorCode::kCancelled); });
+  must(reply_->receive(kPatience));
+  request_.close();
+  client.join();
+  ASSERT_TRUE(gone_.wait());
+  must(reply_->reply(numbered(1)));
+}
+
+TEST_P(RequestReply, ClosingWakesTheServer) {
+  connect();
+  Signal running;
+  std::thread server([&] {
+    running.raise();
+    EXPECT_EQ(code_of(reply_->receive(kForever)), ErrorCode::kCancelled);
+  });
+  running.wait();
+  reply_->close();
+  server.join();
+}
+
+ON_EVERY_TRANSPORT(RequestReply);
+
+}  // namespace
+}  // namespace onnx_split::transport
