@@ -44,7 +44,8 @@ std::vector<bool> used_devices(const Plan& plan) {
 // Sends one file of a part piece by piece.
 class PartSender {
  public:
-  PartSender(ControlClient& runner, std::uint64_t epoch, PartId part, std::function<void(std::uint64_t)> sent)
+  PartSender(ControlClient& runner, std::uint64_t epoch, PartId part,
+             std::function<Expected<void>(std::uint64_t)> sent)
       : runner_(runner), epoch_(epoch), part_(part), sent_(std::move(sent)) {}
 
   Expected<void> send(std::string_view file, std::span<const std::byte> bytes, std::uint64_t total) {
@@ -59,7 +60,7 @@ class PartSender {
                         {"total", total}},
                        piece));
       offset_ += piece.size();
-      sent_(piece.size());
+      TRY(sent_(piece.size()));
       bytes = bytes.subspan(piece.size());
     } while (!bytes.empty());
     return {};
@@ -91,7 +92,7 @@ class PartSender {
   ControlClient& runner_;
   std::uint64_t epoch_;
   PartId part_;
-  std::function<void(std::uint64_t)> sent_;
+  std::function<Expected<void>(std::uint64_t)> sent_;
   std::uint64_t offset_ = 0;
 };
 
@@ -143,9 +144,11 @@ Expected<void> Coordinator::send_parts(const Graph& graph) {
     models.push_back(std::move(model));
   }
   std::uint64_t done = 0;
-  const auto sent = [&](std::uint64_t bytes) {
+  const auto sent = [&](std::uint64_t bytes) -> Expected<void> {
     done += bytes;
     if (options_.progress) options_.progress(done, total);
+    if (options_.interrupted && options_.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+    return {};
   };
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const PartId id = parts[i].id;
@@ -155,7 +158,6 @@ Expected<void> Coordinator::send_parts(const Graph& graph) {
       TRY(model_sender.send("model", bytes, bytes.size()));
       PartSender weights_sender(*runners_[device], deployment_.epoch, id, sent);
       TRY(weights_sender.send_weights(models[i]));
-      if (stopping_) return fail(ErrorCode::kCancelled, "interrupted");
     }
   }
   return {};

@@ -31,6 +31,8 @@ struct CoordinatorOptions {
   std::chrono::milliseconds heartbeat_timeout{5000};
   // Called while parts are sent: bytes done of all bytes.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
+  // Asked between pieces while deploying: true gives up with kCancelled.
+  std::function<bool()> interrupted;
 };
 
 class Coordinator {

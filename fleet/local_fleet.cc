@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "base/log.h"
@@ -103,7 +104,9 @@ Expected<LocalFleet> LocalFleet::start(std::size_t count, const LocalFleetOption
   TRY_ASSIGN(TemporaryDirectory folder, TemporaryDirectory::create("onnx-split"));
   LocalFleet fleet(std::move(folder));
   std::filesystem::path program = options.runner;
-  if (program.empty()) TRY_ASSIGN(program, runner_beside_us());
+  if (program.empty()) {
+    TRY_ASSIGN(program, runner_beside_us());
+  }
   std::vector<int> outputs;
   std::optional<Error> failure;
   for (std::size_t i = 0; i < count && !failure; ++i) {

@@ -21,7 +21,8 @@ Expected<Graph> with_outputs(const Graph& graph, const std::vector<std::string>&
   }
   for (std::size_t i = 0; i < graph.value_count(); ++i) {
     const Value& value = graph.values()[i];
-    if (value.constant) TRY_ASSIGN(mapped[ValueId(i)], builder.add_constant(value.name, *value.constant));
+    if (!value.constant) continue;
+    TRY_ASSIGN(mapped[ValueId(i)], builder.add_constant(value.name, *value.constant));
   }
   for (const Node& node : graph.nodes()) {
     std::vector<ValueId> inputs;

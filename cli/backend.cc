@@ -1,0 +1,199 @@
+#include "cli/backend.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "cli/interrupt.h"
+#include "cli/model.h"
+#include "cli/progress.h"
+#include "fleet/composer.h"
+#include "fleet/local_fleet.h"
+#include "partition/cluster.h"
+#include "partition/extract.h"
+#include "partition/plan_json.h"
+
+namespace onnx_split {
+namespace {
+
+std::future<Result> ready(Result result) {
+  std::promise<Result> promise;
+  promise.set_value(std::move(result));
+  return promise.get_future();
+}
+
+class SingleProcess : public Backend {
+ public:
+  SingleProcess(std::unique_ptr<Session> session, unsigned threads) : session_(std::move(session)), threads_(threads) {}
+
+  std::future<Result> submit(const std::vector<Tensor>& inputs) override { return ready(compute(inputs)); }
+  std::size_t window() const override { return 1; }
+  std::string describe() const override { return fmt::format("one process, {} thread(s)", threads_); }
+  unsigned threads() const override { return threads_; }
+
+ private:
+  Result compute(const std::vector<Tensor>& inputs) {
+    TRY(check_interrupted());
+    std::vector<TensorView> input_views;
+    for (const Tensor& input : inputs) input_views.push_back(input.view());
+    std::vector<TensorBuilder> builders;
+    for (const ValueId id : session_->graph().outputs()) builders.emplace_back(session_->graph().value(id).type);
+    std::vector<MutableTensorView> output_views;
+    for (TensorBuilder& builder : builders) output_views.push_back(builder.view());
+    TRY(session_->run(input_views, output_views));
+    std::vector<Tensor> outputs;
+    for (TensorBuilder& builder : builders) outputs.push_back(std::move(builder).build());
+    return outputs;
+  }
+
+  std::unique_ptr<Session> session_;
+  unsigned threads_;
+};
+
+class PartsInProcess : public Backend {
+ public:
+  PartsInProcess(Composer composer, unsigned threads) : composer_(std::move(composer)), threads_(threads) {}
+
+  std::future<Result> submit(const std::vector<Tensor>& inputs) override { return ready(compute(inputs)); }
+  std::size_t window() const override { return 1; }
+  std::string describe() const override {
+    return fmt::format("{} parts one after the other in one process, {} thread(s)", composer_.manifest().parts.size(),
+                       threads_);
+  }
+  unsigned threads() const override { return threads_; }
+
+ private:
+  Result compute(const std::vector<Tensor>& inputs) {
+    TRY(check_interrupted());
+    TRY_ASSIGN(const NamedTensors values, composer_.run(inputs));
+    std::vector<Tensor> outputs;
+    for (const std::string& name : composer_.manifest().outputs) outputs.push_back(values.find(name)->second);
+    return outputs;
+  }
+
+  Composer composer_;
+  unsigned threads_;
+};
+
+class Fleet : public Backend {
+ public:
+  Fleet(std::optional<LocalFleet> local, std::unique_ptr<Coordinator> coordinator, const Plan& plan)
+      : local_(std::move(local)),
+        coordinator_(std::move(coordinator)),
+        threads_(plan.threads),
+        devices_(plan.devices.size()),
+        on_interrupt_([this] {
+          coordinator_->cancel({ErrorCode::kCancelled, "interrupted"});
+        }) {}
+
+  std::future<Result> submit(const std::vector<Tensor>& inputs) override { return coordinator_->submit(inputs); }
+  std::size_t window() const override { return coordinator_->window(); }
+  std::string describe() const override {
+    return fmt::format("{} {}, {} thread(s) each", devices_, local_ ? "local runners" : "devices", threads_);
+  }
+  unsigned threads() const override { return threads_; }
+
+ private:
+  std::optional<LocalFleet> local_;  // ends after the coordinator
+  std::unique_ptr<Coordinator> coordinator_;
+  unsigned threads_;
+  std::size_t devices_;
+  OnInterrupt on_interrupt_;
+};
+
+// The plan of the file, or one made for these devices.
+Expected<Plan> plan_for(const Graph& graph, const BackendOptions& options, std::vector<std::string> devices,
+                        unsigned threads) {
+  if (options.plan_path.empty()) {
+    PlanRequest request;
+    request.devices = std::move(devices);
+    request.engine = engine_facts(graph, threads);
+    return make_plan(graph, request);
+  }
+  TRY_ASSIGN(Plan plan, read_plan(options.plan_path));
+  auto checked = check_plan(plan, graph);
+  if (!checked) return fail_in(options.plan_path, std::move(checked.error()));
+  return plan;
+}
+
+Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, std::optional<LocalFleet> local,
+                                          const std::vector<std::string>& urls, const BackendOptions& options) {
+  Progress progress("sending parts", options.quiet);
+  CoordinatorOptions coordinator_options;
+  coordinator_options.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
+  coordinator_options.interrupted = [] { return interrupted(); };
+  TRY_ASSIGN(std::unique_ptr<Coordinator> coordinator, Coordinator::deploy(graph, plan, urls, coordinator_options));
+  return std::make_unique<Fleet>(std::move(local), std::move(coordinator), plan);
+}
+
+Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const BackendOptions& options) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < options.local; ++i) names.push_back(LocalFleet::device_name(i));
+  TRY_ASSIGN(const Plan plan, plan_for(graph, options, names, options.threads.value_or(1)));
+  if (plan.devices.size() != options.local) {
+    return fail(ErrorCode::kInvalid, "{}: the plan is for {} devices: use --local {}", options.plan_path,
+                plan.devices.size(), plan.devices.size());
+  }
+  LocalFleetOptions fleet_options;
+  fleet_options.threads = options.threads.value_or(plan.threads);
+  fleet_options.log_level = options.log_level;
+  TRY_ASSIGN(LocalFleet fleet, LocalFleet::start(options.local, fleet_options));
+  const std::vector<std::string> urls = fleet.urls();
+  return deploy(graph, plan, std::move(fleet), urls, options);
+}
+
+Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
+  TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster_path));
+  std::vector<std::string> names;
+  unsigned threads = cluster.devices.front().threads;
+  for (const Device& device : cluster.devices) names.push_back(device.name);
+  TRY_ASSIGN(const Plan plan, plan_for(graph, options, names, threads));
+  std::vector<std::string> urls;
+  for (const std::string& name : plan.devices) {
+    const auto found = std::find_if(cluster.devices.begin(), cluster.devices.end(),
+                                    [&](const Device& device) { return device.name == name; });
+    if (found == cluster.devices.end()) {
+      return fail(ErrorCode::kInvalid, "{}: no device is named \"{}\", which the plan uses", options.cluster_path,
+                  name);
+    }
+    urls.push_back(found->address);
+  }
+  return deploy(graph, plan, std::nullopt, urls, options);
+}
+
+}  // namespace
+
+void add_backend_options(CLI::App& command, BackendOptions& options) {
+  auto* local = command.add_option("--local", options.local, "start N runner processes on this machine")
+                    ->type_name("N")
+                    ->check(CLI::Range(1, 256));
+  command.add_option("--cluster", options.cluster_path, "use the runners of this cluster file")
+      ->type_name("FILE")
+      ->excludes(local);
+  command
+      .add_option("--plan", options.plan_path,
+                  "use this plan; without --local or --cluster its parts run one after the other in this process")
+      ->type_name("PLAN.json");
+  command.add_option("--threads", options.threads, "threads (of each runner)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024));
+}
+
+Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const BackendOptions& options) {
+  if (options.local > 0) return local_backend(graph, options);
+  if (!options.cluster_path.empty()) return cluster_backend(graph, options);
+  SessionOptions session_options;
+  session_options.threads = options.threads.value_or(available_cores());
+  if (options.plan_path.empty()) {
+    TRY_ASSIGN(std::unique_ptr<Session> session, Session::create(graph, session_options));
+    return std::make_unique<SingleProcess>(std::move(session), session_options.threads);
+  }
+  TRY_ASSIGN(const Plan plan, plan_for(graph, options, {}, session_options.threads));
+  TRY_ASSIGN(std::vector<PartGraph> extracted, extract_parts(graph, plan));
+  std::vector<Graph> parts;
+  for (PartGraph& part : extracted) parts.push_back(std::move(part.graph));
+  session_options.choices = plan.choices;
+  TRY_ASSIGN(Composer composer, Composer::create(make_manifest(graph, plan), std::move(parts), session_options));
+  return std::make_unique<PartsInProcess>(std::move(composer), session_options.threads);
+}
+
+}  // namespace onnx_split

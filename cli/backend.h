@@ -1,0 +1,46 @@
+// Where `run` and `bench` compute: the whole network in this process, the parts of a plan one after the other in this
+// process, a local fleet, or the runners of a cluster.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fleet/coordinator.h"
+#include "graph/graph.h"
+#include "partition/plan.h"
+
+namespace onnx_split {
+
+struct BackendOptions {
+  std::size_t local = 0;  // runners to start; 0: none
+  std::string cluster_path;
+  std::string plan_path;
+  std::optional<unsigned> threads;
+  bool quiet = false;
+  std::string log_level;
+};
+
+void add_backend_options(CLI::App& command, BackendOptions& options);
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Inputs in the graph's order. May block: until computed, or until the window has room.
+  virtual std::future<Result> submit(const std::vector<Tensor>& inputs) = 0;
+  // Requests that can be in flight at once.
+  virtual std::size_t window() const = 0;
+  // "2 runners on this machine, 1 thread each"
+  virtual std::string describe() const = 0;
+  // Threads of one device.
+  virtual unsigned threads() const = 0;
+};
+
+// Starts and deploys whatever the options ask for. Ctrl-C cancels what is in flight.
+Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const BackendOptions& options);
+
+}  // namespace onnx_split

@@ -1,0 +1,41 @@
+#include "cli/model.h"
+
+#include <sched.h>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/blas_core.h"
+#include "engine/choice.h"
+#include "onnx_import/import.h"
+
+namespace onnx_split {
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("MODEL", options.path, "ONNX file")->required();
+  command.add_option("--batch", options.batch, "what a symbolic batch dimension becomes")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+}
+
+Expected<Graph> load_model(const ModelOptions& options) {
+  ImportOptions import_options;
+  import_options.batch = options.batch;
+  return import_onnx(options.path, import_options);
+}
+
+EngineFacts engine_facts(const Graph& graph, unsigned threads) {
+  EngineFacts facts{threads, blas_core(), {}};
+  for (const Node& node : graph.nodes()) {
+    if (has_choice(node.op)) facts.choices[node.name] = default_choice(graph, node);
+  }
+  return facts;
+}
+
+unsigned available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return static_cast<unsigned>(CPU_COUNT(&set));
+}
+
+}  // namespace onnx_split

@@ -1,0 +1,109 @@
+#include "cli/runner_program.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <optional>
+
+#include "base/log.h"
+#include "cli/interrupt.h"
+#include "engine/blas_core.h"
+#include "fleet/runner.h"
+#include "partition/cluster.h"
+
+namespace onnx_split {
+namespace {
+
+struct RunnerProgramOptions {
+  RunnerOptions runner;
+  std::string memory_limit;
+  std::string log_level = "info";
+  pid_t parent = 0;
+};
+
+void add_options(CLI::App& program, RunnerProgramOptions& options) {
+  RunnerOptions& runner = options.runner;
+  runner.listen = "tcp://127.0.0.1:7070";
+  program.add_option("--listen", runner.listen, "address of the control port; port 0: a free one")
+      ->type_name("URL")
+      ->capture_default_str();
+  program.add_option("--data-port", runner.data_port, "port that receives tensors; 0: a free one")
+      ->type_name("PORT")
+      ->capture_default_str();
+  program.add_option("--name", runner.name, "what this device calls itself")->capture_default_str();
+  program.add_option("--threads", runner.threads, "computing threads")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  program.add_option("--memory-limit", options.memory_limit, "refuse deployments that need more, e.g. 900MB")
+      ->type_name("SIZE");
+  program.add_option("--model-dir", runner.model_dir, "folder for received parts (default: in the temporary folder)")
+      ->type_name("DIR");
+  program.add_flag("--insecure", runner.insecure, "allow an address beyond loopback without TLS");
+  program.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
+  program.add_option("--parent", options.parent, "end when this process, our parent, ends")->type_name("PID");
+  program.footer("Example:\n  onnx-split-runner --listen tcp://10.0.0.11:7070 --insecure --threads 4 --name pi1");
+}
+
+// The kernel ends us with our parent; if it has ended already, nobody would.
+Expected<void> tie_to_parent(pid_t parent) {
+  if (parent == 0) return {};
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+    return fail(ErrorCode::kIo, "cannot tie this runner to its parent: {}", errno_message(errno));
+  }
+  if (::getppid() != parent) return fail(ErrorCode::kUnavailable, "the parent process {} has ended", parent);
+  return {};
+}
+
+Expected<void> serve(RunnerProgramOptions& options) {
+  TRY(tie_to_parent(options.parent));
+  if (!options.memory_limit.empty()) {
+    auto limit = parse_size_bytes(options.memory_limit);
+    if (!limit) return fail_in("--memory-limit", std::move(limit.error()));
+    options.runner.memory_limit_bytes = *limit;
+  }
+  std::optional<TemporaryDirectory> temporary;
+  if (options.runner.model_dir.empty()) {
+    TRY_ASSIGN(TemporaryDirectory created, TemporaryDirectory::create("onnx-split-runner"));
+    temporary.emplace(std::move(created));
+    options.runner.model_dir = temporary->path();
+  }
+  TRY_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(options.runner));
+  fmt::print("listening on {}\n", runner->url());
+  std::fflush(stdout);
+  spdlog::debug("OpenBLAS core type {}", blas_core());
+  const OnInterrupt stop([&] { runner->stop(); });
+  return runner->serve();
+}
+
+}  // namespace
+
+int run_runner_program(int argc, char** argv) {
+  CLI::App program("Executes the parts of a plan on this device.", "onnx-split-runner");
+  program.set_version_flag("--version", ONNX_SPLIT_VERSION);
+  RunnerProgramOptions options;
+  add_options(program, options);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return program.exit(error);
+    fmt::print(stderr, "onnx-split-runner: {}\nRun with --help for more information.\n", error.what());
+    return 2;
+  }
+  const std::string label = "runner " + options.runner.name;
+  if (auto configured = configure_log(label, options.log_level); !configured) {
+    fmt::print(stderr, "onnx-split-runner: {}\n", configured.error().message);
+    return 2;
+  }
+  auto served = serve(options);
+  if (!served) {
+    fmt::print(stderr, "onnx-split-runner: {}\n", served.error().message);
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace onnx_split
