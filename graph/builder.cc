@@ -37,10 +37,6 @@ Expected<NodeId> GraphBuilder::add_node(std::string name, OpType op, Attributes 
   Node node{std::move(name), op, std::move(attributes), std::move(inputs), {}};
   const std::string context = describe(node);
   const Operator& definition = operator_of(op);
-  if (node.inputs.size() < definition.min_inputs || node.inputs.size() > definition.max_inputs) {
-    return fail(ErrorCode::kInvalid, "{}: expected {} to {} inputs, found {}", context, definition.min_inputs,
-                definition.max_inputs, node.inputs.size());
-  }
   if (graph_.node_by_name_.contains(node.name)) return fail(ErrorCode::kInvalid, "{}: defined twice", context);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     bool taken = outputs[i].empty() || graph_.value_by_name_.contains(outputs[i]);

@@ -92,26 +92,22 @@ Expected<std::vector<Tensor>> evaluate(OpType op, const Attributes& attributes, 
     input_views.push_back(input.view());
   }
   const OpCall call{attributes, types, output_count};
-  auto inferred = definition.infer(call);
-  if (!inferred) return fail_in(definition.name, std::move(inferred.error()));
-  if (inferred->size() != output_count) {
-    return fail(ErrorCode::kInvalid, "{}: gives {} outputs, expected {}", definition.name, inferred->size(),
-                output_count);
+  TRY_ASSIGN(std::vector<TensorType> inferred, definition.infer(call));
+  if (inferred.size() != output_count) {
+    return fail(ErrorCode::kInvalid, "gives {} outputs, expected {}", inferred.size(), output_count);
   }
   try {
     std::vector<TensorBuilder> builders;
     builders.reserve(output_count);
-    for (TensorType& type : *inferred) builders.emplace_back(std::move(type));
+    for (TensorType& type : inferred) builders.emplace_back(std::move(type));
     std::vector<MutableTensorView> output_views;
     for (TensorBuilder& builder : builders) output_views.push_back(builder.view());
-    if (auto done = definition.evaluate(call, input_views, output_views); !done) {
-      return fail_in(definition.name, std::move(done.error()));
-    }
+    TRY(definition.evaluate(call, input_views, output_views));
     std::vector<Tensor> outputs;
     for (TensorBuilder& builder : builders) outputs.push_back(std::move(builder).build());
     return outputs;
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::kExhausted, "{}: not enough memory for its outputs", definition.name);
+    return fail(ErrorCode::kExhausted, "not enough memory for the outputs");
   }
 }
 

@@ -5,6 +5,7 @@ namespace onnx_split {
 Expected<void> expect_inputs(const OpCall& call, std::size_t min, std::size_t max) {
   const std::size_t found = call.inputs.size();
   if (found >= min && found <= max) return {};
+  if (max == kManyInputs) return fail(ErrorCode::kInvalid, "expected at least {} input, found {}", min, found);
   if (min == max) return fail(ErrorCode::kInvalid, "expected {} inputs, found {}", min, found);
   return fail(ErrorCode::kInvalid, "expected {} to {} inputs, found {}", min, max, found);
 }

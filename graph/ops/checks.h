@@ -10,6 +10,9 @@
 
 namespace onnx_split {
 
+// max_inputs of operators that take any number.
+inline constexpr std::size_t kManyInputs = std::numeric_limits<std::size_t>::max();
+
 // "expected 2 to 3 inputs, found 1"
 Expected<void> expect_inputs(const OpCall& call, std::size_t min, std::size_t max);
 // "x expects float32, found int64[3]"

@@ -8,8 +8,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::size_t kManyInputs = std::numeric_limits<std::size_t>::max();
-
 PiecesGeometry pieces_of(const Shape& whole, std::size_t axis) {
   return {.axis = axis,
           .outer = whole.elements(0, axis),

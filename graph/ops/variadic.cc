@@ -7,8 +7,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::size_t kManyInputs = std::numeric_limits<std::size_t>::max();
-
 template <OpType op>
 Expected<std::vector<TensorType>> infer(const OpCall& call) {
   TRY(expect_inputs(call, 1, kManyInputs));

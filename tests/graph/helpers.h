@@ -52,11 +52,11 @@ inline Tensor apply(OpType op, const Attributes& attributes, const std::vector<T
   return apply_all(op, attributes, inputs).front();
 }
 
-// The message of what must fail; "" where it doesn't.
+// "Conv: " and the message of what must fail; "" where it doesn't.
 inline std::string error_of(OpType op, const Attributes& attributes, const std::vector<Tensor>& inputs,
                             std::size_t output_count = 1) {
   const auto outputs = evaluate(op, attributes, inputs, output_count);
-  return outputs ? "" : outputs.error().message;
+  return outputs ? "" : fmt::format("{}: {}", op_name(op), outputs.error().message);
 }
 
 inline void expect_near(const Tensor& found, const Tensor& expected, double tolerance = 1e-6) {
