@@ -16,8 +16,8 @@ namespace {
 
 // A kernel element: its weight and where its run begins in the scratch plane.
 template <std::int64_t kTaps>
-ONNX_SPLIT_INLINE void fixed_taps(const float* plane, const std::int64_t* offsets, const float* weights, float* y,
-                                  std::int64_t count) {
+ONNX_SPLIT_INLINE void fixed_taps(const float* __restrict plane, const std::int64_t* __restrict offsets,
+                                  const float* __restrict weights, float* __restrict y, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     float sum = weights[0] * plane[offsets[0] + i];
     for (std::int64_t t = 1; t < kTaps; ++t) sum += weights[t] * plane[offsets[t] + i];

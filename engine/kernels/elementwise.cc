@@ -1,8 +1,8 @@
 // Unary, binary and variadic operators on float32, element by element.
 #include "engine/kernels/activation.h"
-#include "engine/kernels/broadcast_rows.h"
 #include "engine/kernels/factories.h"
 #include "engine/kernels/simd.h"
+#include "engine/kernels/strided_rows.h"
 #include "graph/ops/binary.h"
 #include "graph/ops/variadic.h"
 
@@ -75,7 +75,7 @@ ONNX_SPLIT_CLONES void combine_row(OpType op, const float* a, std::int64_t a_ste
 
 class BinaryKernel final : public Kernel {
  public:
-  BinaryKernel(const KernelSpec& spec, const BroadcastRows& rows)
+  BinaryKernel(const KernelSpec& spec, const StridedRows& rows)
       : op_(spec.op), activation_(spec.epilogue.activation), rows_(rows), tasks_(rows.rows(), rows.row_elements()) {}
 
   Expected<void> run(const RunContext& context) override {
@@ -96,14 +96,14 @@ class BinaryKernel final : public Kernel {
  private:
   OpType op_;
   UnaryParams activation_;
-  BroadcastRows rows_;
+  StridedRows rows_;
   RowTasks tasks_;
 };
 
 // Folds the inputs from the left, a row at a time.
 class VariadicKernel final : public Kernel {
  public:
-  VariadicKernel(const KernelSpec& spec, const BroadcastRows& rows)
+  VariadicKernel(const KernelSpec& spec, const StridedRows& rows)
       : op_(spec.op), activation_(spec.epilogue.activation), rows_(rows), tasks_(rows.rows(), rows.row_elements()) {}
 
   Expected<void> run(const RunContext& context) override {
@@ -136,14 +136,14 @@ class VariadicKernel final : public Kernel {
 
   OpType op_;
   UnaryParams activation_;
-  BroadcastRows rows_;
+  StridedRows rows_;
   RowTasks tasks_;
 };
 
-BroadcastRows rows_of(const KernelSpec& spec) {
+StridedRows rows_of(const KernelSpec& spec) {
   std::vector<Shape> shapes;
   for (const TensorType& input : spec.inputs) shapes.push_back(input.shape);
-  return BroadcastRows(shapes, spec.outputs.front().shape);
+  return StridedRows::broadcast(shapes, spec.outputs.front().shape);
 }
 
 }  // namespace

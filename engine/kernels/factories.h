@@ -30,7 +30,6 @@ std::unique_ptr<Kernel> make_split(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_strided_copy(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_pad(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_gather(const KernelSpec& spec);
-std::unique_ptr<Kernel> make_cast(const KernelSpec& spec);
 // resize.cc
 std::unique_ptr<Kernel> make_resize(const KernelSpec& spec);
 

@@ -4,9 +4,9 @@
 #include <limits>
 
 #include "engine/kernels/activation.h"
-#include "engine/kernels/broadcast_rows.h"
 #include "engine/kernels/factories.h"
 #include "engine/kernels/simd.h"
+#include "engine/kernels/strided_rows.h"
 #include "graph/ops/batch_norm.h"
 #include "graph/ops/lrn.h"
 #include "graph/ops/softmax.h"

@@ -6,19 +6,13 @@
 #include <array>
 #include <limits>
 
-#include "engine/kernels/broadcast_rows.h"
 #include "engine/kernels/factories.h"
+#include "engine/kernels/row_math.h"
 #include "engine/kernels/simd.h"
+#include "engine/kernels/strided_rows.h"
 
 namespace onnx_split {
 namespace {
-
-ONNX_SPLIT_CLONES void add_rows(const float* x, float* y, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
-}
-ONNX_SPLIT_CLONES void max_rows(const float* x, float* y, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) y[i] = x[i] > y[i] ? x[i] : y[i];
-}
 
 // y[i] = combination over k of row[i·stride + k·dilation].
 template <bool kMax>
@@ -111,7 +105,7 @@ class PoolKernel final : public Kernel {
         const std::int64_t iy = y_.begin(oy) + ky * y_.dilation;
         if (iy < 0 || iy >= y_.input) continue;
         const float* from = x + (iz * y_.input + iy) * x_.input;
-        is_max_ ? max_rows(from, row, x_.input) : add_rows(from, row, x_.input);
+        is_max_ ? max_into(from, row, x_.input) : add_into(from, row, x_.input);
       }
     }
   }
@@ -131,33 +125,6 @@ class PoolKernel final : public Kernel {
   std::int64_t row_elements_;
   std::int64_t planes_per_task_;
 };
-
-// Sixteen partial results in a fixed order, then the rest one by one.
-template <bool kMax>
-ONNX_SPLIT_INLINE float combine_all(const float* x, std::int64_t count) {
-  constexpr std::int64_t kLanes = 16;
-  float lanes[kLanes];
-  std::fill_n(lanes, kLanes, kMax ? std::numeric_limits<float>::lowest() : 0.0F);
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      const float value = x[i + lane];
-      lanes[lane] = kMax ? (value > lanes[lane] ? value : lanes[lane]) : lanes[lane] + value;
-    }
-  }
-  for (std::int64_t lane = 0; i < count; ++i, ++lane) {
-    lanes[lane] = kMax ? (x[i] > lanes[lane] ? x[i] : lanes[lane]) : lanes[lane] + x[i];
-  }
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (std::int64_t lane = 0; lane < half; ++lane) {
-      const float value = lanes[lane + half];
-      lanes[lane] = kMax ? (value > lanes[lane] ? value : lanes[lane]) : lanes[lane] + value;
-    }
-  }
-  return lanes[0];
-}
-ONNX_SPLIT_CLONES float sum_of(const float* x, std::int64_t count) { return combine_all<false>(x, count); }
-ONNX_SPLIT_CLONES float max_of(const float* x, std::int64_t count) { return combine_all<true>(x, count); }
 
 class GlobalPoolKernel final : public Kernel {
  public:

@@ -12,9 +12,11 @@
 
 namespace onnx_split {
 
-struct BroadcastRows {
+struct StridedRows {
+  // By operand, by axis of `shape`, in elements. `shape` has elements.
+  StridedRows(const std::vector<std::vector<std::int64_t>>& full_strides, const Shape& shape);
   // Operand i has shape inputs[i], broadcast to `output`.
-  BroadcastRows(std::span<const Shape> inputs, const Shape& output);
+  static StridedRows broadcast(std::span<const Shape> inputs, const Shape& output);
 
   std::vector<std::int64_t> extents;               // of the merged axes, the row's last; at least one
   std::vector<std::vector<std::int64_t>> strides;  // by operand, by merged axis

@@ -18,14 +18,14 @@ constexpr std::array kTable = {
     KernelRow{.op = OpType::kBatchNormalization, .make = make_batch_norm, .takes_activation = true, .in_place = true},
     KernelRow{.op = OpType::kCast, .make = nullptr},
     KernelRow{.op = OpType::kClip, .make = make_unary, .in_place = true},
-    KernelRow{.op = OpType::kConcat, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kConcat, .make = make_concat, .any_type = kAnyType},
     KernelRow{.op = OpType::kConv, .make = make_conv, .takes_activation = true, .takes_addend = true},
     KernelRow{.op = OpType::kDiv, .make = make_binary, .takes_activation = true, .in_place = true},
     KernelRow{.op = OpType::kElu, .make = make_unary, .in_place = true},
     KernelRow{.op = OpType::kExp, .make = make_unary, .in_place = true},
-    KernelRow{.op = OpType::kExpand, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kExpand, .make = make_strided_copy, .any_type = kAnyType},
     KernelRow{.op = OpType::kFlatten, .make = nullptr},  // a view: never a step
-    KernelRow{.op = OpType::kGather, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kGather, .make = make_gather, .any_type = kAnyType},
     KernelRow{.op = OpType::kGemm, .make = make_gemm, .takes_activation = true, .takes_addend = true},
     KernelRow{.op = OpType::kGlobalAveragePool, .make = make_global_pool},
     KernelRow{.op = OpType::kGlobalMaxPool, .make = make_global_pool},
@@ -43,26 +43,26 @@ constexpr std::array kTable = {
     KernelRow{.op = OpType::kMul, .make = make_binary, .takes_activation = true, .in_place = true},
     KernelRow{.op = OpType::kNeg, .make = make_unary, .in_place = true},
     KernelRow{.op = OpType::kPRelu, .make = make_binary, .takes_activation = true, .in_place = true},
-    KernelRow{.op = OpType::kPad, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kPad, .make = make_pad},
     KernelRow{.op = OpType::kPow, .make = make_binary, .takes_activation = true, .in_place = true},
-    KernelRow{.op = OpType::kReduceMax, .make = nullptr},
-    KernelRow{.op = OpType::kReduceMean, .make = nullptr},
-    KernelRow{.op = OpType::kReduceSum, .make = nullptr},
+    KernelRow{.op = OpType::kReduceMax, .make = make_reduce},
+    KernelRow{.op = OpType::kReduceMean, .make = make_reduce},
+    KernelRow{.op = OpType::kReduceSum, .make = make_reduce},
     KernelRow{.op = OpType::kRelu, .make = make_unary, .in_place = true},
     KernelRow{.op = OpType::kReshape, .make = nullptr},  // a view
-    KernelRow{.op = OpType::kResize, .make = nullptr},
+    KernelRow{.op = OpType::kResize, .make = make_resize},
     KernelRow{.op = OpType::kSelu, .make = make_unary, .in_place = true},
     KernelRow{.op = OpType::kSigmoid, .make = make_unary, .in_place = true},
-    KernelRow{.op = OpType::kSlice, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kSlice, .make = make_strided_copy, .any_type = kAnyType},
     KernelRow{.op = OpType::kSoftmax, .make = make_softmax},
     KernelRow{.op = OpType::kSoftplus, .make = make_unary, .in_place = true},
-    KernelRow{.op = OpType::kSplit, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kSplit, .make = make_split, .any_type = kAnyType},
     KernelRow{.op = OpType::kSqrt, .make = make_unary, .in_place = true},
     KernelRow{.op = OpType::kSqueeze, .make = nullptr},  // a view
     KernelRow{.op = OpType::kSub, .make = make_binary, .takes_activation = true, .in_place = true},
     KernelRow{.op = OpType::kSum, .make = make_variadic, .takes_activation = true},
     KernelRow{.op = OpType::kTanh, .make = make_unary, .in_place = true},
-    KernelRow{.op = OpType::kTranspose, .make = nullptr, .any_type = kAnyType},
+    KernelRow{.op = OpType::kTranspose, .make = make_strided_copy, .any_type = kAnyType},
     KernelRow{.op = OpType::kUnsqueeze, .make = nullptr},  // a view
 };
 
@@ -89,7 +89,8 @@ bool has_fast_kernel(OpType op, std::span<const TensorType> inputs, std::span<co
 
 std::unique_ptr<Kernel> make_kernel(const KernelSpec& spec, bool reference) {
   if (reference || !has_fast_kernel(spec.op, spec.inputs, spec.outputs)) return make_reference_kernel(spec);
-  return kernel_row(spec.op).make(spec);
+  std::unique_ptr<Kernel> kernel = kernel_row(spec.op).make(spec);
+  return kernel ? std::move(kernel) : make_reference_kernel(spec);
 }
 
 }  // namespace onnx_split

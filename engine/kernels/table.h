@@ -5,6 +5,7 @@
 
 namespace onnx_split {
 
+// Gives nothing where the kernel doesn't cover the case; never if it takes activations or addends.
 using KernelFactory = std::unique_ptr<Kernel> (*)(const KernelSpec& spec);
 
 struct KernelRow {

@@ -104,4 +104,15 @@ inline double distance(const Tensor& a, const Tensor& b) {
   return difference / largest;
 }
 
+// The fast kernel agrees with the reference; three threads and constant inputs give the bits of one thread.
+inline void expect_kernel_agrees(const Case& c) {
+  SCOPED_TRACE(describe(c));
+  const auto reference = evaluate_case(c, {.threads = 1, .choices = {}, .reference = true}, false);
+  const auto one = evaluate_case(c, {.threads = 1, .choices = {}, .reference = false}, false);
+  const auto three = evaluate_case(c, {.threads = 3, .choices = {}, .reference = false}, true);
+  ASSERT_EQ(reference.size(), one.size());
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_LE(distance(one[i], reference[i]), c.tolerance);
+  EXPECT_TRUE(same_bits(one, three));
+}
+
 }  // namespace onnx_split::test
