@@ -1,0 +1,96 @@
+#include "engine/choice.h"
+
+#include "tests/engine/compare.h"
+
+namespace onnx_split::test {
+namespace {
+
+Case small_conv(std::int64_t kernel, std::int64_t group) {
+  Random random(1);
+  return {OpType::kConv,
+          {{"group", group}, {"pads", Ints(4, kernel / 2)}},
+          {random_tensor(random, Shape{1, 8, 13, 17}), random_tensor(random, Shape{8, 8 / group, kernel, kernel}),
+           random_tensor(random, Shape{8})}};
+}
+
+std::string error_of(const Case& c, const std::string& node, const std::string& choice) {
+  const auto graph = graph_of(c, true);
+  EXPECT_TRUE(graph.has_value());
+  const auto session = Session::create(*graph, {.threads = 1, .choices = {{node, choice}}, .reference = false});
+  return session ? "" : session.error().message;
+}
+
+TEST(Choice, TextAndChoiceAreInverse) {
+  const Case c = small_conv(3, 1);
+  const auto graph = graph_of(c, true);
+  ASSERT_TRUE(graph.has_value());
+  const std::string text = default_choice(*graph, graph->nodes().front());
+  const auto types = input_types(*graph, graph->nodes().front());
+  const auto parsed = parse_choice(OpType::kConv, {c.attributes, types, 1}, text);
+  ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
+  EXPECT_EQ(to_text(*parsed), text);
+  EXPECT_EQ(text.substr(0, 7), "im2col ");
+}
+
+TEST(Choice, TheRuleKnowsItsAlgorithms) {
+  const auto rule = [](const Case& c) {
+    const auto graph = graph_of(c, true);
+    return default_choice(*graph, graph->nodes().front());
+  };
+  EXPECT_EQ(rule(small_conv(1, 1)).substr(0, 11), "direct_1x1 ");
+  EXPECT_EQ(rule(small_conv(3, 8)), "depthwise");
+  EXPECT_EQ(rule(small_conv(3, 2)).substr(0, 7), "im2col ");
+  Random random(1);
+  const Tensor weights = random_tensor(random, Shape{5, 7});
+  EXPECT_EQ(rule({OpType::kGemm, {}, {random_tensor(random, Shape{1, 5}), weights}}), "gemv");
+  EXPECT_EQ(rule({OpType::kGemm, {}, {random_tensor(random, Shape{2, 5}), weights}}).substr(0, 6), "sgemm ");
+}
+
+TEST(Choice, EveryTilingGivesTheSameResultUpToRounding) {
+  for (const std::int64_t kernel : {1, 3}) {
+    for (const std::int64_t group : {1, 2, 8}) {
+      const Case c = small_conv(kernel, group);
+      const auto reference = evaluate_case(c, {.threads = 1, .choices = {}, .reference = true}, true);
+      for (const char* choice : {"im2col tile=1 depth=1 rows=1", "im2col tile=50 depth=5 rows=3",
+                                 "im2col tile=1000 depth=1000 rows=1000", "im2col tile=16 depth=72 rows=8"}) {
+        SCOPED_TRACE(choice);
+        const auto one = evaluate_case(c, {.threads = 1, .choices = {{"node", choice}}, .reference = false}, true);
+        const auto four = evaluate_case(c, {.threads = 4, .choices = {{"node", choice}}, .reference = false}, true);
+        ASSERT_EQ(one.size(), 1U);
+        EXPECT_LE(distance(one[0], reference[0]), 1e-5);
+        EXPECT_TRUE(same_bits(one, four));
+      }
+    }
+  }
+}
+
+TEST(Choice, SessionsReportAndObeyChoices) {
+  const auto graph = graph_of(small_conv(3, 1), true);
+  ASSERT_TRUE(graph.has_value());
+  const KernelChoices wanted{{"node", "im2col tile=50 depth=5 rows=3"}};
+  const auto session = Session::create(*graph, {.threads = 1, .choices = wanted, .reference = false});
+  ASSERT_TRUE(session.has_value());
+  EXPECT_EQ((*session)->choices(), wanted);
+  EXPECT_EQ((*session)->workspace_bytes(), 50 * 5 * sizeof(float) / 64 * 64 + 64);
+}
+
+TEST(Choice, ImpossibleOnesAreRefusedWithTheReason) {
+  const Case c = small_conv(3, 1);
+  EXPECT_NE(error_of(c, "nobody", "gemv").find("no node \"nobody\""), std::string::npos);
+  for (const char* choice :
+       {"", "winograd", "depthwise", "direct_1x1 tile=1 rows=1", "gemv", "im2col", "im2col tile=1 depth=1",
+        "im2col tile=0 depth=1 rows=1", "im2col tile=1 depth=1 rows=-1", "im2col tile=1 tile=1 depth=1 rows=1",
+        "im2col tile=1x depth=1 rows=1", "im2col tile depth=1 rows=1",
+        "im2col tile=9999999999999999999999 depth=1 rows=1", "im2col tile=16000000 depth=16000000 rows=1",
+        "im2col tile=1  depth=1 rows=1", "depthwise tile=3"}) {
+    const std::string error = error_of(c, "node", choice);
+    EXPECT_NE(error.find(fmt::format("choice \"{}\"", choice)), std::string::npos) << choice << ": " << error;
+    EXPECT_NE(error.find("node \"node\" (Conv)"), std::string::npos) << choice << ": " << error;
+  }
+  Random random(1);
+  const Case relu{OpType::kRelu, {}, {random_tensor(random, Shape{3})}};
+  EXPECT_NE(error_of(relu, "node", "gemv").find("no choice"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace onnx_split::test

@@ -1,0 +1,260 @@
+// Sessions as wholes: random graphs give the same bits fused, cut into single nodes, with several threads, with
+// unaligned inputs, and again.
+#include "engine/session.h"
+
+#include <algorithm>
+
+#include "engine/schedule.h"
+#include "graph/ops/reshape.h"
+#include "tests/engine/compare.h"
+
+namespace onnx_split::test {
+namespace {
+
+template <class T>
+T must(Expected<T> result) {
+  EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().message);
+  return std::move(*result);
+}
+
+// A random network of what epilogues, views and in-place writing care about: values of shape [1,C,H,H], read once or
+// several times, some of them outputs.
+class RandomNetwork {
+ public:
+  explicit RandomNetwork(std::uint64_t seed) : random_(seed), builder_("random") {}
+
+  Graph build() {
+    values_.push_back(must(builder_.add_input("x", {DataType::kFloat32, Shape{1, 4, 9, 9}})));
+    const std::int64_t nodes = random_.integer(3, 25);
+    for (std::int64_t i = 0; i < nodes; ++i) add_node(fmt::format("n{}", i));
+    std::vector<ValueId> outputs{values_.back()};
+    for (const ValueId id : values_) {
+      const bool unread = builder_.value(id).consumers.empty();
+      if (id != values_.back() && (unread || random_.integer(0, 9) == 0)) outputs.push_back(id);
+    }
+    if (random_.integer(0, 4) == 0) outputs.push_back(outputs.front());
+    return must(std::move(builder_).build(std::move(outputs)));
+  }
+
+ private:
+  ValueId any() {
+    // Mostly recent values, so that chains form.
+    const auto count = static_cast<std::int64_t>(values_.size());
+    const std::int64_t back = random_.integer(0, 2) == 0 ? random_.integer(1, count) : 1;
+    return values_[static_cast<std::size_t>(count - back)];
+  }
+  ValueId constant(const std::string& name, Shape shape, float low = -0.5F, float high = 0.5F) {
+    return must(builder_.add_constant(name, random_tensor(random_, std::move(shape), low, high)));
+  }
+  std::optional<ValueId> other_like(ValueId id) {
+    std::vector<ValueId> fits;
+    for (const ValueId value : values_) {
+      if (builder_.value(value).type == builder_.value(id).type) fits.push_back(value);
+    }
+    if (fits.empty()) return std::nullopt;
+    return fits[static_cast<std::size_t>(random_.integer(0, static_cast<std::int64_t>(fits.size()) - 1))];
+  }
+
+  void add_node(const std::string& name) {
+    const ValueId x = any();
+    const Shape shape = builder_.value(x).shape();
+    const bool is_picture = shape.rank() == 4;
+    switch (random_.integer(0, 9)) {
+      case 0:
+      case 1:
+      case 2:
+        if (is_picture) return add_conv(name, x);
+        return keep(builder_.add(
+            name, OpType::kGemm, {{"transB", std::int64_t{1}}},
+            {x, constant(name + "_w", Shape{shape[1], shape[1]}), constant(name + "_b", Shape{shape[1]})}));
+      case 3:
+      case 4:
+        return keep(
+            builder_.add(name, OpType::kAdd, {},
+                         random_.integer(0, 1) == 0 ? std::vector{x, *other_like(x)} : std::vector{*other_like(x), x}));
+      case 5:
+      case 6:
+      case 7: {
+        const OpType op = std::array{OpType::kRelu,    OpType::kClip,      OpType::kLeakyRelu,
+                                     OpType::kSigmoid, OpType::kHardSwish, OpType::kTanh}[static_cast<std::size_t>(
+            random_.integer(0, 5))];
+        return keep(builder_.add(name, op, {}, {x}));
+      }
+      case 8:
+        if (!is_picture) return keep(builder_.add(name, OpType::kReshape, {{"shape", Ints{1, 4, 9, 9}}}, {x}));
+        return keep(builder_.add(name, OpType::kFlatten, {}, {x}));
+      default: {
+        if (!is_picture) return keep(builder_.add(name, OpType::kIdentity, {}, {x}));
+        std::vector<ValueId> inputs{x};
+        for (const char* part : {"s", "b", "m", "v"})
+          inputs.push_back(constant(name + part, Shape{shape[1]}, 0.5F, 1.5F));
+        return keep(builder_.add(name, OpType::kBatchNormalization, {}, inputs));
+      }
+    }
+  }
+
+  void add_conv(const std::string& name, ValueId x) {
+    const std::int64_t group = std::array<std::int64_t, 3>{1, 2, 4}[static_cast<std::size_t>(random_.integer(0, 2))];
+    const std::int64_t kernel = random_.integer(0, 1) * 2 + 1;
+    std::vector<ValueId> inputs{x, constant(name + "_w", Shape{4, 4 / group, kernel, kernel})};
+    if (random_.integer(0, 1) == 0) inputs.push_back(constant(name + "_b", Shape{4}));
+    keep(builder_.add(name, OpType::kConv, {{"group", group}, {"pads", Ints(4, kernel / 2)}}, inputs));
+  }
+
+  void keep(Expected<ValueId> id) { values_.push_back(must(std::move(id))); }
+
+  Random random_;
+  GraphBuilder builder_;
+  std::vector<ValueId> values_;
+};
+
+// The graph computed node by node, each in a session of its own.
+std::vector<Tensor> node_by_node(const Graph& graph, const Tensor& input) {
+  std::vector<std::optional<Tensor>> values(graph.value_count());
+  values[graph.inputs().front().index()] = input;
+  for (const Node& node : graph.nodes()) {
+    GraphBuilder builder("single");
+    std::vector<ValueId> ids;
+    std::vector<Tensor> given;
+    for (const ValueId id : node.inputs) {
+      const Value& value = graph.value(id);
+      if (const auto known = builder.graph().find_value(value.name)) {
+        ids.push_back(*known);
+        continue;
+      }
+      if (!value.constant) given.push_back(*values[id.index()]);
+      ids.push_back(must(value.constant ? builder.add_constant(value.name, *value.constant)
+                                        : builder.add_input(value.name, value.type)));
+    }
+    const ValueId output = must(builder.add(node.name, node.op, node.attributes, ids));
+    values[node.outputs.front().index()] = must(evaluate_once(must(std::move(builder).build({output})), given)).front();
+  }
+  std::vector<Tensor> outputs;
+  for (const ValueId id : graph.outputs()) outputs.push_back(*values[id.index()]);
+  return outputs;
+}
+
+TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
+  std::size_t fused = 0;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    SCOPED_TRACE(to_text(graph));
+    Random random(seed);
+    const std::array input{random_tensor(random, Shape{1, 4, 9, 9})};
+    const std::vector<Tensor> single = node_by_node(graph, input[0]);
+    const std::vector<Tensor> whole = must(evaluate_once(graph, input));
+    ASSERT_TRUE(same_bits(whole, single));
+    ASSERT_TRUE(
+        same_bits(must(evaluate_once(graph, input, {.threads = 3, .choices = {}, .reference = false})), single));
+    const auto reference = must(evaluate_once(graph, input, {.threads = 1, .choices = {}, .reference = true}));
+    for (std::size_t i = 0; i < whole.size(); ++i) ASSERT_LE(distance(whole[i], reference[i]), 1e-4);
+    for (const Step& step : make_schedule(graph, true)) fused += step.epilogue.empty() ? 0 : 1;
+  }
+  EXPECT_GT(fused, 300U);  // the graphs do exercise epilogues
+}
+
+// No two values share memory while both are needed, but for views and in-place results.
+TEST(Session, ValuesThatLiveTogetherLieApart) {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    const std::vector<Step> steps = make_schedule(graph, true);
+    const MemoryPlan plan = plan_memory(graph, steps, true);
+    // Replays the steps, remembering which value each arena byte belongs to.
+    std::vector<std::size_t> owner(plan.arena_bytes, SIZE_MAX);
+    const auto root = [&graph](ValueId id) {
+      for (NodeId node = graph.value(id).producer; node.valid() && keeps_bytes(graph.node(node).op);
+           node = graph.value(id).producer) {
+        id = graph.node(node).inputs.front();
+      }
+      return id;
+    };
+    for (const Step& step : steps) {
+      for (const ValueId id : step.inputs) {
+        const Place& place = plan.places[id.index()];
+        ASSERT_NE(place.kind, Place::Kind::kNowhere);
+        if (place.kind != Place::Kind::kArena) continue;
+        const std::size_t size = graph.value(id).type.size_bytes();
+        for (std::size_t b = 0; b < size; b += 64) ASSERT_EQ(owner[place.index + b], root(id).index());
+      }
+      for (const ValueId id : step.outputs) {
+        const Place& place = plan.places[id.index()];
+        if (place.kind != Place::Kind::kArena) continue;
+        const std::size_t size = graph.value(id).type.size_bytes();
+        for (std::size_t b = 0; b < size; ++b) owner[place.index + b] = id.index();
+      }
+    }
+  }
+}
+
+// A session called through buffers that begin 4 bytes behind an aligned address.
+TEST(Session, NeedsNoAlignmentAndRepeatsItself) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    Random random(seed);
+    const std::array input{random_tensor(random, Shape{1, 4, 9, 9})};
+    const std::vector<Tensor> expected = must(evaluate_once(graph, input));
+    const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .reference = false}));
+    std::vector<float> shifted(input[0].as<float>().size() + 1);
+    std::ranges::copy(input[0].as<float>(), shifted.begin() + 1);
+    const std::array inputs{TensorView(input[0].type(), shifted.data() + 1)};
+    std::vector<std::vector<float>> memory;
+    std::vector<MutableTensorView> outputs;
+    for (const Tensor& tensor : expected) memory.emplace_back(tensor.as<float>().size() + 1);
+    for (std::size_t i = 0; i < expected.size(); ++i) outputs.emplace_back(expected[i].type(), memory[i].data() + 1);
+    for (int run = 0; run < 3; ++run) {
+      for (auto& block : memory) std::ranges::fill(block, 1e30F);
+      ASSERT_TRUE(session->run(inputs, outputs).has_value());
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        ASSERT_EQ(std::memcmp(outputs[i].data(), expected[i].buffer().bytes().data(), expected[i].buffer().size()), 0);
+      }
+    }
+  }
+}
+
+TEST(Session, OutputsMayBeInputsConstantsAndViews) {
+  GraphBuilder builder("odd");
+  Random random(1);
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{2, 3}}));
+  const ValueId c = must(builder.add_constant("c", random_tensor(random, Shape{2})));
+  const ValueId relu = must(builder.add("relu", OpType::kRelu, {}, {x}));
+  const ValueId flat = must(builder.add("flat", OpType::kReshape, {{"shape", Ints{6}}}, {relu}));
+  const ValueId view = must(builder.add("view", OpType::kIdentity, {}, {x}));
+  const Graph graph = must(std::move(builder).build({x, c, flat, relu, view, x}));
+  const std::array input{random_tensor(random, Shape{2, 3})};
+  const auto fast = must(evaluate_once(graph, input));
+  EXPECT_TRUE(same_bits(fast, must(evaluate_once(graph, input, {.threads = 1, .choices = {}, .reference = true}))));
+  EXPECT_TRUE(same_bits(fast[0], input[0]));
+  EXPECT_EQ(fast[2].as<float>()[5], std::max(0.0F, input[0].as<float>()[5]));
+}
+
+TEST(Session, RefusesWrongInputsAndOutputs) {
+  GraphBuilder builder("g");
+  const TensorType type{DataType::kFloat32, Shape{2}};
+  const TensorType other{DataType::kFloat32, Shape{3}};
+  const ValueId x = must(builder.add_input("x", type));
+  const ValueId y = must(builder.add("y", OpType::kRelu, {}, {x}));
+  const auto session = must(Session::create(must(std::move(builder).build({y})), {}));
+  std::array<float, 3> a{};
+  std::array<float, 3> b{};
+  const auto error = [&](const TensorType& in, const TensorType& out) {
+    const auto result =
+        session->run(std::array{TensorView(in, a.data())}, std::array{MutableTensorView(out, b.data())});
+    return result ? std::string() : result.error().message;
+  };
+  EXPECT_EQ(error(type, type), "");
+  EXPECT_EQ(error(other, type), "input \"x\": expected float32[2], found float32[3]");
+  EXPECT_EQ(error(type, other), "output \"y\": expected float32[2], found float32[3]");
+  EXPECT_FALSE(session->run({}, {}).has_value());
+}
+
+TEST(Session, ReportsItsMemory) {
+  const Graph graph = RandomNetwork(3).build();
+  const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .reference = false}));
+  std::size_t weights = 0;
+  for (const Value& value : graph.values()) weights += value.constant ? value.type.size_bytes() : 0;
+  EXPECT_EQ(session->weight_bytes(), weights);
+  EXPECT_LE(session->arena_bytes(), 4 * 4 * 81 * sizeof(float) * graph.node_count());
+}
+
+}  // namespace
+}  // namespace onnx_split::test

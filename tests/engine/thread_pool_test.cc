@@ -1,0 +1,43 @@
+#include "engine/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <vector>
+
+namespace onnx_split {
+namespace {
+
+TEST(ThreadPool, RunsEveryTaskOnceWithAWorkerOfItsOwn) {
+  for (const unsigned threads : {0U, 1U, 2U, 5U}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.threads(), std::max(1U, threads));
+    std::vector<std::atomic<int>> busy(pool.threads());
+    for (std::size_t tasks = 0; tasks < 200; ++tasks) {
+      std::vector<int> runs(tasks, 0);
+      std::atomic<int> clashes{0};
+      pool.parallel_for(tasks, [&](std::size_t task, unsigned worker) {
+        if (busy[worker].fetch_add(1) != 0) clashes.fetch_add(1);
+        ++runs[task];
+        busy[worker].fetch_sub(1);
+      });
+      EXPECT_EQ(clashes, 0);
+      for (const int count : runs) ASSERT_EQ(count, 1);
+    }
+  }
+}
+
+TEST(ThreadPool, UsesSeveralThreadsAtOnce) {
+  ThreadPool pool(2);
+  std::atomic<int> inside{0};
+  // Each task waits for the other: with one thread this would hang.
+  pool.parallel_for(2, [&](std::size_t, unsigned) {
+    inside.fetch_add(1);
+    inside.notify_all();
+    for (int seen = inside.load(); seen < 2; seen = inside.load()) inside.wait(seen);
+  });
+  EXPECT_EQ(inside, 2);
+}
+
+}  // namespace
+}  // namespace onnx_split
