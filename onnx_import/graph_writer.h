@@ -32,12 +32,12 @@ struct OnnxNode {
 
 class GraphWriter {
  public:
-  // `reserved`: every name in the model, which invented names must avoid.
-  GraphWriter(std::string graph_name, std::unordered_set<std::string> reserved)
-      : builder_(std::move(graph_name)), reserved_(std::move(reserved)) {}
+  // `reserved`: every name in the model, which invented names must avoid. `outputs`: the names of the graph's outputs.
+  GraphWriter(std::string graph_name, std::unordered_set<std::string> reserved, std::unordered_set<std::string> outputs)
+      : builder_(std::move(graph_name)), reserved_(std::move(reserved)), outputs_(std::move(outputs)) {}
 
   Expected<void> add_input(const std::string& name, TensorType type);
-  // Errors: the name is taken.
+  // A graph's outputs are computed: one that is constant becomes the Identity of a constant. Errors: the name is taken.
   Expected<void> define_constant(const std::string& name, Tensor data);
   bool defines(const std::string& name) const { return names_.contains(name); }
 
@@ -72,6 +72,7 @@ class GraphWriter {
 
   GraphBuilder builder_;
   std::unordered_set<std::string> reserved_;
+  std::unordered_set<std::string> outputs_;
   std::unordered_map<std::string, Entry> names_;
   std::unordered_map<ValueId, Tensor> computed_;
 };

@@ -48,7 +48,7 @@ class Importer {
         opset_(opset),
         options_(options),
         external_(folder),
-        writer_(proto_.name(), all_names(proto_)) {}
+        writer_(proto_.name(), all_names(proto_), output_names(proto_)) {}
 
   Expected<Graph> import() {
     if (options_.batch < 1) return fail(ErrorCode::kInvalid, "batch {}: expected at least 1", options_.batch);
@@ -76,6 +76,12 @@ class Importer {
       names.insert(node.name());
       names.insert(node.output().begin(), node.output().end());
     }
+    return names;
+  }
+
+  static std::unordered_set<std::string> output_names(const onnx::GraphProto& graph) {
+    std::unordered_set<std::string> names;
+    for (const onnx::ValueInfoProto& output : graph.output()) names.insert(output.name());
     return names;
   }
 

@@ -30,45 +30,27 @@ TEST(Import, FoldsAwayTheShapeSubgraphOfAnOldExporter) {
             "output y\n");
 }
 
+onnx::TensorShapeProto::Dimension& dimension(ModelMaker& model, int input, int axis) {
+  onnx::TypeProto& type = *model.proto().mutable_graph()->mutable_input(input)->mutable_type();
+  return *type.mutable_tensor_type()->mutable_shape()->mutable_dim(axis);
+}
+
 TEST(Import, AnOpenBatchBecomesTheOptionsBatch) {
   ModelMaker model(13);
-  model.input("x", {0, 2}).input("z", {1, 0}).output("y");
-  onnx::GraphProto& graph = *model.proto().mutable_graph();
-  for (const int input : {0, 1}) {
-    graph.mutable_input(input)
-        ->mutable_type()
-        ->mutable_tensor_type()
-        ->mutable_shape()
-        ->mutable_dim(input)
-        ->set_dim_param("N");
-  }
-  model.node("MatMul", {"x", "z"}, {"m"});
-  model.node("Relu", {"m"}, {"y"});
-  model.proto()
-      .mutable_graph()
-      ->mutable_input(1)
-      ->mutable_type()
-      ->mutable_tensor_type()
-      ->mutable_shape()
-      ->mutable_dim(0)
-      ->set_dim_value(2);
-  const Expected<Graph> imported = model.import({.batch = 3, .simplify = true});
-  ASSERT_TRUE(imported.has_value()) << imported.error().message;
-  EXPECT_EQ(imported->value(imported->outputs()[0]).shape(), (Shape{3, 3}));
+  model.input("x", {0, 2}).input("z", {2, 0}).output("y");
+  dimension(model, 0, 0).set_dim_param("N");
+  dimension(model, 1, 1).set_dim_param("N");  // the same number, wherever it stands
+  model.node("MatMul", {"x", "z"}, {"y"});
+  const Expected<Graph> graph = model.import({.batch = 3, .simplify = true});
+  ASSERT_TRUE(graph.has_value()) << graph.error().message;
+  EXPECT_EQ(graph->value(graph->outputs()[0]).shape(), (Shape{3, 3}));
   EXPECT_THAT(model.import({.batch = 0, .simplify = true}).error().message, HasSubstr("batch 0"));
 }
 
 TEST(Import, AnyOtherOpenDimensionIsAnError) {
   ModelMaker model(13);
   model.input("x", {1, 2}).output("y").node("Relu", {"x"}, {"y"});
-  model.proto()
-      .mutable_graph()
-      ->mutable_input(0)
-      ->mutable_type()
-      ->mutable_tensor_type()
-      ->mutable_shape()
-      ->mutable_dim(1)
-      ->set_dim_param("width");
+  dimension(model, 0, 1).set_dim_param("width");
   EXPECT_THAT(model.import().error().message, HasSubstr("input \"x\": dimension 1 (\"width\") is open"));
 }
 
