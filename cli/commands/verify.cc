@@ -1,0 +1,118 @@
+#include "fleet/verify.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "base/json.h"
+#include "cli/commands.h"
+#include "cli/input_options.h"
+#include "cli/model.h"
+#include "cli/table.h"
+#include "partition/extract.h"
+#include "partition/plan_json.h"
+
+namespace onnx_split {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  InputOptions input;
+  std::string plan;
+  std::string parts;
+  double tolerance = 1e-4;
+  bool json = false;
+};
+
+struct Subject {
+  Composer composer;
+  SessionOptions session;
+};
+
+// The parts that are checked, and how both they and the uncut network compute.
+Expected<Subject> subject_of(const Options& options, const Graph& graph) {
+  SessionOptions session;
+  session.threads = available_cores();
+  if (!options.parts.empty()) {
+    auto folder = read_part_folder(options.parts);
+    if (!folder) return tl::unexpected(std::move(folder.error()));
+    auto composer = Composer::create(std::move(folder->manifest), std::move(folder->parts), session);
+    if (!composer) return fail_in(options.parts, std::move(composer.error()));
+    return Subject{std::move(*composer), session};
+  }
+  TRY_ASSIGN(const Plan plan, read_plan(options.plan));
+  auto extracted = extract_parts(graph, plan);
+  if (!extracted) return fail_in(options.plan, std::move(extracted.error()));
+  std::vector<Graph> parts;
+  for (PartGraph& part : *extracted) parts.push_back(std::move(part.graph));
+  session.choices = plan.choices;
+  TRY_ASSIGN(Composer composer, Composer::create(make_manifest(graph, plan), std::move(parts), session));
+  return Subject{std::move(composer), session};
+}
+
+void print_report(const VerifyReport& report, bool passed, bool as_json) {
+  const ValueError& worst = report.worst();
+  if (as_json) {
+    Json values = Json::array();
+    for (const ValueError& value : report.values) {
+      values.push_back({{"value", value.value},
+                        {"max_abs_error", value.max_abs_error},
+                        {"max_abs_reference", value.max_abs_reference},
+                        {"relative_error", value.relative()},
+                        {"bitwise_equal", value.bitwise_equal}});
+    }
+    const Json json = {{"max_abs_error", worst.max_abs_error},
+                       {"max_abs_reference", worst.max_abs_reference},
+                       {"relative_error", worst.relative()},
+                       {"bitwise_equal", report.bitwise_equal()},
+                       {"passed", passed},
+                       {"values", std::move(values)}};
+    fmt::print("{}\n", json.dump(1));
+    return;
+  }
+  Table table({"value", ">max |a-b|", ">max |b|", ">relative", "bits"});
+  for (const ValueError& value : report.values) {
+    table.add({value.value, fmt::format("{:.3g}", value.max_abs_error), fmt::format("{:.4g}", value.max_abs_reference),
+               fmt::format("{:.2e}", value.relative()), value.bitwise_equal ? "equal" : "differ"});
+  }
+  fmt::print("{}{}\n", table.to_string(), passed ? "passed" : "FAILED");
+}
+
+Expected<void> run(const Options& options) {
+  TRY_ASSIGN(const Graph graph, load_model(options.model));
+  TRY_ASSIGN(const InputSource inputs, open_inputs(options.input, graph, "random:1"));
+  TRY_ASSIGN(Subject subject, subject_of(options, graph));
+  bool passed = true;
+  for (std::size_t item = 0; item < inputs.size(); ++item) {
+    TRY_ASSIGN(const std::vector<Tensor> tensors, inputs.load(item));
+    TRY_ASSIGN(const VerifyReport report, verify(graph, subject.composer, tensors, subject.session));
+    const bool item_passed = report.worst().relative() <= options.tolerance;
+    print_report(report, item_passed, options.json);
+    passed = passed && item_passed;
+  }
+  if (!passed)
+    return fail(ErrorCode::kInvalid, "the parts don't give the network's answer within {}", options.tolerance);
+  return {};
+}
+
+}  // namespace
+
+Command add_verify(CLI::App& program, const CommonOptions&) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      program.add_subcommand("verify", "compare the parts' values with the uncut network's, in this process");
+  add_model_options(*command, options->model);
+  auto* plan = command->add_option("--plan", options->plan, "the plan to check")->type_name("PLAN.json");
+  command->add_option("--parts", options->parts, "the folder of parts to check")->type_name("DIR")->excludes(plan);
+  add_input_options(*command, options->input, false);
+  command->add_option("--tolerance", options->tolerance, "largest allowed max|a-b| / max|b|")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "as JSON (a document for each input)");
+  command->final_callback([options] {
+    if (options->plan.empty() && options->parts.empty()) throw CLI::RequiredError("--plan or --parts");
+  });
+  command->footer("Example:\n  onnx-split verify resnet50.onnx --plan plan.json --input photo.jpg");
+  return [options] { return run(*options); };
+}
+
+}  // namespace onnx_split

@@ -1,0 +1,157 @@
+#include "cli/load.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <condition_variable>
+#include <mutex>
+#include <numeric>
+#include <queue>
+#include <thread>
+
+#include "base/random.h"
+#include "cli/interrupt.h"
+
+namespace onnx_split {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::array<std::string_view, 3> kNames = {"single-stream", "server", "offline"};
+
+double milliseconds(Clock::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+
+// Waits for results on a thread of its own, so that each is timed when it comes and not when the sender looks. Takes
+// them in the order of submission: with replicas a result that overtakes another is timed with it.
+class Collector {
+ public:
+  Collector() : thread_([this] { collect(); }) {}
+  ~Collector() { finish(); }
+
+  void expect(Clock::time_point begin, std::future<Result> future) {
+    const std::scoped_lock lock(mutex_);
+    pending_.push({begin, std::move(future)});
+    changed_.notify_one();
+  }
+
+  void finish() {
+    {
+      const std::scoped_lock lock(mutex_);
+      finished_ = true;
+    }
+    changed_.notify_one();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  bool failed() const {
+    const std::scoped_lock lock(mutex_);
+    return failure_.has_value();
+  }
+
+  // After finish().
+  std::optional<Error> failure_;
+  std::vector<double> latency_ms_;
+  Clock::time_point last_result_;
+
+ private:
+  struct Pending {
+    Clock::time_point begin;
+    std::future<Result> future;
+  };
+
+  void collect() {
+    while (true) {
+      Pending next;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return finished_ || !pending_.empty(); });
+        if (pending_.empty()) return;
+        next = std::move(pending_.front());
+        pending_.pop();
+      }
+      const Result result = next.future.get();
+      last_result_ = Clock::now();
+      const std::scoped_lock lock(mutex_);
+      if (!result && !failure_) failure_ = result.error();
+      latency_ms_.push_back(milliseconds(last_result_ - next.begin));
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::queue<Pending> pending_;
+  bool finished_ = false;
+  std::thread thread_;
+};
+
+// Poisson arrivals: exponential times between them.
+class Arrivals {
+ public:
+  Arrivals(const LoadOptions& options, Clock::time_point begin)
+      : random_(options.seed), rate_per_s_(options.rate_per_s), next_(begin) {}
+
+  Clock::time_point next() {
+    const double seconds = -std::log(1.0 - static_cast<double>(random_.uniform())) / rate_per_s_;
+    next_ += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    return next_;
+  }
+
+ private:
+  Random random_;
+  double rate_per_s_;
+  Clock::time_point next_;
+};
+
+}  // namespace
+
+std::string_view scenario_name(Scenario scenario) { return kNames[static_cast<std::size_t>(scenario)]; }
+
+Expected<Scenario> scenario_from_name(std::string_view name) {
+  const auto found = std::find(kNames.begin(), kNames.end(), name);
+  if (found != kNames.end()) return static_cast<Scenario>(found - kNames.begin());
+  return fail(ErrorCode::kInvalid, "unknown scenario \"{}\": expected single-stream, server or offline", name);
+}
+
+double LoadReport::mean_ms() const {
+  return std::accumulate(latency_ms.begin(), latency_ms.end(), 0.0) / static_cast<double>(latency_ms.size());
+}
+
+double LoadReport::percentile_ms(double percent) const {
+  const double rank = std::ceil(percent / 100.0 * static_cast<double>(latency_ms.size()));
+  return latency_ms[static_cast<std::size_t>(std::max(rank, 1.0)) - 1];
+}
+
+Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vector<Tensor>>& inputs,
+                                   const LoadOptions& options, std::size_t warm_up) {
+  for (std::size_t i = 0; i < warm_up; ++i) TRY(backend.submit(inputs[i % inputs.size()]).get());
+
+  Collector collector;
+  const Clock::time_point begin = Clock::now();
+  const auto end =
+      begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.duration_s));
+  Arrivals arrivals(options, begin);
+  std::size_t sent = 0;
+  while (!collector.failed() && !interrupted()) {
+    if (options.requests > 0 ? sent == options.requests : Clock::now() >= end) break;
+    Clock::time_point at = Clock::now();
+    if (options.scenario == Scenario::kServer) {
+      at = arrivals.next();
+      std::this_thread::sleep_until(at);
+    }
+    std::future<Result> future = backend.submit(inputs[sent++ % inputs.size()]);
+    if (options.scenario == Scenario::kSingleStream) future.wait();
+    collector.expect(at, std::move(future));
+  }
+  collector.finish();
+  if (collector.failure_) return tl::unexpected(std::move(*collector.failure_));
+  TRY(check_interrupted());
+  if (sent == 0) return fail(ErrorCode::kInvalid, "no request was made in {} s", options.duration_s);
+  LoadReport report;
+  report.requests = sent;
+  report.throughput_per_s = static_cast<double>(sent) / (milliseconds(collector.last_result_ - begin) * 1e-3);
+  report.latency_ms = std::move(collector.latency_ms_);
+  std::sort(report.latency_ms.begin(), report.latency_ms.end());
+  return report;
+}
+
+}  // namespace onnx_split
