@@ -25,8 +25,10 @@ class Random {
 
   // Uniform integer in [low, high], both included.
   std::int64_t integer(std::int64_t low, std::int64_t high) {
-    const auto range = static_cast<std::uint64_t>(high - low) + 1;
-    return low + static_cast<std::int64_t>(range == 0 ? next() : next() % range);
+    // Unsigned, because the whole range of integers is wider than an integer.
+    const auto first = static_cast<std::uint64_t>(low);
+    const std::uint64_t range = static_cast<std::uint64_t>(high) - first + 1;
+    return static_cast<std::int64_t>(first + (range == 0 ? next() : next() % range));
   }
 
   // Normal with mean 0 and deviation 1 (Box and Muller).

@@ -24,6 +24,17 @@ Expected<void> check(int x) {
   return {};
 }
 
+Expected<std::unique_ptr<int>> not_null(std::unique_ptr<int> x) {
+  if (!x) return fail(ErrorCode::kNotFound, "nothing there");
+  return x;
+}
+
+Expected<std::unique_ptr<int>> twice(std::unique_ptr<int> x) {
+  TRY_ASSIGN(auto owner, not_null(std::move(x)));
+  *owner *= 2;
+  return owner;
+}
+
 TEST(Error, GathersContextOutermostFirst) {
   const Error error = Error{ErrorCode::kIo, "full"}.in("file \"a\"").in("part 3");
   EXPECT_EQ(error.message, "part 3: file \"a\": full");
@@ -40,11 +51,10 @@ TEST(Error, TryPassesErrorsOnAndValuesThrough) {
 }
 
 TEST(Error, TryAssignMovesTheValue) {
-  const auto move_out = []() -> Expected<std::unique_ptr<int>> {
-    TRY_ASSIGN(auto owner, Expected<std::unique_ptr<int>>(std::make_unique<int>(5)));
-    return owner;
-  };
-  EXPECT_EQ(**move_out(), 5);
+  const auto owned = twice(std::make_unique<int>(5));
+  ASSERT_TRUE(owned.has_value());
+  EXPECT_EQ(**owned, 10);
+  EXPECT_FALSE(twice(nullptr).has_value());
 }
 
 TEST(Error, EveryCodeHasAName) {
