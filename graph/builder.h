@@ -31,7 +31,7 @@ class GraphBuilder {
   std::string unique_value_name(std::string_view base) const;
 
   // Sets the outputs and hands the graph over. Constants and nodes that no output needs are kept: see
-  // passes/remove_unused.h. The builder is spent.
+  // graph/passes/passes.h. The builder is spent.
   Expected<Graph> build(std::vector<ValueId> outputs) &&;
 
  private:
