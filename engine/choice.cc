@@ -33,6 +33,14 @@ const AlgorithmName& name_of(Algorithm algorithm) {
 // No single piece of scratch memory is larger, whatever a choice asks for.
 constexpr std::int64_t kMaxScratchElements = std::int64_t{1} << 24;
 
+// OpenBLAS writes its cores' names now so, now so.
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return lower;
+}
+
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // Divides `count` into the fewest equal pieces of at most `most`, rounded up to a multiple of `granule`.
@@ -57,15 +65,33 @@ std::int64_t rows_rule(std::int64_t rows, std::int64_t tasks) {
   return tasks >= kEnoughTasks ? rows : even_piece(rows, std::max<std::int64_t>(64, ceil_div(rows, kEnoughTasks)), 16);
 }
 
-Choice conv_rule(const ConvGeometry& geometry) {
+// What fits the cache of one core: a tile of the im2col matrix, in floats, and the widest tile of positions. Wide tiles
+// read the weights less often. Measured on AVX-512 with 2 MB of L2 a core; Raspberry Pis have 1 MB for four cores (A72)
+// or 512 KB for each (A76).
+struct TileLimits {
+  std::int64_t elements;
+  std::int64_t positions;
+};
+TileLimits tile_limits(std::string_view core) {
+  const bool arm = core.starts_with("arm") || core.starts_with("cortex") || core.starts_with("neoverse");
+  return arm ? TileLimits{1 << 16, 512} : TileLimits{1 << 18, 1024};
+}
+
+// Deeper blocks gain nothing: OpenBLAS divides the depth itself.
+constexpr std::int64_t kMostDepth = 384;
+
+Choice conv_rule(const ConvGeometry& geometry, std::string_view core) {
   if (is_depthwise(geometry)) return {Algorithm::kDepthwise, 0, 0, 0};
   const std::int64_t positions = geometry.output_positions();
   const std::int64_t channels = geometry.output_channels / geometry.groups;
   const std::int64_t depth = geometry.input_channels / geometry.groups * geometry.kernel_elements();
   Choice choice;
   choice.algorithm = is_direct_1x1(geometry) ? Algorithm::kDirect1x1 : Algorithm::kIm2col;
-  choice.tile = even_piece(positions, 512, 16);
-  if (choice.algorithm == Algorithm::kIm2col) choice.depth = even_piece(depth, 512, 1);
+  const TileLimits limits = tile_limits(core);
+  choice.tile = even_piece(positions, limits.positions, 16);
+  if (choice.algorithm == Algorithm::kIm2col) {
+    choice.depth = even_piece(depth, std::min(kMostDepth, limits.elements / choice.tile), 1);
+  }
   choice.rows = rows_rule(channels, ceil_div(positions, choice.tile) * geometry.groups * geometry.batch);
   return choice;
 }
@@ -156,16 +182,16 @@ std::string to_text(const Choice& choice) {
 
 bool has_choice(OpType op) { return op == OpType::kConv || op == OpType::kGemm || op == OpType::kMatMul; }
 
-Choice default_choice(OpType op, const OpCall& call) {
+Choice default_choice(OpType op, const OpCall& call, std::string_view core) {
   CHECK(has_choice(op));
-  if (op == OpType::kConv) return conv_rule(checked_conv_geometry(call));
+  if (op == OpType::kConv) return conv_rule(checked_conv_geometry(call), lower_case(core));
   const GemmSize size = gemm_size(op, call);
   return gemm_rule(size.m, size.n, size.batch);
 }
 
-std::string default_choice(const Graph& graph, const Node& node) {
+std::string default_choice(const Graph& graph, const Node& node, std::string_view core) {
   const std::vector<TensorType> types = input_types(graph, node);
-  return to_text(default_choice(node.op, {node.attributes, types, node.outputs.size()}));
+  return to_text(default_choice(node.op, {node.attributes, types, node.outputs.size()}, core));
 }
 
 Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text) {

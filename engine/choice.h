@@ -32,9 +32,10 @@ std::string to_text(const Choice& choice);
 // Whether the node can be computed in more than one way: Conv, Gemm and MatMul.
 bool has_choice(OpType op);
 
-// The rule's choice for one application of an operator that has one. `call` has passed infer.
-Choice default_choice(OpType op, const OpCall& call);
-std::string default_choice(const Graph& graph, const Node& node);
+// The rule's choice for one application of an operator that has one. `call` has passed infer. `core` is a core type as
+// blas_core() names it.
+Choice default_choice(OpType op, const OpCall& call, std::string_view core);
+std::string default_choice(const Graph& graph, const Node& node, std::string_view core);
 
 // Reads a choice and checks that the operator can be computed that way. Says what was expected.
 Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text);

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "engine/blas_core.h"
 #include "engine/choice.h"
 #include "engine/kernels/table.h"
 #include "engine/schedule.h"
@@ -65,7 +66,7 @@ Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted) {
     const OpCall call{node.attributes, types, node.outputs.size()};
     const auto found = wanted.find(node.name);
     if (found == wanted.end()) {
-      choices.emplace(node.name, to_text(default_choice(node.op, call)));
+      choices.emplace(node.name, to_text(default_choice(node.op, call, blas_core())));
       continue;
     }
     const auto parsed = parse_choice(node.op, call, found->second);

@@ -24,7 +24,7 @@ TEST(Choice, TextAndChoiceAreInverse) {
   const Case c = small_conv(3, 1);
   const auto graph = graph_of(c, true);
   ASSERT_TRUE(graph.has_value());
-  const std::string text = default_choice(*graph, graph->nodes().front());
+  const std::string text = default_choice(*graph, graph->nodes().front(), "SkylakeX");
   const auto types = input_types(*graph, graph->nodes().front());
   const auto parsed = parse_choice(OpType::kConv, {c.attributes, types, 1}, text);
   ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
@@ -35,7 +35,7 @@ TEST(Choice, TextAndChoiceAreInverse) {
 TEST(Choice, TheRuleKnowsItsAlgorithms) {
   const auto rule = [](const Case& c) {
     const auto graph = graph_of(c, true);
-    return default_choice(*graph, graph->nodes().front());
+    return default_choice(*graph, graph->nodes().front(), "SkylakeX");
   };
   EXPECT_EQ(rule(small_conv(1, 1)).substr(0, 11), "direct_1x1 ");
   EXPECT_EQ(rule(small_conv(3, 8)), "depthwise");
@@ -44,6 +44,20 @@ TEST(Choice, TheRuleKnowsItsAlgorithms) {
   const Tensor weights = random_tensor(random, Shape{5, 7});
   EXPECT_EQ(rule({OpType::kGemm, {}, {random_tensor(random, Shape{1, 5}), weights}}), "gemv");
   EXPECT_EQ(rule({OpType::kGemm, {}, {random_tensor(random, Shape{2, 5}), weights}}).substr(0, 6), "sgemm ");
+}
+
+TEST(Choice, TilesFitTheCacheOfTheCore) {
+  Random random(1);
+  const Case c{OpType::kConv,
+               {{"pads", Ints(4, 1)}},
+               {random_tensor(random, Shape{1, 64, 56, 56}), random_tensor(random, Shape{64, 64, 3, 3})}};
+  const auto graph = graph_of(c, true);
+  const Node& node = graph->nodes().front();
+  const auto types = input_types(*graph, node);
+  for (const auto& [core, bytes] : {std::pair{"SkylakeX", 1 << 20}, {"neoversen1", 1 << 18}, {"CORTEXA72", 1 << 18}}) {
+    const Choice choice = default_choice(OpType::kConv, {node.attributes, types, 1}, core);
+    EXPECT_LE(choice.tile * choice.depth * 4, bytes) << to_text(choice);
+  }
 }
 
 TEST(Choice, EveryTilingGivesTheSameResultUpToRounding) {
