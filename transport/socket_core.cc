@@ -58,35 +58,6 @@ class Deadline {
   steady_clock::time_point end_;
 };
 
-// One operation after another on an aio of the pool.
-class Operation {
- public:
-  explicit Operation(AioPool& pool) : pool_(pool), aio_(pool.take()) {}
-  Operation(const Operation&) = delete;
-  Operation& operator=(const Operation&) = delete;
-  ~Operation() {
-    if (aio_ != nullptr) pool_.give(aio_);
-  }
-
-  // start(aio) begins it; returns nng's result when it is over. `message` goes in and what nng leaves there comes out:
-  // null if nng took it.
-  template <class Start>
-  int run(nng_duration timeout, nng_msg*& message, Start start) {
-    if (aio_ == nullptr) return NNG_ENOMEM;
-    nng_aio_set_timeout(aio_, timeout);
-    nng_aio_set_msg(aio_, message);
-    start(aio_);
-    nng_aio_wait(aio_);
-    message = nng_aio_get_msg(aio_);
-    nng_aio_set_msg(aio_, nullptr);
-    return nng_aio_result(aio_);
-  }
-
- private:
-  AioPool& pool_;
-  nng_aio* aio_;
-};
-
 // A request's own state in nng; closing it makes nng drop a reply that comes too late.
 class RequestContext {
  public:
@@ -166,26 +137,79 @@ Error dial_failure(nng_dialer dialer, const std::string& url, milliseconds waite
 
 }  // namespace
 
-AioPool::~AioPool() {
+Operations::~Operations() {
   for (nng_aio* aio : idle_) nng_aio_free(aio);
 }
 
-nng_aio* AioPool::take() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!idle_.empty()) {
-      nng_aio* aio = idle_.back();
-      idle_.pop_back();
-      return aio;
-    }
+nng_aio* Operations::take() {
+  if (idle_.empty()) {
+    nng_aio* aio = nullptr;
+    return nng_aio_alloc(&aio, nullptr, nullptr) == 0 ? aio : nullptr;
   }
-  nng_aio* aio = nullptr;
-  return nng_aio_alloc(&aio, nullptr, nullptr) == 0 ? aio : nullptr;
+  nng_aio* aio = idle_.back();
+  idle_.pop_back();
+  return aio;
 }
 
-void AioPool::give(nng_aio* aio) {
+int Operations::run(std::int32_t timeout_ms, nng_msg*& message, const std::function<void(nng_aio*)>& start) {
+  nng_aio* aio = nullptr;
+  {
+    // Started under the lock, so that stop() finds it either not begun or well under way.
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return NNG_ECLOSED;
+    aio = take();
+    if (aio == nullptr) return NNG_ENOMEM;
+    running_.push_back(aio);
+    nng_aio_set_timeout(aio, timeout_ms);
+    nng_aio_set_msg(aio, message);
+    start(aio);
+  }
+  nng_aio_wait(aio);
   const std::lock_guard lock(mutex_);
+  message = nng_aio_get_msg(aio);
+  nng_aio_set_msg(aio, nullptr);
+  const int result = nng_aio_result(aio);
+  std::erase(running_, aio);
   idle_.push_back(aio);
+  return result;
+}
+
+void Operations::stop() {
+  const std::lock_guard lock(mutex_);
+  stopped_ = true;
+  for (nng_aio* aio : running_) nng_aio_abort(aio, NNG_ECLOSED);
+}
+
+void Operations::let_starts_end() { const std::lock_guard lock(mutex_); }
+
+// Keeps close() from closing the nng socket while a thread is inside nng with it: nng 1.5 doesn't survive that (a
+// context is freed under nng_ctx_send's feet).
+class Visit {
+ public:
+  explicit Visit(SocketCore& core) : core_(core), admitted_(core.enter()) {}
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+  ~Visit() {
+    if (admitted_) core_.leave();
+  }
+  bool admitted() const { return admitted_; }
+
+ private:
+  SocketCore& core_;
+  bool admitted_;
+};
+
+bool SocketCore::enter() {
+  const std::lock_guard lock(mutex_);
+  if (closing_) return false;
+  ++visitors_;
+  return true;
+}
+
+void SocketCore::leave() {
+  const std::lock_guard lock(mutex_);
+  --visitors_;
+  changed_.notify_all();
 }
 
 Expected<std::unique_ptr<SocketCore>> SocketCore::open(Protocol protocol) {
@@ -224,6 +248,8 @@ Expected<void> SocketCore::dial(std::string_view text, const DialOptions& option
                 url_text, options.max_message_bytes, options.reconnect_min.count(), options.reconnect_max.count());
   }
 
+  const Visit visit(*this);
+  if (!visit.admitted()) return tl::unexpected(nng_error(NNG_ECLOSED, url_text));
   nng_dialer dialer = NNG_DIALER_INITIALIZER;
   if (const int result = nng_dialer_create(&dialer, {socket_id_}, url_text.c_str()); result != 0) {
     return tl::unexpected(nng_error(result, url_text));
@@ -257,6 +283,8 @@ Expected<std::string> SocketCore::listen(std::string_view text, std::size_t max_
     return fail(ErrorCode::kInvalid, "{}: expects max_message_bytes of at least 1, found 0", url.text());
   }
 
+  const Visit visit(*this);
+  if (!visit.admitted()) return tl::unexpected(nng_error(NNG_ECLOSED, url.text()));
   nng_listener listener = NNG_LISTENER_INITIALIZER;
   if (const int result = nng_listener_create(&listener, {socket_id_}, url.text().c_str()); result != 0) {
     return tl::unexpected(nng_error(result, url.text()));
@@ -344,6 +372,7 @@ void SocketCore::connection_ready(int connection) {
 }
 
 void SocketCore::connection_gone(int connection) {
+  operations_.let_starts_end();
   std::unique_lock lock(mutex_);
   const auto found = connections_.find(connection);
   if (found == connections_.end()) return;
@@ -363,9 +392,10 @@ void SocketCore::connection_gone(int connection) {
 Expected<void> SocketCore::send(Message& message, milliseconds timeout) {
   if (!message.valid()) return fail(ErrorCode::kInvalid, "{}: expects a message to send, found none", name());
   const std::size_t size_bytes = message.size();
-  Operation operation(aios_);
+  const Visit visit(*this);
+  if (!visit.admitted()) return tl::unexpected(nng_error(NNG_ECLOSED, name()));
   const int result =
-      operation.run(to_nng(timeout), message.message_, [&](nng_aio* aio) { nng_send_aio({socket_id_}, aio); });
+      operations_.run(to_nng(timeout), message.message_, [&](nng_aio* aio) { nng_send_aio({socket_id_}, aio); });
   if (result != 0) return tl::unexpected(error(result, "not sent in time"));
   count_sent(size_bytes);
   return {};
@@ -373,11 +403,12 @@ Expected<void> SocketCore::send(Message& message, milliseconds timeout) {
 
 Expected<Message> SocketCore::receive(milliseconds timeout) {
   const Deadline deadline(timeout);
-  Operation operation(aios_);
+  const Visit visit(*this);
+  if (!visit.admitted()) return tl::unexpected(nng_error(NNG_ECLOSED, name()));
   for (;;) {
     Message message;
     const int result =
-        operation.run(deadline.remaining(), message.message_, [&](nng_aio* aio) { nng_recv_aio({socket_id_}, aio); });
+        operations_.run(deadline.remaining(), message.message_, [&](nng_aio* aio) { nng_recv_aio({socket_id_}, aio); });
     if (result != 0) return tl::unexpected(error(result, "no message in time"));
     if (admits(message)) return message;
   }
@@ -387,11 +418,12 @@ Expected<Message> SocketCore::call(Message& request, milliseconds timeout) {
   if (!request.valid()) return fail(ErrorCode::kInvalid, "{}: expects a request to send, found none", name());
   const std::size_t size_bytes = request.size();
   const Deadline deadline(timeout);
+  const Visit visit(*this);
+  if (!visit.admitted()) return tl::unexpected(nng_error(NNG_ECLOSED, name()));
   const RequestContext context({socket_id_});
   if (context.result() != 0) return tl::unexpected(error(context.result(), ""));
-  Operation operation(aios_);
   int result =
-      operation.run(deadline.remaining(), request.message_, [&](nng_aio* aio) { nng_ctx_send(context.get(), aio); });
+      operations_.run(deadline.remaining(), request.message_, [&](nng_aio* aio) { nng_ctx_send(context.get(), aio); });
   if (result != 0) {
     // nng may have written its request id before it gave the message back.
     if (request.valid()) nng_msg_header_clear(request.message_);
@@ -399,7 +431,8 @@ Expected<Message> SocketCore::call(Message& request, milliseconds timeout) {
   }
   count_sent(size_bytes);
   Message reply;
-  result = operation.run(deadline.remaining(), reply.message_, [&](nng_aio* aio) { nng_ctx_recv(context.get(), aio); });
+  result =
+      operations_.run(deadline.remaining(), reply.message_, [&](nng_aio* aio) { nng_ctx_recv(context.get(), aio); });
   if (result != 0) return tl::unexpected(error(result, "no reply in time"));
   if (!admits(reply)) return tl::unexpected(nng_error(NNG_ECONNRESET, name()));
   return reply;
@@ -450,6 +483,10 @@ void SocketCore::close() {
   }
   closing_ = true;
   changed_.notify_all();
+  lock.unlock();
+  operations_.stop();
+  lock.lock();
+  changed_.wait(lock, [&] { return visitors_ == 0; });
   lock.unlock();
   nng_close({socket_id_});
   lock.lock();

@@ -26,19 +26,32 @@ namespace onnx_split::transport {
 
 enum class Protocol { kPush, kPull, kRequest, kReply };
 
-// Waiting for nng takes an nng_aio; they are kept for the next time, one for each call that was ever under way at once.
-class AioPool {
+// Operations of nng that threads of ours wait for. Each takes an nng_aio, which is kept for the next one. Thread-safe.
+class Operations {
  public:
-  AioPool() = default;
-  AioPool(const AioPool&) = delete;
-  AioPool& operator=(const AioPool&) = delete;
-  ~AioPool();
-  nng_aio* take();  // null if there is no memory
-  void give(nng_aio* aio);
+  Operations() = default;
+  Operations(const Operations&) = delete;
+  Operations& operator=(const Operations&) = delete;
+  ~Operations();
+
+  // start(aio) begins the operation; returns nng's result when it is over. `message` goes in and what nng leaves there
+  // comes out: null if nng took it.
+  int run(std::int32_t timeout_ms, nng_msg*& message, const std::function<void(nng_aio*)>& start);
+
+  // Ends all that run and refuses later ones, with NNG_ECLOSED.
+  void stop();
+
+  // Returns when every start(aio) that has begun has returned. nng frees a connection after its last callback, although
+  // a sender may just have chosen that connection and be about to use it; so the callback waits here.
+  void let_starts_end();
 
  private:
+  nng_aio* take();
+
   std::mutex mutex_;
   std::vector<nng_aio*> idle_;
+  std::vector<nng_aio*> running_;
+  bool stopped_ = false;
 };
 
 class SocketCore {
@@ -77,6 +90,9 @@ class SocketCore {
   std::size_t size_limit(std::size_t max_message_bytes) const;
   void add_endpoint(int endpoint, std::string url);
   void remove_endpoint(int endpoint);
+  friend class Visit;
+  bool enter();
+  void leave();
   Expected<void> wait_for(std::chrono::milliseconds timeout, const std::function<bool(const Connection&)>& wanted);
   void raise_limit(std::size_t max_message_bytes);
   bool admits(const Message& message);
@@ -87,7 +103,7 @@ class SocketCore {
 
   const Protocol protocol_;
   const std::uint32_t socket_id_;
-  AioPool aios_;
+  Operations operations_;
   std::atomic<std::size_t> max_message_bytes_{0};
   std::atomic<std::uint64_t> messages_sent_{0};
   std::atomic<std::uint64_t> bytes_sent_{0};
@@ -99,6 +115,7 @@ class SocketCore {
   std::map<int, std::string> endpoint_urls_;  // dialers by their ids, listeners by their negated ids
   std::map<int, Connection> connections_;
   std::function<void(const std::string& url)> disconnected_;
+  int visitors_ = 0;  // threads that use the nng socket
   bool closing_ = false;
   bool closed_ = false;
 };

@@ -210,6 +210,28 @@ TEST_P(PushPull, ATimeoutOfZeroTakesWhatIsThere) {
   EXPECT_EQ(number_of(must(std::move(second))), 1U);
 }
 
+TEST_P(PushPull, EitherSideMayCloseWhileMessagesStream) {
+  for (int round = 0; round < 24; ++round) {
+    const bool puller_closes = round % 2 == 0;
+    const std::size_t size = round % 4 < 2 ? 1 << 10 : 1 << 20;
+    pull_ = must(PullSocket::open());
+    connect(round % 3 == 0);
+    Signal streaming;
+    std::thread sender([&] {
+      while (push_.send(numbered(1, size), kForever)) {
+      }
+    });
+    std::thread receiver([&] {
+      while (pull_.receive(kForever)) streaming.raise();
+    });
+    ASSERT_TRUE(streaming.wait(5));
+    puller_closes ? pull_.close() : push_.close();
+    puller_closes ? push_.close() : pull_.close();
+    sender.join();
+    receiver.join();
+  }
+}
+
 TEST_P(PushPull, AnEmptyMessageIsRefused) {
   connect();
   EXPECT_EQ(code_of(push_.send(Message(), kPatience)), ErrorCode::kInvalid);
