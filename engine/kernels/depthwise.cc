@@ -4,7 +4,6 @@
 // the elements whose coordinates are py, px modulo the strides. Then, for any stride and dilation, each kernel element
 // meets the whole output as one shifted run over such a plane, and the convolution is one long loop without edges.
 #include <algorithm>
-#include <cstring>
 
 #include "engine/kernels/activation.h"
 #include "engine/kernels/factories.h"
@@ -14,29 +13,44 @@
 namespace onnx_split {
 namespace {
 
-// A kernel element: its weight and where its run begins in the scratch plane.
-template <std::int64_t kTaps>
-ONNX_SPLIT_INLINE void fixed_taps(const float* __restrict plane, const std::int64_t* __restrict offsets,
-                                  const float* __restrict weights, float* __restrict y, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    float sum = weights[0] * plane[offsets[0] + i];
-    for (std::int64_t t = 1; t < kTaps; ++t) sum += weights[t] * plane[offsets[t] + i];
-    y[i] = sum;
+constexpr std::int64_t kLanes = 16;
+
+// y[i] = Σ_t weights[t] · plane[offsets[t] + i] for i in [0, count), a multiple of kLanes; y and plane don't overlap.
+ONNX_SPLIT_CLONES void correlate(const float* plane, const std::int64_t* offsets, const float* weights,
+                                 std::int64_t taps, float* y, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    Float16 sum = *reinterpret_cast<const Float16*>(plane + offsets[0] + i) * weights[0];
+    for (std::int64_t t = 1; t < taps; ++t) {
+      sum += *reinterpret_cast<const Float16*>(plane + offsets[t] + i) * weights[t];
+    }
+    *reinterpret_cast<Float16*>(y + i) = sum;
   }
 }
 
-// y[i] = Σ_t weights[t] · plane[offsets[t] + i]; y and plane don't overlap.
-ONNX_SPLIT_CLONES void correlate(const float* __restrict plane, const std::int64_t* __restrict offsets,
-                                 const float* __restrict weights, std::int64_t taps, float* __restrict y,
-                                 std::int64_t count) {
-  if (taps == 9) return fixed_taps<9>(plane, offsets, weights, y, count);
-  if (taps == 25) return fixed_taps<25>(plane, offsets, weights, y, count);
-  for (std::int64_t i = 0; i < count; ++i) y[i] = weights[0] * plane[offsets[0] + i];
-  for (std::int64_t t = 1; t < taps; ++t) {
-    const float weight = weights[t];
-    const float* run = plane + offsets[t];
-    for (std::int64_t i = 0; i < count; ++i) y[i] += weight * run[i];
+// The same for a fixed number of taps, whose weights and runs stay in registers: the compiler can't know that writing y
+// doesn't change them.
+template <std::int64_t kTaps>
+ONNX_SPLIT_INLINE void correlate_fixed(const float* plane, const std::int64_t* offsets, const float* weights, float* y,
+                                       std::int64_t count) {
+  float w[kTaps];
+  const float* runs[kTaps];
+  for (std::int64_t t = 0; t < kTaps; ++t) {
+    w[t] = weights[t];
+    runs[t] = plane + offsets[t];
   }
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    Float16 sum = *reinterpret_cast<const Float16*>(runs[0] + i) * w[0];
+    for (std::int64_t t = 1; t < kTaps; ++t) sum += *reinterpret_cast<const Float16*>(runs[t] + i) * w[t];
+    *reinterpret_cast<Float16*>(y + i) = sum;
+  }
+}
+ONNX_SPLIT_CLONES void correlate_3x3(const float* plane, const std::int64_t* offsets, const float* weights, float* y,
+                                     std::int64_t count) {
+  correlate_fixed<9>(plane, offsets, weights, y, count);
+}
+ONNX_SPLIT_CLONES void correlate_5x5(const float* plane, const std::int64_t* offsets, const float* weights, float* y,
+                                     std::int64_t count) {
+  correlate_fixed<25>(plane, offsets, weights, y, count);
 }
 
 class DepthwiseKernel final : public Kernel {
@@ -62,7 +76,7 @@ class DepthwiseKernel final : public Kernel {
   }
 
   std::size_t workspace_bytes() const override {
-    return static_cast<std::size_t>(plane_elements() + y_.output * pitch_) * sizeof(float);
+    return static_cast<std::size_t>(plane_elements() + rounded_sums()) * sizeof(float);
   }
 
   Expected<void> run(const RunContext& context) override {
@@ -70,13 +84,21 @@ class DepthwiseKernel final : public Kernel {
     context.pool.parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task, unsigned worker) {
       const std::int64_t begin = static_cast<std::int64_t>(task) * planes_per_task_;
       const std::int64_t end = std::min(planes_, begin + planes_per_task_);
-      for (std::int64_t plane = begin; plane < end; ++plane) compute(context, plane, context.scratch(worker));
+      float* scratch = context.scratch(worker);
+      std::fill_n(scratch, plane_elements(), 0.0F);
+      for (std::int64_t plane = begin; plane < end; ++plane) compute(context, plane, scratch);
     });
     return {};
   }
 
  private:
-  std::int64_t plane_elements() const { return y_.stride * x_.stride * height_ * pitch_; }
+  // The sums are computed in whole groups of lanes: the last group may read and write a little too far, but into
+  // scratch.
+  std::int64_t plane_elements() const { return y_.stride * x_.stride * height_ * pitch_ + kLanes; }
+  std::int64_t rounded_sums() const {
+    const std::int64_t count = (y_.output - 1) * pitch_ + x_.output;
+    return (count + kLanes - 1) / kLanes * kLanes;
+  }
 
   void compute(const RunContext& context, std::int64_t plane, float* scratch) const {
     const std::int64_t channel = plane % channels_;
@@ -85,48 +107,49 @@ class DepthwiseKernel final : public Kernel {
     // Output channel m reads input channel m / multiplier, and so do the planes of all samples together.
     take_apart(context.input(0) + plane / multiplier_ * (y_.input * x_.input), scratch);
     float* sums = scratch + plane_elements();
-    const std::int64_t count = (y_.output - 1) * pitch_ + x_.output;
-    correlate(scratch, offsets_.data(), context.input(1) + channel * taps, taps, sums, count);
+    const float* weights = context.input(1) + channel * taps;
+    if (taps == 9) {
+      correlate_3x3(scratch, offsets_.data(), weights, sums, rounded_sums());
+    } else if (taps == 25) {
+      correlate_5x5(scratch, offsets_.data(), weights, sums, rounded_sums());
+    } else {
+      correlate(scratch, offsets_.data(), weights, taps, sums, rounded_sums());
+    }
 
     float* y = context.output() + plane * positions;
     for (std::int64_t row = 0; row < y_.output; ++row) {
-      std::memcpy(y + row * x_.output, sums + row * pitch_, static_cast<std::size_t>(x_.output) * sizeof(float));
+      copy_run(y + row * x_.output, sums + row * pitch_, x_.output);
     }
     const float* bias = has_bias_ ? context.input(2) + channel : nullptr;
     const float* addend = epilogue_.add ? context.input(context.inputs.size() - 1) + plane * positions : nullptr;
     finish_row(y, static_cast<std::size_t>(positions), bias, addend, epilogue_.activation);
   }
 
+  // Writes the elements that the input has; those of the padding are 0 already.
   void take_apart(const float* x, float* target) const {
     for (std::int64_t phase_y = 0; phase_y < y_.stride; ++phase_y) {
       for (std::int64_t phase_x = 0; phase_x < x_.stride; ++phase_x) {
         for (std::int64_t row = 0; row < height_; ++row, target += pitch_) {
           const std::int64_t input_y = row * y_.stride + phase_y - y_.pad_begin;
-          if (input_y < 0 || input_y >= y_.input) {
-            std::fill_n(target, pitch_, 0.0F);
-          } else {
-            take_row(x + input_y * x_.input, phase_x - x_.pad_begin, target);
-          }
+          if (input_y >= 0 && input_y < y_.input) take_row(x + input_y * x_.input, phase_x - x_.pad_begin, target);
         }
       }
     }
   }
 
-  // target[i] = row[i·stride + shift], 0 outside the row.
+  // target[i] = row[i·stride + shift] where that lies in the row.
   void take_row(const float* row, std::int64_t shift, float* target) const {
     const std::int64_t stride = x_.stride;
     const std::int64_t begin = std::min(pitch_, shift >= 0 ? 0 : (-shift + stride - 1) / stride);
     const std::int64_t reach = x_.input > shift ? (x_.input - shift + stride - 1) / stride : 0;
     const std::int64_t end = std::clamp(reach, begin, pitch_);
-    std::fill(target, target + begin, 0.0F);
     if (stride == 1) {
-      std::copy(row + begin + shift, row + end + shift, target + begin);
+      copy_run(target + begin, row + begin + shift, end - begin);
     } else if (stride == 2) {
       for (std::int64_t i = begin; i < end; ++i) target[i] = row[2 * i + shift];
     } else {
       for (std::int64_t i = begin; i < end; ++i) target[i] = row[i * stride + shift];
     }
-    std::fill(target + end, target + pitch_, 0.0F);
   }
 
   Epilogue epilogue_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/kernels/simd.h"
 #include "graph/region.h"
 
 namespace onnx_split {
@@ -65,7 +66,7 @@ void strided_run(const WindowAxis& x, std::int64_t kx, const Range& columns, con
   const float* const from = source + first * x.stride + shift;
   const std::int64_t count = last - first;
   if (x.stride == 1) {
-    for (std::int64_t i = 0; i < count; ++i) run[i] = from[i];
+    copy_run(run, from, count);
   } else if (x.stride == 2) {
     for (std::int64_t i = 0; i < count; ++i) run[i] = from[2 * i];
   } else {

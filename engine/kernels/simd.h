@@ -4,6 +4,9 @@
 // All versions give the same bits: floating-point contraction is off, and every sum has its order written out.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
+
 // ONNX_SPLIT_CLONES before a function: compiled for several processors, the best is chosen when the program loads.
 // Where one baseline serves (arm64 has NEON), or the sanitizers start too late for the choosing, it means nothing.
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && \
@@ -20,5 +23,31 @@ namespace onnx_split {
 
 // Sixteen floats at any address; arithmetic is element by element. The compiler splits it into what the processor has.
 typedef float Float16 __attribute__((vector_size(64), aligned(4), may_alias));  // NOLINT(modernize-use-using)
+
+// memcpy without the call, for runs that are mostly short: rows of small pictures.
+ONNX_SPLIT_INLINE void copy_run(float* target, const float* source, std::int64_t count) {
+  constexpr std::int64_t kLong = 128;
+  if (count >= kLong) {
+    std::memcpy(target, source, static_cast<std::size_t>(count) * sizeof(float));
+    return;
+  }
+  for (; count >= 16; count -= 16, target += 16, source += 16) std::memcpy(target, source, 16 * sizeof(float));
+  if ((count & 8) != 0) {
+    std::memcpy(target, source, 8 * sizeof(float));
+    target += 8;
+    source += 8;
+  }
+  if ((count & 4) != 0) {
+    std::memcpy(target, source, 4 * sizeof(float));
+    target += 4;
+    source += 4;
+  }
+  if ((count & 2) != 0) {
+    std::memcpy(target, source, 2 * sizeof(float));
+    target += 2;
+    source += 2;
+  }
+  if ((count & 1) != 0) *target = *source;
+}
 
 }  // namespace onnx_split
