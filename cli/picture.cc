@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -15,7 +16,7 @@
 
 namespace onnx_split {
 
-extern thread_local std::size_t picture_allocation_limit_bytes;  // cli/stb_image.cc
+void limit_picture_allocations(std::size_t limit_bytes);  // cli/stb_image.cc
 
 namespace {
 
@@ -39,8 +40,34 @@ Expected<std::string_view> format_of(const Buffer& file) {
 }
 
 tl::unexpected<Error> damaged(std::string_view format) {
-  const char* const reason = stbi_failure_reason();
-  return fail(ErrorCode::kInvalid, "a damaged {} picture ({})", format, reason != nullptr ? reason : "no reason given");
+  return fail(ErrorCode::kInvalid, "a damaged {0} picture, or a kind of {0} that isn't supported", format);
+}
+
+// Refuses a JPEG with a Huffman table of more than 256 symbols, which stb_image 2.27 writes past the end of its table
+// (2.28 checks it). Finds every table that stb_image would: what follows is where it looks for markers. Bytes beyond
+// the end count as 0, as they do there.
+Expected<void> check_huffman_tables(std::span<const std::byte> jpeg, bool until_frame_header) {
+  constexpr std::size_t kMaxSymbols = 256;
+  const auto byte = [&](std::size_t at) { return at < jpeg.size() ? std::to_integer<std::size_t>(jpeg[at]) : 0; };
+  std::size_t at = 2;
+  while (true) {
+    while (at < jpeg.size() && byte(at) != 0xff) ++at;
+    while (at < jpeg.size() && byte(at) == 0xff) ++at;
+    if (at >= jpeg.size()) return {};
+    const std::size_t marker = byte(at++);
+    const bool frame_header = marker >= 0xc0 && marker <= 0xc2;
+    if (marker == 0xd9 || (frame_header && until_frame_header)) return {};
+    // A stuffed 0xff and the restart markers inside compressed data.
+    if (marker == 0 || (marker >= 0xd0 && marker <= 0xd7)) continue;
+    const std::size_t length = byte(at) << 8U | byte(at + 1);
+    for (std::size_t table = at + 2; marker == 0xc4 && table < at + length;) {
+      std::size_t symbols = 0;
+      for (std::size_t i = 1; i <= 16; ++i) symbols += byte(table + i);
+      if (symbols > kMaxSymbols) return damaged("JPEG");
+      table += 17 + symbols;
+    }
+    at += std::max<std::size_t>(length, 2);
+  }
 }
 
 // Reads the header. On success the decoder may allocate what a picture of this size needs, in this thread.
@@ -50,8 +77,9 @@ Expected<Encoded> open_encoded(Buffer file) {
   if (file.size() > std::numeric_limits<int>::max()) {
     return fail(ErrorCode::kUnsupported, "a picture file of {} bytes is too large", file.size());
   }
+  if (format == "JPEG") TRY(check_huffman_tables(file.bytes(), true));
   Encoded encoded{std::move(file), format};
-  picture_allocation_limit_bytes = kSmall;
+  limit_picture_allocations(kSmall);
   int width = 0;
   int height = 0;
   int channels = 0;
@@ -65,14 +93,14 @@ Expected<Encoded> open_encoded(Buffer file) {
   // At most four samples of 16 bits a pixel, twice over where a buffer grows by doubling, JPEG's blocks at the border,
   // and the collected compressed data.
   constexpr std::int64_t kBorder = 64;
-  picture_allocation_limit_bytes =
-      kSmall + std::max(static_cast<std::size_t>((encoded.width + kBorder) * (encoded.height + kBorder)) * 16,
-                        encoded.file.size() * 2);
+  const auto blocks = static_cast<std::size_t>((encoded.width + kBorder) * (encoded.height + kBorder));
+  limit_picture_allocations(kSmall + std::max(blocks * 16, encoded.file.size() * 2));
   return encoded;
 }
 
 Expected<Picture> decode(Buffer file, std::int64_t channels) {
   TRY_ASSIGN(const Encoded encoded, open_encoded(std::move(file)));
+  if (encoded.format == "JPEG") TRY(check_huffman_tables(encoded.file.bytes(), false));
   int width = 0;
   int height = 0;
   int found_channels = 0;
@@ -81,9 +109,7 @@ Expected<Picture> decode(Buffer file, std::int64_t channels) {
                             static_cast<int>(channels)),
       stbi_image_free);
   if (!samples) return damaged(encoded.format);
-  if (width != encoded.width || height != encoded.height) {
-    return fail(ErrorCode::kInvalid, "a damaged {} picture (two sizes)", encoded.format);
-  }
+  if (width != encoded.width || height != encoded.height) return damaged(encoded.format);
   const auto count = static_cast<std::size_t>(encoded.height * encoded.width * channels);
   return Picture{encoded.height, encoded.width, channels, {samples.get(), samples.get() + count}};
 }
@@ -216,10 +242,10 @@ Expected<void> check_picture_input(const TensorType& input, const PictureOptions
   if (!std::ranges::all_of(options.deviation, [](float deviation) { return deviation > 0; })) {
     return fail(ErrorCode::kInvalid, "the deviation isn't above 0");
   }
-  const std::int64_t longest = std::max(shape[2], shape[3]);
-  if (options.resize && *options.resize != 0 && (*options.resize < longest || *options.resize > kMaxPictureSide)) {
-    return fail(ErrorCode::kInvalid, "expected to resize to 0, or {} to {} pixels for an input of {}, found {}",
-                longest, kMaxPictureSide, input.to_string(), *options.resize);
+  const std::int64_t least = std::min(shape[2], shape[3]);
+  if (options.resize && *options.resize != 0 && (*options.resize < least || *options.resize > kMaxPictureSide)) {
+    return fail(ErrorCode::kInvalid, "expected to resize to 0, or {} to {} pixels for an input of {}, found {}", least,
+                kMaxPictureSide, input.to_string(), *options.resize);
   }
   return {};
 }
