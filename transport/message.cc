@@ -5,15 +5,19 @@
 #include <limits>
 #include <memory>
 
+#include "base/check.h"
+
 namespace onnx_split::transport {
 
 Expected<Message> Message::allocate(std::size_t size_bytes) {
   // nng adds head room to the size without looking for overflow, so absurd sizes end here.
   constexpr std::size_t kMaxBytes = std::numeric_limits<std::size_t>::max() / 4;
   nng_msg* message = nullptr;
-  if (size_bytes > kMaxBytes || nng_msg_alloc(&message, size_bytes) != 0) {
+  // Room before the body, so that nng needn't move it to put a header there.
+  if (size_bytes > kMaxBytes || nng_msg_alloc(&message, kPipeHeaderBytes + size_bytes) != 0) {
     return fail(ErrorCode::kExhausted, "no memory for a message of {} bytes", size_bytes);
   }
+  CHECK(nng_msg_trim(message, kPipeHeaderBytes) == 0);
   return Message(message);
 }
 

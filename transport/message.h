@@ -21,6 +21,9 @@ class SocketCore;
 
 inline constexpr std::size_t kMessageAlignment = 16;
 
+// What the sockets put before a body in a pipe; a multiple of kMessageAlignment, so that the body stays aligned.
+inline constexpr std::size_t kPipeHeaderBytes = 16;
+
 class Message {
  public:
   // A body of `size_bytes` uninitialised bytes; 0 is fine. kExhausted if there is no memory for it.

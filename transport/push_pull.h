@@ -2,7 +2,9 @@
 //
 // Between one pusher and one puller messages arrive in the order they were sent, each at most once. A message may be
 // lost only if the connection or the socket ends while it is on its way; whoever can't afford that must send it again.
-// Owners, threads and closing: see transport/socket.h.
+// On the wire a pipe is a raw request without a reply (see socket_core.cc): connecting a PushSocket to a ReplySocket,
+// or a RequestSocket to a PullSocket, is not noticed and makes no sense. Owners, threads and closing: see
+// transport/socket.h.
 #pragma once
 
 #include <chrono>

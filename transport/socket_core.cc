@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 #include <nng/nng.h>
-#include <nng/protocol/pipeline0/pull.h>
-#include <nng/protocol/pipeline0/push.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 
@@ -27,9 +25,11 @@ struct ProtocolRow {
   int (*open)(nng_socket*);
   std::size_t header_bytes;  // what it puts before a body on the wire, which counts in nng's size limit
 };
+// Pipes are raw requests that nobody answers, not nng's push and pull: its push keeps a connection on its list of idle
+// ones when the connection ends just as a message has gone out, and uses it after it was freed.
 constexpr std::array kProtocols = {
-    ProtocolRow{Protocol::kPush, "push socket", nng_push0_open, 0},
-    ProtocolRow{Protocol::kPull, "pull socket", nng_pull0_open, 0},
+    ProtocolRow{Protocol::kPush, "push socket", nng_req0_open_raw, kPipeHeaderBytes},
+    ProtocolRow{Protocol::kPull, "pull socket", nng_rep0_open_raw, kPipeHeaderBytes},
     ProtocolRow{Protocol::kRequest, "request socket", nng_req0_open, sizeof(std::uint32_t)},
     ProtocolRow{Protocol::kReply, "reply socket", nng_rep0_open, sizeof(std::uint32_t)},
 };
@@ -57,6 +57,16 @@ class Deadline {
   bool endless_;
   steady_clock::time_point end_;
 };
+
+// A raw request's header: words without the top bit are hops, the one with it is the request's id and the last. Four
+// words keep the body's alignment, because the receiver takes them from the front of it.
+int put_pipe_header(nng_msg* message) {
+  nng_msg_header_clear(message);
+  for (std::size_t hops = kPipeHeaderBytes / sizeof(std::uint32_t) - 1; hops > 0; --hops) {
+    if (const int result = nng_msg_header_append_u32(message, 0); result != 0) return result;
+  }
+  return nng_msg_header_append_u32(message, 0x80000000U);
+}
 
 // A request's own state in nng; closing it makes nng drop a reply that comes too late.
 class RequestContext {
@@ -394,6 +404,9 @@ Expected<void> SocketCore::send(Message& message, milliseconds timeout) {
   const std::size_t size_bytes = message.size();
   const Visit visit(*this);
   if (!visit.admitted()) return tl::unexpected(nng_error(NNG_ECLOSED, name()));
+  if (protocol_ == Protocol::kPush) {
+    if (const int result = put_pipe_header(message.message_); result != 0) return tl::unexpected(error(result, ""));
+  }
   const int result =
       operations_.run(to_nng(timeout), message.message_, [&](nng_aio* aio) { nng_send_aio({socket_id_}, aio); });
   if (result != 0) return tl::unexpected(error(result, "not sent in time"));
@@ -410,6 +423,7 @@ Expected<Message> SocketCore::receive(milliseconds timeout) {
     const int result =
         operations_.run(deadline.remaining(), message.message_, [&](nng_aio* aio) { nng_recv_aio({socket_id_}, aio); });
     if (result != 0) return tl::unexpected(error(result, "no message in time"));
+    if (protocol_ == Protocol::kPull) nng_msg_header_clear(message.message_);
     if (admits(message)) return message;
   }
 }

@@ -106,8 +106,8 @@ TEST_P(Connection, DiallingWaitsForAListenerThatComesLater) {
 }
 
 TEST_P(Connection, AnotherProtocolIsRefused) {
-  ReplySocket reply = must(ReplySocket::open());
-  const std::string url = must(reply.listen(fresh_url(), 100));
+  PushSocket another = must(PushSocket::open());
+  const std::string url = must(another.listen(fresh_url()));
   PushSocket push = must(PushSocket::open());
   DialOptions options = quick();
   options.connect_timeout = milliseconds(150);
