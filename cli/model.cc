@@ -26,7 +26,7 @@ Expected<Graph> load_model(const ModelOptions& options) {
 EngineFacts engine_facts(const Graph& graph, unsigned threads) {
   EngineFacts facts{threads, blas_core(), {}};
   for (const Node& node : graph.nodes()) {
-    if (has_choice(node.op)) facts.choices[node.name] = default_choice(graph, node);
+    if (has_choice(node.op)) facts.choices[node.name] = default_choice(graph, node, facts.core_type);
   }
   return facts;
 }

@@ -1,0 +1,281 @@
+// Coordinator and runners together: threads of this process for speed, real processes for the ends of things.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <condition_variable>
+#include <deque>
+#include <thread>
+
+#include "engine/blas_core.h"
+#include "engine/choice.h"
+#include "engine/evaluate.h"
+#include "fleet/coordinator.h"
+#include "fleet/local_fleet.h"
+#include "fleet/runner.h"
+#include "fleet/verify.h"
+#include "partition/extract.h"
+#include "partition/planner.h"
+#include "tests/support/expect.h"
+#include "tests/support/random_network.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::error_of;
+using testing::must;
+using testing::random_inputs;
+using testing::random_network;
+
+// Runners as threads of this process.
+class Runners {
+ public:
+  explicit Runners(std::size_t count, std::uint64_t memory_limit_bytes = 0)
+      : folder_(must(TemporaryDirectory::create("fleet-test"))) {
+    for (std::size_t i = 0; i < count; ++i) {
+      RunnerOptions options;
+      options.name = fmt::format("d{}", i);
+      options.model_dir = folder_.path() / options.name;
+      options.memory_limit_bytes = memory_limit_bytes;
+      runners_.push_back(must(Runner::create(options)));
+    }
+    for (const auto& runner : runners_) {
+      threads_.emplace_back([&runner] { must(runner->serve()); });
+    }
+  }
+  ~Runners() {
+    for (const auto& runner : runners_) runner->stop();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  std::vector<std::string> urls() const {
+    std::vector<std::string> urls;
+    for (const auto& runner : runners_) urls.push_back(runner->url());
+    return urls;
+  }
+  const std::filesystem::path& folder() const { return folder_.path(); }
+
+ private:
+  TemporaryDirectory folder_;
+  std::vector<std::unique_ptr<Runner>> runners_;
+  std::vector<std::thread> threads_;
+};
+
+Plan plan_of(const Graph& graph, std::size_t devices, std::vector<StageRequest> stages = {}, std::size_t window = 0) {
+  PlanRequest request;
+  for (std::size_t i = 0; i < devices; ++i) request.devices.push_back(fmt::format("d{}", i));
+  request.stages = std::move(stages);
+  request.window = window;
+  request.engine = {1, blas_core(), {}};
+  for (const Node& node : graph.nodes()) {
+    if (has_choice(node.op)) request.engine.choices[node.name] = default_choice(graph, node, blas_core());
+  }
+  return must(make_plan(graph, request));
+}
+
+bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!compare("", a[i], b[i]).bitwise_equal) return false;
+  }
+  return true;
+}
+
+// Streams `count` different requests through and compares each with the uncut answer, bit for bit.
+void expect_right_answers(const Graph& graph, Coordinator& coordinator, std::size_t count) {
+  std::deque<std::pair<std::uint64_t, std::future<Result>>> pending;
+  const auto take = [&] {
+    auto [seed, future] = std::move(pending.front());
+    pending.pop_front();
+    const std::vector<Tensor> outputs = must(future.get());
+    const std::vector<Tensor> inputs = random_inputs(graph, seed);
+    EXPECT_TRUE(same_bits(outputs, must(evaluate_once(graph, inputs)))) << "request " << seed;
+  };
+  for (std::uint64_t seed = 0; seed < count; ++seed) {
+    pending.emplace_back(seed, coordinator.submit(random_inputs(graph, seed)));
+    if (pending.size() > coordinator.window()) take();
+  }
+  while (!pending.empty()) take();
+}
+
+TEST(Fleet, PipelinesOfRandomNetworksGiveTheUncutBits) {
+  const Runners runners(4);
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    const Graph graph = random_network(seed, 3 + static_cast<std::int64_t>(seed % 5));
+    const std::size_t devices = 1 + seed % 4;
+    std::vector<std::string> urls = runners.urls();
+    urls.resize(devices);
+    const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, devices), urls));
+    expect_right_answers(graph, *coordinator, 20);
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(runners.folder())) {
+    EXPECT_TRUE(std::filesystem::is_empty(entry.path())) << entry.path();
+  }
+}
+
+TEST(Fleet, ReplicasGiveTheUncutBitsInTheOrderOfSubmission) {
+  const Graph graph = random_network(21, 5);
+  const Runners runners(3);
+  StageRequest first;
+  first.until = {graph.value(graph.nodes()[graph.node_count() / 2].outputs[0]).name};
+  first.replicas = 2;
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, {first, StageRequest{}}), runners.urls()));
+  expect_right_answers(graph, *coordinator, 60);
+}
+
+TEST(Fleet, ADeviceMayHoldSeveralStages) {
+  const Graph graph = random_network(23, 6);
+  const Runners runners(2);
+  std::vector<StageRequest> stages(3);
+  stages[0].until = {graph.value(graph.nodes()[2].outputs[0]).name};
+  stages[1].until = {graph.value(graph.nodes()[graph.node_count() - 4].outputs[0]).name};
+  stages[0].devices = stages[2].devices = {"d0"};
+  stages[1].devices = {"d1"};
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 2, stages), runners.urls()));
+  expect_right_answers(graph, *coordinator, 30);
+}
+
+TEST(Fleet, TheWindowBoundsWhatIsInFlight) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(2);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 2, {}, 2), runners.urls()));
+  std::vector<std::future<Result>> accepted;
+  bool refused = false;
+  for (std::uint64_t i = 0; i < 2000 && !refused; ++i) {
+    auto submitted = coordinator->try_submit(random_inputs(graph, i));
+    if (submitted) {
+      accepted.push_back(std::move(*submitted));
+    } else {
+      EXPECT_EQ(submitted.error().code, ErrorCode::kExhausted);
+      refused = true;
+    }
+  }
+  EXPECT_TRUE(refused);
+  for (std::size_t i = 0; i < accepted.size(); ++i) must(accepted[i].get());
+}
+
+TEST(Fleet, WrongInputsAreRefusedAtTheDoor) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(1);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
+  EXPECT_NE(error_of(coordinator->submit({}).get()).find("the model has 1 inputs, 0 are given"), std::string::npos);
+  const std::vector<Tensor> wrong{Tensor::scalar(1.0F)};
+  EXPECT_NE(error_of(coordinator->submit(wrong).get()).find("input \"input\": expected float32"), std::string::npos);
+}
+
+TEST(Fleet, ASecondCoordinatorIsKeptOut) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(1);
+  const auto first = must(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
+  EXPECT_NE(error_of(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls())).find("another coordinator"),
+            std::string::npos);
+  expect_right_answers(graph, *first, 3);
+}
+
+TEST(Fleet, AMemoryLimitIsHeld) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(1, 64);
+  const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
+  EXPECT_NE(error.find("memory limit"), std::string::npos) << error;
+}
+
+TEST(Fleet, CancelEndsEveryWaitingRequest) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(1);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
+  coordinator->cancel({ErrorCode::kCancelled, "interrupted"});
+  EXPECT_EQ(error_of(coordinator->submit(random_inputs(graph, 0)).get()), "interrupted");
+}
+
+TEST(Fleet, AnUnreachableDeviceIsNamed) {
+  const Graph graph = random_network(2, 4);
+  CoordinatorOptions options;
+  options.connect_timeout = std::chrono::milliseconds(300);
+  const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), {"tcp://127.0.0.1:1"}, options));
+  EXPECT_EQ(error, "device \"d0\": tcp://127.0.0.1:1: connection refused");
+}
+
+TEST(Runner, BeyondLoopbackNeedsInsecure) {
+  RunnerOptions options;
+  options.listen = "tcp://0.0.0.0:0";
+  EXPECT_NE(error_of(Runner::create(options)).find("--insecure"), std::string::npos);
+}
+
+TEST(Runner, AnswersNonsenseWithAnError) {
+  const Runners runners(1);
+  ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
+  EXPECT_NE(error_of(client.call("dance", Json::object())).find("unknown request \"dance\""), std::string::npos);
+  EXPECT_NE(error_of(client.call("ping", {{"epoch", 3}})).find("nothing is deployed here"), std::string::npos);
+  EXPECT_NE(error_of(client.call("hello", {{"protocol", 99}})).find("speaks protocol 99"), std::string::npos);
+  EXPECT_NE(error_of(client.call("deploy", {{"device", 0}, {"deployment", 7}})).find("epoch"), std::string::npos);
+}
+
+LocalFleetOptions local_options() {
+  LocalFleetOptions options;
+  options.runner = std::filesystem::path(ONNX_SPLIT_BIN) / "onnx-split-runner";
+  options.log_level = "off";
+  return options;
+}
+
+TEST(LocalFleet, StartsRunsAndLeavesNoProcessBehind) {
+  const Graph graph = random_network(31, 6);
+  std::vector<pid_t> pids;
+  {
+    const LocalFleet fleet = must(LocalFleet::start(3, local_options()));
+    for (std::size_t i = 0; i < fleet.size(); ++i) pids.push_back(fleet.pid(i));
+    const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3), fleet.urls()));
+    expect_right_answers(graph, *coordinator, 25);
+  }
+  for (const pid_t pid : pids) EXPECT_EQ(::kill(pid, 0), -1);
+}
+
+TEST(LocalFleet, ARunnerThatDiesAtStartIsReported) {
+  LocalFleetOptions options = local_options();
+  options.runner = "/bin/false";
+  EXPECT_EQ(error_of(LocalFleet::start(2, options)), "runner \"local0\": it ended with exit status 1");
+  options.runner = "/nowhere/runner";
+  EXPECT_EQ(error_of(LocalFleet::start(2, options)), "cannot start /nowhere/runner: No such file or directory");
+}
+
+TEST(LocalFleet, AKilledRunnerFailsEveryRequestThatWaitsForIt) {
+  const Graph graph = random_network(31, 6);
+  const LocalFleet fleet = must(LocalFleet::start(2, local_options()));
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 2), fleet.urls()));
+  must(coordinator->submit(random_inputs(graph, 0)).get());
+  ::kill(fleet.pid(1), SIGKILL);
+  // Requests fail once the loss is noticed; none may hang.
+  std::string error;
+  for (int i = 0; i < 100000 && error.empty(); ++i) {
+    auto result = coordinator->submit(random_inputs(graph, 0)).get();
+    if (!result) error = result.error().message;
+  }
+  EXPECT_NE(error.find("device \"d1\""), std::string::npos) << error;
+}
+
+TEST(Composer, PartsOfRandomNetworksGiveEveryCutValueBitForBit) {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Graph graph = random_network(seed, 4);
+    const Plan plan = plan_of(graph, 1 + seed % 5);
+    std::vector<Graph> parts;
+    for (PartGraph& part : must(extract_parts(graph, plan))) parts.push_back(std::move(part.graph));
+    SessionOptions options;
+    options.choices = plan.choices;
+    Composer composer = must(Composer::create(make_manifest(graph, plan), std::move(parts), options));
+    const VerifyReport report = must(verify(graph, composer, random_inputs(graph, seed), options));
+    EXPECT_TRUE(report.bitwise_equal()) << "seed " << seed << ": " << report.worst().value;
+    EXPECT_GE(report.values.size(), plan.stages.size());
+  }
+}
+
+TEST(Verify, SeesAWrongValue) {
+  const std::vector<float> right{1.0F, -4.0F};
+  const std::vector<float> wrong{1.0F, -4.002F};
+  const ValueError error = compare("x", Tensor::floats({2}, wrong), Tensor::floats({2}, right));
+  EXPECT_FALSE(error.bitwise_equal);
+  EXPECT_NEAR(error.relative(), 0.0005, 1e-6);
+  const std::vector<float> nan{1.0F, NAN};
+  EXPECT_TRUE(std::isinf(compare("x", Tensor::floats({2}, nan), Tensor::floats({2}, right)).relative()));
+}
+
+}  // namespace
+}  // namespace onnx_split

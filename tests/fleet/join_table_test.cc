@@ -1,0 +1,116 @@
+#include "fleet/join_table.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "base/random.h"
+#include "partition/planner.h"
+#include "tests/support/expect.h"
+#include "tests/support/random_network.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::error_of;
+using testing::must;
+using testing::random_network;
+
+Deployment deployment_of(const Graph& graph, std::size_t devices, std::size_t window) {
+  PlanRequest request;
+  for (std::size_t i = 0; i < devices; ++i) request.devices.push_back(fmt::format("d{}", i));
+  request.window = window;
+  const Plan plan = must(make_plan(graph, request));
+  const Manifest manifest = make_manifest(graph, plan);
+  return must(make_deployment(1, plan, manifest.values, manifest.inputs, manifest.outputs));
+}
+
+// A payload that says for which request and transfer it is.
+Buffer payload(std::uint64_t request, std::size_t transfer) {
+  MutableBuffer buffer(16);
+  const std::uint64_t words[2] = {request, transfer};
+  std::memcpy(buffer.bytes().data(), words, sizeof words);
+  return std::move(buffer).freeze();
+}
+
+std::vector<std::size_t> needs_of(const Deployment& deployment, std::size_t device) {
+  std::vector<std::size_t> needs;
+  for (const PartId id : deployment.parts_of(device)) {
+    for (const ValueRegion& input : deployment.plan.stages[id.stage].parts[id.part].inputs) {
+      for (const std::size_t transfer : deployment.routing.pieces_of(id, input)) needs.push_back(transfer);
+    }
+  }
+  return needs;
+}
+
+TEST(JoinTable, JoinsByRequestWhateverTheOrderOfArrival) {
+  Random random(1);
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    const std::size_t window = 1 + seed % 5;
+    const Deployment deployment = deployment_of(random_network(seed, 6), 3, window);
+    for (std::size_t device = 0; device < 3; ++device) {
+      JoinTable table(deployment, device);
+      const std::vector<std::size_t> needs = needs_of(deployment, device);
+      std::uint64_t next = 0;
+      for (std::uint64_t base = 0; base < 20; base += window) {
+        std::vector<std::pair<std::uint64_t, std::size_t>> arrivals;
+        for (std::uint64_t r = base; r < base + window; ++r) {
+          for (const std::size_t transfer : needs) arrivals.emplace_back(r, transfer);
+        }
+        for (std::size_t i = arrivals.size(); i > 1; --i) {
+          std::swap(arrivals[i - 1],
+                    arrivals[static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(i) - 1))]);
+        }
+        for (const auto& [request, transfer] : arrivals) {
+          EXPECT_EQ(must(table.deliver(request, transfer, payload(request, transfer))), Delivery::kKept);
+          EXPECT_EQ(must(table.deliver(request, transfer, payload(0, 0))), Delivery::kDropped);  // a copy
+        }
+        for (std::uint64_t r = base; r < base + window; ++r) {
+          const std::optional<Job> job = table.take();
+          ASSERT_TRUE(job);
+          EXPECT_EQ(job->request, next++);  // the oldest first
+          for (const std::size_t transfer : needs) {
+            std::uint64_t words[2] = {};
+            std::memcpy(words, table.payload(*job, transfer).bytes().data(), sizeof words);
+            EXPECT_EQ(words[0], job->request);
+            EXPECT_EQ(words[1], transfer);
+          }
+          table.finish(*job);
+        }
+      }
+    }
+  }
+}
+
+TEST(JoinTable, WhatComesTooLateIsDroppedAndWhatComesTooEarlyIsAnError) {
+  const Deployment deployment = deployment_of(random_network(1, 3), 1, 2);
+  JoinTable table(deployment, 0);
+  const std::size_t transfer = needs_of(deployment, 0)[0];
+  must(table.deliver(0, transfer, payload(0, transfer)));
+  EXPECT_NE(error_of(table.deliver(2, transfer, payload(2, transfer))).find("the window is 2"), std::string::npos);
+  table.finish(*table.take());
+  EXPECT_EQ(must(table.deliver(0, transfer, payload(0, transfer))), Delivery::kDropped);
+  EXPECT_EQ(must(table.deliver(2, transfer, payload(2, transfer))), Delivery::kKept);
+  EXPECT_EQ(must(table.deliver(0, transfer, payload(0, transfer))), Delivery::kDropped);
+}
+
+TEST(JoinTable, RefusesWhatTheDeviceDoesNotNeed) {
+  const Deployment deployment = deployment_of(random_network(1, 4), 2, 2);
+  JoinTable table(deployment, 0);
+  const std::size_t outgoing = deployment.routing.from(PartId{1, 0}).front();
+  EXPECT_NE(error_of(table.deliver(0, outgoing, payload(0, outgoing))).find("isn't for this device"),
+            std::string::npos);
+}
+
+TEST(JoinTable, CloseWakesTheTaker) {
+  const Deployment deployment = deployment_of(random_network(1, 3), 1, 1);
+  JoinTable table(deployment, 0);
+  std::thread taker([&] { EXPECT_FALSE(table.take().has_value()); });
+  table.close();
+  taker.join();
+}
+
+}  // namespace
+}  // namespace onnx_split

@@ -1,0 +1,95 @@
+#include "fleet/part_store.h"
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "fleet/assemble.h"
+#include "tests/support/expect.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::error_of;
+using testing::must;
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+TEST(PartStore, PutsPiecesTogetherAndRemovesEverything) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  {
+    PartStore store = must(PartStore::create(folder.path(), 5, 0));
+    must(store.append({1, 0}, PartFile::kModel, 0, 6, bytes_of("abc")));
+    EXPECT_NE(error_of(store.model_path({1, 0})).find("model file hasn't come whole"), std::string::npos);
+    must(store.append({1, 0}, PartFile::kModel, 3, 6, bytes_of("def")));
+    must(store.append({1, 0}, PartFile::kWeights, 0, 0, {}));
+    const std::filesystem::path path = must(store.model_path({1, 0}));
+    EXPECT_EQ(must(read_file(path)), "abcdef");
+    EXPECT_EQ(must(read_file(path.parent_path() / kStoredWeightsName)), "");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(PartStore, RefusesPiecesThatDoNotFit) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  PartStore store = must(PartStore::create(folder.path(), 5, 100));
+  must(store.append({0, 0}, PartFile::kModel, 0, 6, bytes_of("abc")));
+  EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 0, 6, bytes_of("abc")));   // again
+  EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 4, 6, bytes_of("e")));     // a gap
+  EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 3, 7, bytes_of("def")));   // another size
+  EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 3, 6, bytes_of("defg")));  // too much
+  EXPECT_NE(error_of(store.append({0, 0}, PartFile::kWeights, 0, 95, bytes_of("x"))).find("the memory limit"),
+            std::string::npos);
+}
+
+TEST(PartStore, RefusesAFolderThatIsInUse) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  const PartStore store = must(PartStore::create(folder.path(), 5, 0));
+  EXPECT_FALSE(PartStore::create(folder.path(), 5, 0));
+  EXPECT_FALSE(PartStore::create("/proc/nowhere", 5, 0));
+}
+
+// Element by element: the slow reference for place and add.
+TEST(Assemble, CopiesAndAddsExactlyTheCommonBox) {
+  Random random(3);
+  for (int i = 0; i < 300; ++i) {
+    const auto rank = static_cast<std::size_t>(random.integer(0, 4));
+    const auto random_region = [&] {
+      std::vector<Range> ranges(rank);
+      for (Range& range : ranges) {
+        range.begin = random.integer(0, 4);
+        range.end = range.begin + random.integer(1, 4);
+      }
+      return Region(std::move(ranges));
+    };
+    const Region from_region = random_region();
+    const Region to_region = random_region();
+    TensorBuilder from({DataType::kFloat32, from_region.shape()});
+    TensorBuilder to({DataType::kFloat32, to_region.shape()});
+    for (float& x : from.as<float>()) x = random.uniform();
+    for (float& x : to.as<float>()) x = random.uniform();
+    std::vector<float> expected(to.as<float>().begin(), to.as<float>().end());
+    const bool adds = random.integer(0, 1) == 1;
+    const auto to_strides = to_region.shape().strides();
+    const auto from_strides = from_region.shape().strides();
+    for (std::int64_t flat = 0; flat < to_region.shape().elements(); ++flat) {
+      bool common = true;
+      std::int64_t source = 0;
+      for (std::size_t axis = 0; axis < rank; ++axis) {
+        const std::int64_t at = flat / to_strides[axis] % to_region.shape()[axis] + to_region[axis].begin;
+        common = common && at >= from_region[axis].begin && at < from_region[axis].end;
+        source += (at - from_region[axis].begin) * from_strides[axis];
+      }
+      if (!common) continue;
+      const float value = from.as<float>()[static_cast<std::size_t>(source)];
+      float& target = expected[static_cast<std::size_t>(flat)];
+      target = adds ? target + value : value;
+    }
+    (adds ? add : place)({from_region, from.view()}, {to_region, to.view()});
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), to.as<float>().begin()));
+  }
+}
+
+}  // namespace
+}  // namespace onnx_split

@@ -1,0 +1,172 @@
+#include "partition/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "partition/extract.h"
+#include "partition/manifest.h"
+#include "partition/plan_json.h"
+#include "partition/planner.h"
+#include "partition/routing.h"
+#include "tests/support/expect.h"
+#include "tests/support/random_network.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::error_of;
+using testing::must;
+using testing::random_network;
+
+std::vector<std::string> devices(std::size_t count) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < count; ++i) names.push_back(fmt::format("pi{}", i));
+  return names;
+}
+
+Plan plan_of(const Graph& graph, std::size_t count) {
+  PlanRequest request;
+  request.devices = devices(count);
+  request.engine = {2, "SkylakeX", {{"Conv_0", "im2col tile=8"}}};
+  return must(make_plan(graph, request));
+}
+
+TEST(Plan, SurvivesJson) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const Plan plan = plan_of(random_network(seed, 4), 1 + seed % 4);
+    EXPECT_EQ(must(plan_from_json(must(parse_json(plan_to_json(plan).dump())))), plan);
+  }
+}
+
+TEST(Plan, ManifestSurvivesJson) {
+  const Graph graph = random_network(5, 5);
+  const Manifest manifest = make_manifest(graph, plan_of(graph, 3));
+  const Json json = manifest_to_json(manifest);
+  EXPECT_EQ(manifest_to_json(must(manifest_from_json(json))).dump(), json.dump());
+}
+
+TEST(Plan, HasTheContractsFieldsInItsManifest) {
+  const Graph graph = random_network(5, 5);
+  const Json json = manifest_to_json(make_manifest(graph, plan_of(graph, 2)));
+  for (const char* key : {"model", "values", "parts", "inputs", "outputs"}) EXPECT_TRUE(json.contains(key)) << key;
+  const Json& part = json["parts"][0];
+  EXPECT_EQ(part["file"], "stage0_part0.onnx");
+  for (const char* key : {"tensor", "value", "offset", "shape", "combine"}) {
+    EXPECT_TRUE(part["inputs"][0].contains(key)) << key;
+  }
+}
+
+TEST(Plan, EveryDamagedFieldIsRefusedWithItsPath) {
+  const Graph graph = random_network(5, 5);
+  const Json good = plan_to_json(plan_of(graph, 2));
+  struct Case {
+    const char* name;
+    std::function<void(Json&)> damage;
+    std::string message;
+  };
+  const std::vector<Case> cases = {
+      {"window", [](Json& j) { j["window"] = 0; }, "window: expected an integer from 1 to 65536, found 0"},
+      {"split", [](Json& j) { j["stages"][1]["split"] = "diagonal"; }, "unknown split \"diagonal\""},
+      {"missing", [](Json& j) { j["stages"][0].erase("nodes"); }, "stages[0].nodes: missing"},
+      {"type", [](Json& j) { j["devices"] = "pi1"; }, "devices: expected a list, found \"pi1\""},
+      {"rank", [](Json& j) { j["stages"][0]["parts"][0]["inputs"][0]["offset"] = {0}; },
+       "stages[0].parts[0].inputs[0].offset: expected 4 numbers"},
+      {"shape",
+       [](Json& j) {
+         j["stages"][0]["parts"][0]["inputs"][0]["shape"] = {1, -1, 1, 1};
+       },
+       "negative"},
+      {"format", [](Json& j) { j["format"] = 99; }, "format: expected an integer from 1 to 1, found 99"},
+  };
+  for (const Case& c : cases) {
+    Json json = good;
+    c.damage(json);
+    EXPECT_NE(error_of(plan_from_json(json)).find(c.message), std::string::npos)
+        << c.name << ": " << error_of(plan_from_json(json));
+  }
+}
+
+TEST(Plan, IsRefusedForAnotherModel) {
+  const Plan plan = plan_of(random_network(5, 5), 2);
+  EXPECT_NE(error_of(check_plan(plan, random_network(6, 5))).find("made for another model"), std::string::npos);
+}
+
+TEST(Plan, EveryContradictionIsRefused) {
+  const Graph graph = random_network(5, 5);
+  const Plan good = plan_of(graph, 2);
+  must(check_plan(good, graph));
+  struct Case {
+    std::function<void(Plan&)> damage;
+    std::string message;
+  };
+  const std::vector<Case> cases = {
+      {[](Plan& p) { p.stages[0].nodes.pop_back(); }, "isn't computed by this stage's nodes"},
+      {[](Plan& p) { p.stages[1].nodes.push_back(p.stages[0].nodes[0]); }, "is in the plan twice"},
+      {[](Plan& p) { p.stages[1].nodes.push_back("ghost"); }, "no node \"ghost\""},
+      {[](Plan& p) { std::swap(p.stages[0], p.stages[1]); }, "isn't computed by an earlier stage"},
+      {[](Plan& p) { p.stages[0].parts[0].devices = {7}; }, "device 7 of 2"},
+      {[](Plan& p) { p.stages[0].schedule = {3}; }, "the schedule names replica 3 of 1"},
+      {[](Plan& p) { p.stages[0].schedule.clear(); }, "an empty schedule"},
+      {[](Plan& p) { p.stages[0].parts[0].inputs[0].region[1].end += 1; }, "isn't inside its shape"},
+      {[](Plan& p) { p.stages.clear(); }, "no stages"},
+  };
+  for (const Case& c : cases) {
+    Plan plan = good;
+    c.damage(plan);
+    EXPECT_NE(error_of(check_plan(plan, graph)).find(c.message), std::string::npos)
+        << c.message << " / " << error_of(check_plan(plan, graph));
+  }
+}
+
+TEST(Plan, PartsHoldEveryWeightOnceAndAllMacs) {
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    const Graph graph = random_network(seed, 5);
+    const Plan whole = plan_of(graph, 1);
+    const Plan plan = plan_of(graph, 3);
+    std::int64_t macs = 0;
+    std::int64_t weight_bytes = 0;
+    for (const Stage& stage : plan.stages) {
+      macs += stage.parts[0].macs;
+      weight_bytes += stage.parts[0].weight_bytes;
+    }
+    EXPECT_EQ(macs, whole.stages[0].parts[0].macs);
+    EXPECT_EQ(weight_bytes, whole.stages[0].parts[0].weight_bytes);
+  }
+}
+
+TEST(Plan, ReplicasTakeTurns) {
+  const Graph graph = random_network(2, 4);
+  PlanRequest request;
+  request.devices = devices(3);
+  StageRequest first;
+  first.until = {graph.value(graph.nodes()[1].outputs[0]).name};
+  first.replicas = 2;
+  request.stages = {first, StageRequest{}};
+  const Plan plan = must(make_plan(graph, request));
+  EXPECT_EQ(device_for(plan, {0, 0}, 4), 0U);
+  EXPECT_EQ(device_for(plan, {0, 0}, 5), 1U);
+  EXPECT_EQ(device_for(plan, {1, 0}, 5), 2U);
+  request.devices = devices(2);
+  EXPECT_NE(error_of(make_plan(graph, request)).find("no device is left"), std::string::npos);
+}
+
+TEST(Routing, AValueNeededBySeveralStagesGoesStraightToEach) {
+  const Graph graph = random_network(11, 6);
+  const Plan plan = plan_of(graph, 4);
+  const Manifest manifest = make_manifest(graph, plan);
+  const Routing routing = must(make_routing(plan, manifest.inputs, manifest.outputs));
+  // Each part's input is fed by exactly one transfer of the whole value; no value is sent twice from one source.
+  for (const PartId id : part_ids(plan)) {
+    for (const ValueRegion& input : plan.stages[id.stage].parts[id.part].inputs) {
+      ASSERT_EQ(routing.pieces_of(id, input).size(), 1U);
+      EXPECT_EQ(routing.transfers[routing.pieces_of(id, input)[0]].what.region, input.region);
+    }
+    for (const std::size_t transfer : routing.from(id)) {
+      EXPECT_LE(receiving_devices(plan, routing.transfers[transfer], 0).size(), plan.devices.size());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onnx_split
