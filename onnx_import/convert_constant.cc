@@ -5,9 +5,6 @@
 namespace onnx_split {
 namespace {
 
-// More than any network's constant that isn't a weight; a hostile shape may ask for 2^40 elements.
-constexpr std::int64_t kMaxConstantOfShapeElements = std::int64_t{1} << 24;
-
 Expected<Tensor> constant_data(const OnnxNode& node) {
   if (const auto value = node.tensors.find("value"); value != node.tensors.end()) return value->second;
   if (node.attributes.has("value_float")) {
@@ -40,16 +37,16 @@ Expected<void> convert_constant_of_shape(OnnxNode node, GraphWriter& writer) {
   if (!node.attributes.has("shape")) return fail(ErrorCode::kInvalid, "shape is missing");
   TRY_ASSIGN(Ints dims, node.attributes.get_ints("shape", {}));
   TRY_ASSIGN(Shape shape, Shape::checked(std::move(dims)));
-  if (shape.elements() > kMaxConstantOfShapeElements) {
-    return fail(ErrorCode::kUnsupported, "shape {} has more than {} elements", shape.to_string(),
-                kMaxConstantOfShapeElements);
-  }
   Tensor value = Tensor::scalar(0.0F);
   if (const auto given = node.tensors.find("value"); given != node.tensors.end()) value = given->second;
   if (value.shape().elements() != 1) {
     return fail(ErrorCode::kInvalid, "value expects one element, found shape {}", value.shape().to_string());
   }
-  TensorBuilder builder({value.type().type, std::move(shape)});
+  const TensorType type{value.type().type, std::move(shape)};
+  if (!writer.claim_bytes(type.size_bytes())) {
+    return fail(ErrorCode::kUnsupported, "{} is too large for a constant", type.to_string());
+  }
+  TensorBuilder builder(type);
   const std::span<std::byte> bytes = builder.view().bytes();
   const std::span<const std::byte> element = value.buffer().bytes();
   for (std::size_t at = 0; at < bytes.size(); at += element.size())

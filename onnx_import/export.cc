@@ -1,5 +1,6 @@
 #include "onnx_import/export.h"
 
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -176,6 +177,9 @@ Expected<void> Exporter::write_node(const Node& node) {
       return fail(ErrorCode::kUnsupported, "attribute \"{}\" has no form in ONNX's opset {}", name, opset_);
     }
   }
+  // Otherwise ONNX takes an extent of 0 for "as in the input".
+  const Ints shape = node.op == OpType::kReshape ? node.attributes.ints_or("shape", {}) : Ints{};
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) write_attribute("allowzero", std::int64_t{1}, proto);
   return {};
 }
 

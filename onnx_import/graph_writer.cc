@@ -6,7 +6,8 @@ namespace onnx_split {
 namespace {
 
 // Shape subgraphs work on a handful of numbers; anything larger is the constant-folding pass's work.
-constexpr std::int64_t kMaxElementsComputed = 4096;
+constexpr std::int64_t kMaxElementsComputed = 1024;
+constexpr std::size_t kMaxInventedBytes = std::size_t{256} << 20;
 
 // The work of these isn't bounded by the sizes of their inputs and outputs.
 bool is_windowed(OpType op) {
@@ -74,10 +75,16 @@ Expected<ValueId> GraphWriter::emit_helper(const OnnxNode& node, std::string_vie
   return builder_.graph().node(id).outputs.front();
 }
 
-std::string GraphWriter::fresh_name(std::string_view base) {
-  std::string name(base);
-  for (int i = 1; !reserved_.insert(name).second; ++i) name = fmt::format("{}_{}", base, i);
+std::string GraphWriter::fresh_name(const std::string& base) {
+  std::string name = base;
+  while (!reserved_.insert(name).second) name = fmt::format("{}_{}", base, ++numbered_[base]);
   return name;
+}
+
+bool GraphWriter::claim_bytes(std::size_t size_bytes) {
+  if (size_bytes > kMaxInventedBytes - claimed_bytes_) return false;
+  claimed_bytes_ += size_bytes;
+  return true;
 }
 
 Expected<NodeId> GraphWriter::add(std::string name, OpType op, Attributes attributes, std::vector<ValueId> inputs,
@@ -108,7 +115,7 @@ Expected<void> GraphWriter::compute_if_known(NodeId id) {
     inputs.push_back(*tensor);
   }
   for (const ValueId output : node.outputs) {
-    if (shape(output).elements() > kMaxElementsComputed) return {};
+    if (shape(output).elements() > kMaxElementsComputed || !claim_bytes(type(output).size_bytes())) return {};
   }
   TRY_ASSIGN(const std::vector<Tensor> outputs, evaluate(node.op, node.attributes, inputs, node.outputs.size()));
   for (std::size_t i = 0; i < outputs.size(); ++i) computed_.emplace(node.outputs[i], outputs[i]);

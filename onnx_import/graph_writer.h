@@ -55,7 +55,10 @@ class GraphWriter {
   Expected<ValueId> emit_helper(const OnnxNode& node, std::string_view suffix, OpType op, Attributes attributes,
                                 std::vector<ValueId> inputs);
   // A name like `base` that nothing in the model or the graph has.
-  std::string fresh_name(std::string_view base);
+  std::string fresh_name(const std::string& base);
+  // Takes `size_bytes` from what constants that don't stand in the file may have together; false where that is spent. A
+  // small file could otherwise ask for any amount of memory.
+  bool claim_bytes(std::size_t size_bytes);
 
   // The builder is spent.
   Expected<Graph> build(std::vector<ValueId> outputs) && { return std::move(builder_).build(std::move(outputs)); }
@@ -75,6 +78,8 @@ class GraphWriter {
   std::unordered_set<std::string> outputs_;
   std::unordered_map<std::string, Entry> names_;
   std::unordered_map<ValueId, Tensor> computed_;
+  std::unordered_map<std::string, int> numbered_;  // how often a name was varied
+  std::size_t claimed_bytes_ = 0;
 };
 
 }  // namespace onnx_split

@@ -160,7 +160,7 @@ Expected<void> Importer::add_initializers() {
   for (int i = 0; i < proto_.initializer_size(); ++i) {
     onnx::TensorProto& tensor = *proto_.mutable_initializer(i);
     const std::string name = tensor.name();
-    std::optional<TensorBytes> bytes = std::exchange(model_.initializer_bytes[static_cast<std::size_t>(i)], {});
+    TensorBytes bytes = std::move(model_.initializer_bytes[static_cast<std::size_t>(i)]);
     if (!given_.insert(name).second) return fail(ErrorCode::kInvalid, "initializer \"{}\" is defined twice", name);
     if (!used_.contains(name)) continue;
     auto data = take_tensor(tensor, std::move(bytes), external_);
@@ -207,7 +207,7 @@ Expected<void> Importer::add_node(ModelNode& node) {
   }
   for (onnx::AttributeProto& attribute : *node.proto->mutable_attribute()) {
     if (!attribute.has_t()) continue;
-    auto tensor = take_tensor(*attribute.mutable_t(), std::nullopt, external_);
+    auto tensor = take_tensor(*attribute.mutable_t(), {}, external_);
     if (!tensor) return fail_in(fmt::format("attribute \"{}\"", attribute.name()), std::move(tensor.error()));
     converted.tensors.emplace(attribute.name(), std::move(*tensor));
   }
@@ -261,12 +261,12 @@ Expected<void> Importer::read_parameter(const Parameter& parameter, const std::s
 
 Expected<Graph> Importer::finish() {
   std::vector<ValueId> outputs;
+  std::unordered_set<ValueId> listed;
   for (const onnx::ValueInfoProto& output : proto_.output()) {
     const std::string context = fmt::format("output \"{}\"", output.name());
     if (!writer_.defines(output.name())) return fail(ErrorCode::kInvalid, "{} isn't computed by any node", context);
     TRY_ASSIGN(const ValueId id, writer_.operand(output.name()));
-    if (std::find(outputs.begin(), outputs.end(), id) != outputs.end())
-      return fail(ErrorCode::kInvalid, "{} is listed twice", context);
+    if (!listed.insert(id).second) return fail(ErrorCode::kInvalid, "{} is listed twice", context);
     if (output.type().tensor_type().has_elem_type()) {
       auto type = import_type(output.type().tensor_type().elem_type());
       if (!type) return fail_in(context, std::move(type.error()));
@@ -323,7 +323,7 @@ Expected<Tensor> import_tensor(const std::filesystem::path& path) {
     return fail(ErrorCode::kInvalid, "{}: not a tensor file (ONNX's TensorProto)", path.string());
   }
   ExternalData none({});
-  auto tensor = take_tensor(proto, std::nullopt, none);
+  auto tensor = take_tensor(proto, {}, none);
   if (!tensor) return fail_in(path.string(), std::move(tensor.error()));
   return tensor;
 }

@@ -76,13 +76,14 @@ std::string first_output(const onnx::NodeProto& proto) {
 std::vector<std::string> unique_names(const onnx::GraphProto& graph) {
   std::vector<std::string> names(static_cast<std::size_t>(graph.node_size()));
   std::unordered_set<std::string> taken;
+  std::unordered_map<std::string, int> numbered;
   for (const bool named : {true, false}) {
     for (std::size_t i = 0; i < names.size(); ++i) {
       const onnx::NodeProto& proto = graph.node(static_cast<int>(i));
       if (proto.name().empty() == named) continue;
       const std::string base = named ? proto.name() : first_output(proto);
       names[i] = base;
-      for (int number = 1; !taken.insert(names[i]).second; ++number) names[i] = fmt::format("{}_{}", base, number);
+      while (!taken.insert(names[i]).second) names[i] = fmt::format("{}_{}", base, ++numbered[base]);
     }
   }
   return names;

@@ -107,17 +107,17 @@ class ModelReader {
   }
 
   bool read_initializer(onnx::TensorProto& tensor) {
-    std::optional<TensorBytes>& bytes = model_.initializer_bytes.emplace_back();
+    TensorBytes& bytes = model_.initializer_bytes.emplace_back();
     std::string rest;
     {
       google::protobuf::io::StringOutputStream stream(&rest);
       google::protobuf::io::CodedOutputStream output(&stream);
       const bool good = for_each_field([&](std::uint32_t tag) {
-        const bool is_float_data = tag == length_tag(onnx::TensorProto::kFloatDataFieldNumber);
-        if (is_float_data || tag == length_tag(onnx::TensorProto::kRawDataFieldNumber)) {
-          return lift(bytes, is_float_data);
+        switch (tag) {
+          case length_tag(onnx::TensorProto::kRawDataFieldNumber): return lift(bytes, TensorBytes::Field::kRawData);
+          case length_tag(onnx::TensorProto::kFloatDataFieldNumber): return lift(bytes, TensorBytes::Field::kFloatData);
+          default: return WireFormatLite::SkipField(&input_, tag, &output);
         }
-        return WireFormatLite::SkipField(&input_, tag, &output);
       });
       if (!good) return false;
     }
@@ -125,12 +125,12 @@ class ModelReader {
   }
 
   // No writer splits a tensor's data into several pieces: that is refused rather than joined.
-  bool lift(std::optional<TensorBytes>& bytes, bool is_float_data) {
+  bool lift(TensorBytes& bytes, TensorBytes::Field field) {
     int length = 0;
-    if (bytes.has_value() || !read_length(length)) return false;
+    if (bytes.field != TensorBytes::Field::kNone || !read_length(length)) return false;
     MutableBuffer buffer(static_cast<std::size_t>(length));
     if (!input_.ReadRaw(buffer.bytes().data(), length)) return false;
-    bytes = TensorBytes{std::move(buffer).freeze(), is_float_data};
+    bytes = {field, std::move(buffer).freeze()};
     return true;
   }
 

@@ -6,9 +6,9 @@
 // allocated beyond the size of the file.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,13 +23,14 @@ namespace onnx_split {
 
 // The little-endian bytes of a tensor, taken out of its message.
 struct TensorBytes {
+  enum class Field : std::uint8_t { kNone, kRawData, kFloatData };
+  Field field = Field::kNone;  // where they stood; kNone: there were none
   Buffer data;
-  bool from_float_data = false;  // the field float_data, not raw_data
 };
 
 struct OnnxModel {
   std::shared_ptr<onnx::ModelProto> proto;
-  std::vector<std::optional<TensorBytes>> initializer_bytes;  // as proto's graph().initializer()
+  std::vector<TensorBytes> initializer_bytes;  // as proto's graph().initializer()
 };
 
 // Refuses what isn't a regular file, is empty, over 2 GB (protobuf's limit) or malformed. Errors don't name the file.

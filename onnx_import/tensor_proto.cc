@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "onnx/onnx.pb.h"
 
@@ -122,7 +123,7 @@ Expected<DataType> data_type_from_name(std::string_view name) {
   return fail(ErrorCode::kInvalid, "type \"{}\": expected float32, int64 or bool", name);
 }
 
-Expected<Tensor> take_tensor(onnx::TensorProto& proto, std::optional<TensorBytes> bytes, ExternalData& external) {
+Expected<Tensor> take_tensor(onnx::TensorProto& proto, TensorBytes bytes, ExternalData& external) {
   const std::int32_t onnx_type = proto.data_type();
   TRY_ASSIGN(const DataType data_type, import_type(onnx_type));
   TRY_ASSIGN(Shape shape, Shape::checked({proto.dims().begin(), proto.dims().end()}));
@@ -134,16 +135,16 @@ Expected<Tensor> take_tensor(onnx::TensorProto& proto, std::optional<TensorBytes
     TRY_ASSIGN(Buffer data, external_bytes(proto, external, size_bytes));
     return from_bytes(type, onnx_type, std::move(data));
   }
-  if (!bytes && proto.has_raw_data()) {
+  if (bytes.field == TensorBytes::Field::kNone && proto.has_raw_data()) {
     const std::shared_ptr<const std::string> owner(proto.release_raw_data());
-    bytes = TensorBytes{Buffer(std::as_bytes(std::span(owner->data(), owner->size())), owner), false};
+    bytes = {TensorBytes::Field::kRawData, Buffer(std::as_bytes(std::span(owner->data(), owner->size())), owner)};
   }
-  if (bytes) {
-    if (bytes->from_float_data && onnx_type != onnx::TensorProto::FLOAT) {
+  if (bytes.field != TensorBytes::Field::kNone) {
+    if (bytes.field == TensorBytes::Field::kFloatData && onnx_type != onnx::TensorProto::FLOAT) {
       return fail(ErrorCode::kInvalid, "type {} with the data of a float32", onnx_type_name(onnx_type));
     }
-    if (bytes->data.size() != size_bytes) return wrong_size(type.shape, size_bytes, bytes->data.size(), "bytes");
-    return from_bytes(type, onnx_type, std::move(bytes->data));
+    if (bytes.data.size() != size_bytes) return wrong_size(type.shape, size_bytes, bytes.data.size(), "bytes");
+    return from_bytes(type, onnx_type, std::move(bytes.data));
   }
   onnx::TensorProto spent;
   spent.Swap(&proto);  // so that the message's copy is freed here, not with the model

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "graph/tensor.h"
@@ -25,7 +24,7 @@ Expected<DataType> data_type_from_name(std::string_view name);
 
 // Takes the data out of `proto` without a copy where it can. `bytes` are the ones that read_model took out of it. The
 // size that the shape claims is checked against what is there before anything is allocated.
-Expected<Tensor> take_tensor(onnx::TensorProto& proto, std::optional<TensorBytes> bytes, ExternalData& external);
+Expected<Tensor> take_tensor(onnx::TensorProto& proto, TensorBytes bytes, ExternalData& external);
 
 // Type and shape, without data.
 void describe_tensor(const TensorType& type, const std::string& name, onnx::TensorProto& proto);

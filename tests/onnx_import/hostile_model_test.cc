@@ -289,5 +289,23 @@ TEST(HostileModel, ALongChainOfConstantsIsNoDeepRecursion) {
   EXPECT_TRUE(model.import().has_value());
 }
 
+TEST(HostileModel, ManyConstantsFromASmallFileAreRefused) {
+  ModelMaker model = one_node("Relu", {1});
+  model.ints("large", {1 << 24});
+  for (int i = 0; i < 100; ++i) model.node("ConstantOfShape", {"large"}, {fmt::format("c{}", i)});
+  EXPECT_THAT(error_of(model), HasSubstr("too large for a constant"));
+}
+
+TEST(HostileModel, NamesThatAreAllTheSameDontTakeForever) {
+  ModelMaker model(13);
+  model.input("x", {1}).output("v50000");
+  for (int i = 0; i < 50000; ++i) {
+    model.node("Relu", {i == 0 ? "x" : fmt::format("v{}", i)}, {fmt::format("v{}", i + 1)}).name("same");
+  }
+  const Expected<Graph> graph = model.import();
+  ASSERT_TRUE(graph.has_value()) << graph.error().message;
+  EXPECT_TRUE(graph->find_node("same_49999").has_value());
+}
+
 }  // namespace
 }  // namespace onnx_split

@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "engine/evaluate.h"
+#include "onnx_import/export.h"
 #include "onnx_import/op_table.h"
 #include "tests/onnx_import/model_maker.h"
 
@@ -146,7 +147,14 @@ Expected<void> compare_all(const Expected<std::vector<Tensor>>& actual, const st
   return {};
 }
 
-Expected<void> run_case(const fs::path& folder) {
+// What comes back from an exported file computes the same.
+Expected<void> run_exported(const Graph& graph, const Case& loaded, const fs::path& scratch) {
+  TRY(export_onnx_file(graph, scratch / "model.onnx"));
+  TRY_ASSIGN(const Graph again, import_onnx(scratch / "model.onnx", {.batch = 1, .simplify = false}));
+  return compare_all(reference_run(again, loaded.inputs), loaded.expected);
+}
+
+Expected<void> run_case(const fs::path& folder, const fs::path& scratch) {
   TRY_ASSIGN(const Case loaded, load_case(folder));
   for (const bool simplified : {false, true}) {
     TRY_ASSIGN(const Graph graph,
@@ -158,6 +166,8 @@ Expected<void> run_case(const fs::path& folder) {
     if (!by_reference) return fail_in("reference", std::move(by_reference.error()));
     auto by_engine = compare_all(evaluate_once(graph, loaded.inputs), loaded.expected);
     if (!by_engine) return fail_in("engine", std::move(by_engine.error()));
+    auto exported = run_exported(graph, loaded, scratch);
+    if (!exported) return fail_in("exported", std::move(exported.error()));
   }
   return {};
 }
@@ -165,6 +175,8 @@ Expected<void> run_case(const fs::path& folder) {
 TEST(OnnxTestdata, EveryCasePassesOrIsExcludedWithItsReason) {
   const std::vector<fs::path> folders = case_folders();
   ASSERT_FALSE(folders.empty()) << kData << " is missing: apt-get install libonnx-testdata";
+  const auto scratch = TemporaryDirectory::create("onnx-testdata");
+  ASSERT_TRUE(scratch.has_value()) << scratch.error().message;
   std::map<std::string, std::string> excluded = excluded_cases();
   const std::size_t excluded_count = excluded.size();
   std::size_t passed = 0;
@@ -177,7 +189,7 @@ TEST(OnnxTestdata, EveryCasePassesOrIsExcludedWithItsReason) {
       excluded.erase(listed);
       continue;
     }
-    const Expected<void> result = run_case(folder);
+    const Expected<void> result = run_case(folder, scratch->path());
     EXPECT_TRUE(result.has_value()) << name << ": " << result.error().message;
     passed += result.has_value() ? 1 : 0;
   }
