@@ -1,29 +1,40 @@
-// Promise 6: run() allocates nothing. This program's operator new counts.
+// Promise 6: run() allocates nothing. This program's malloc counts, and with it operator new. Sanitizers bring a malloc
+// of their own: under them the test is skipped.
 #include <atomic>
 #include <cstdlib>
-#include <new>
 
 #include "tests/engine/compare.h"
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
+
 namespace {
 std::atomic<std::size_t> allocations{0};
-
-void* count_and_allocate(std::size_t size, std::size_t alignment) {
-  allocations.fetch_add(1);
-  void* memory = std::aligned_alloc(alignment, (size + alignment) / alignment * alignment);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
 }  // namespace
 
-void* operator new(std::size_t size) { return count_and_allocate(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return count_and_allocate(size, static_cast<std::size_t>(alignment));
+// The C library's own functions behind these names.
+extern "C" {
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* memory, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+
+void* malloc(std::size_t size) noexcept {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_malloc(size);
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void* calloc(std::size_t count, std::size_t size) noexcept {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_calloc(count, size);
+}
+void* realloc(void* memory, std::size_t size) noexcept {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_realloc(memory, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_memalign(alignment, size);
+}
+}
 
 namespace onnx_split::test {
 namespace {
@@ -44,6 +55,13 @@ std::size_t allocations_of_a_run(const Case& c, unsigned threads) {
   const std::size_t after = allocations;
   EXPECT_TRUE(done);
   return after - before;
+}
+
+TEST(Allocation, IsCounted) {
+  const std::size_t before = allocations;
+  const auto number = std::make_unique<std::atomic<int>>(1);
+  const MutableBuffer aligned(100);
+  EXPECT_GE(allocations - before, 2U);
 }
 
 TEST(Allocation, RunAllocatesNothing) {
@@ -87,3 +105,5 @@ TEST(Allocation, RunAllocatesNothing) {
 
 }  // namespace
 }  // namespace onnx_split::test
+
+#endif
