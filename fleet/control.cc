@@ -50,8 +50,9 @@ Json error_to_json(const Error& error) {
 }
 
 Expected<ControlClient> ControlClient::connect(std::string name, const std::string& url,
-                                               std::chrono::milliseconds timeout) {
+                                               std::chrono::milliseconds timeout, std::function<void()> on_lost) {
   TRY_ASSIGN(transport::RequestSocket socket, transport::RequestSocket::open());
+  if (on_lost) socket.on_disconnect([lost = std::move(on_lost)](const std::string&) { lost(); });
   transport::DialOptions options;
   options.connect_timeout = timeout;
   options.max_message_bytes = kMaxControlBytes;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -31,8 +32,10 @@ Json error_to_json(const Error& error);
 // One runner's control port, as the coordinator sees it. Thread-safe.
 class ControlClient {
  public:
-  // `name` is the device's, for error messages.
-  static Expected<ControlClient> connect(std::string name, const std::string& url, std::chrono::milliseconds timeout);
+  // `name` is the device's, for error messages. `on_lost` is called, on a thread of the transport, when the connection
+  // breaks; what it captures must live until close().
+  static Expected<ControlClient> connect(std::string name, const std::string& url, std::chrono::milliseconds timeout,
+                                         std::function<void()> on_lost = {});
 
   // Sends {"op": op, …} and waits for the reply; an error that the runner replies with is returned as one. Every error
   // begins with `device "pi1": `.
@@ -42,6 +45,7 @@ class ControlClient {
   const std::string& name() const { return name_; }
   const std::string& url() const { return url_; }
   bool connected() const { return socket_.connections() > 0; }
+  void close() { socket_.close(); }
 
  private:
   ControlClient(std::string name, std::string url, transport::RequestSocket socket)

@@ -44,8 +44,7 @@ std::vector<bool> used_devices(const Plan& plan) {
 // Sends one file of a part piece by piece.
 class PartSender {
  public:
-  PartSender(ControlClient& runner, std::uint64_t epoch, PartId part,
-             std::function<Expected<void>(std::uint64_t)> sent)
+  PartSender(ControlClient& runner, std::uint64_t epoch, PartId part, std::function<Expected<void>(std::uint64_t)> sent)
       : runner_(runner), epoch_(epoch), part_(part), sent_(std::move(sent)) {}
 
   Expected<void> send(std::string_view file, std::span<const std::byte> bytes, std::uint64_t total) {
@@ -120,11 +119,17 @@ Expected<void> Coordinator::connect(const std::vector<std::string>& control_urls
   }
   const std::vector<bool> used = used_devices(plan);
   runners_.resize(plan.devices.size());
+  lost_.resize(plan.devices.size(), false);
   deployed_ = true;  // from here on there may be something to end
   for (std::size_t device = 0; device < plan.devices.size(); ++device) {
     if (!used[device]) continue;
+    const auto on_lost = [this, device] {
+      const std::scoped_lock lock(mutex_);
+      lost_[device] = true;
+      changed_.notify_all();
+    };
     TRY_ASSIGN(ControlClient client,
-               ControlClient::connect(plan.devices[device], control_urls[device], options_.connect_timeout));
+               ControlClient::connect(plan.devices[device], control_urls[device], options_.connect_timeout, on_lost));
     TRY_ASSIGN(const Json hello, client.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
     spdlog::debug("device \"{}\": {}", plan.devices[device], hello.dump());
     TRY(client.call("deploy", {{"device", device}, {"deployment", deployment_to_json(deployment_)}}));
@@ -214,6 +219,9 @@ Coordinator::~Coordinator() {
   if (heartbeat_.joinable()) heartbeat_.join();
   if (receiver_.joinable()) receiver_.join();
   if (deployed_) end_deployment();
+  for (std::optional<ControlClient>& runner : runners_) {
+    if (runner) runner->close();
+  }
 }
 
 void Coordinator::end_deployment() {
@@ -239,23 +247,35 @@ void Coordinator::cancel(Error error) {
   for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*failure_));
 }
 
+Expected<void> Coordinator::check_runner(std::size_t device) {
+  ControlClient& runner = *runners_[device];
+  {
+    const std::scoped_lock lock(mutex_);
+    if (lost_[device]) {
+      return fail(ErrorCode::kUnavailable, "device \"{}\": {}: the connection broke", runner.name(), runner.url());
+    }
+  }
+  TRY_ASSIGN(const Json pong, runner.call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout));
+  const JsonReader reader(pong);
+  if (!reader.has("failure")) return {};
+  TRY_ASSIGN(const std::string failure, reader.string("failure"));
+  return fail(ErrorCode::kUnavailable, "device \"{}\": {}", runner.name(), failure);
+}
+
 void Coordinator::heartbeat_loop() {
+  const auto any_lost = [&] { return std::find(lost_.begin(), lost_.end(), true) != lost_.end(); };
   while (true) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, options_.heartbeat_period, [&] { return stopping_.load(); });
+      changed_.wait_for(lock, options_.heartbeat_period, [&] { return stopping_ || any_lost(); });
       if (stopping_) return;
     }
-    for (std::optional<ControlClient>& runner : runners_) {
-      if (!runner) continue;
-      auto pong = runner->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
+    for (std::size_t device = 0; device < runners_.size(); ++device) {
+      if (!runners_[device]) continue;
+      auto checked = check_runner(device);
       if (stopping_) return;
-      if (!pong) {
-        cancel(std::move(pong.error()));
-        return;
-      }
-      if (pong->contains("failure")) {
-        cancel({ErrorCode::kUnavailable, fmt::format("device \"{}\": {}", runner->name(), pong->at("failure").dump())});
+      if (!checked) {
+        cancel(std::move(checked.error()));
         return;
       }
     }

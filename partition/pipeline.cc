@@ -74,7 +74,8 @@ std::vector<std::size_t> fewest_bytes(const StageCosts& costs, std::size_t nodes
       if (best[s - 1][begin] == kImpossible) continue;
       for (std::size_t end = begin + 1; end <= nodes && costs.macs(begin, end) <= max_macs; ++end) {
         const std::int64_t bytes = best[s - 1][begin] + received[begin][end];
-        if (bytes < best[s][end]) {
+        // Among equals the latest cut: an activation stays with the node that it follows.
+        if (bytes <= best[s][end]) {
           best[s][end] = bytes;
           previous[s][end] = begin;
         }
