@@ -1,13 +1,17 @@
 #include "cli/interrupt.h"
 
-#include <pthread.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "base/check.h"
 
 namespace onnx_split {
 namespace {
@@ -24,25 +28,41 @@ Watch& watch() {
   return *kWatch;
 }
 
-void wait_for(sigset_t signals) {
-  int signal = 0;
-  while (::sigwait(&signals, &signal) == 0) {
-    const std::scoped_lock lock(watch().mutex);
-    if (watch().happened) ::_exit(1);
-    watch().happened = true;
-    for (const std::function<void()>* callback : watch().callbacks) (*callback)();
+// The handler may run on any thread, also on those of libraries, and may do almost nothing: it wakes the watching
+// thread.
+std::atomic<int> wake_end{-1};
+std::atomic<int> signals_seen{0};
+
+void handle_signal(int) {
+  if (signals_seen.fetch_add(1) > 0) ::_exit(1);
+  const int error = errno;
+  const char byte = 0;
+  // The pipe is empty: one byte always fits.
+  [[maybe_unused]] const ssize_t written = ::write(wake_end, &byte, 1);
+  errno = error;
+}
+
+void wait_for_signal(int descriptor) {
+  char byte = 0;
+  while (::read(descriptor, &byte, 1) < 0 && errno == EINTR) {
   }
+  const std::scoped_lock lock(watch().mutex);
+  watch().happened = true;
+  for (const std::function<void()>* callback : watch().callbacks) (*callback)();
 }
 
 }  // namespace
 
 void watch_for_interrupts() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread([signals] { wait_for(signals); }).detach();
+  std::array<int, 2> pipe_ends{};
+  CHECK(::pipe2(pipe_ends.data(), O_CLOEXEC) == 0);
+  wake_end = pipe_ends[1];
+  std::thread(wait_for_signal, pipe_ends[0]).detach();
+  struct sigaction action {};
+  action.sa_handler = handle_signal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
 }
 
 bool interrupted() {

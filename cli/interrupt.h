@@ -8,8 +8,7 @@
 
 namespace onnx_split {
 
-// Call once, first in main(), before any thread is started: blocks the signals in all threads and waits for them on one
-// of its own.
+// Call once, early in main(): from then on both signals are handled, on a thread of its own.
 void watch_for_interrupts();
 
 bool interrupted();

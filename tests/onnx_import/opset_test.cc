@@ -249,12 +249,33 @@ TEST(Opset6, TrainingFormsAreRefused) {
   EXPECT_THAT(model.import().error().message, HasSubstr("is_test must be 1"));
 }
 
-TEST(Opset12, DropoutIsIdentityUnlessItsMaskIsUsed) {
+TEST(Opset12, DropoutsMaskIsAllTrueAtInference) {
+  ModelMaker model(12);
+  model.input("x", {2}).output("y").output("mask", onnx::TensorProto::BOOL).floats("ratio", {}, {0.5F});
+  model.node("Dropout", {"x", "ratio"}, {"y", "mask"});
+  const std::vector<Tensor> outputs = run(model, {2}, {1, 2});
+  ASSERT_EQ(outputs.size(), 2U);
+  EXPECT_THAT(outputs[0].as<float>(), ElementsAre(1, 2));
+  EXPECT_THAT(outputs[1].as<bool>(), ElementsAre(true, true));
+}
+
+TEST(Opset12, DropoutsMaskCostsNothingWhereNothingReadsIt) {
+  ModelMaker model(12);
+  model.input("x", {1 << 30}).output("y").floats("ratio", {}, {0.5F});
+  model.node("Dropout", {"x", "ratio"}, {"y", "mask"});
+  EXPECT_TRUE(model.import().has_value());
+  model.output("mask", onnx::TensorProto::BOOL);
+  EXPECT_THAT(model.import().error().message,
+              HasSubstr("node \"y\" (Dropout): the mask, bool[1073741824], is too large"));
+}
+
+// What it holds at inference isn't said before opset 12.
+TEST(Opset11, DropoutsMaskIsRefusedWhereItIsRead) {
   for (const bool mask : {false, true}) {
-    ModelMaker model(12);
-    model.input("x", {2}).output("y").floats("ratio", {}, {0.5F});
+    ModelMaker model(11);
+    model.input("x", {2}).output("y");
     if (mask) model.output("mask", onnx::TensorProto::BOOL);
-    model.node("Dropout", {"x", "ratio"}, {"y", "mask"});
+    model.node("Dropout", {"x"}, {"y", "mask"});
     if (mask) {
       EXPECT_THAT(model.import().error().message, HasSubstr("output \"mask\""));
     } else {
