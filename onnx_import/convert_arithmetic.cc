@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <numeric>
 
 #include "onnx_import/converters.h"
@@ -12,6 +13,17 @@ std::int64_t onnx_type_of_name(std::string_view name) {
   if (name == "INT32" || name == "INT64") return 7;
   if (name == "BOOL") return 9;
   return 0;
+}
+
+// An inference drops nothing: the mask "will contain all ones" (ONNX's Dropout-12).
+Expected<void> define_mask(const std::string& name, const Shape& shape, GraphWriter& writer) {
+  const TensorType type{DataType::kBool, shape};
+  if (!writer.claim_bytes(type.size_bytes())) {
+    return fail(ErrorCode::kUnsupported, "the mask, {}, is too large for a constant", type.to_string());
+  }
+  TensorBuilder mask(type);
+  std::ranges::fill(mask.as<bool>(), true);
+  return writer.define_constant(name, std::move(mask).build());
 }
 
 }  // namespace
@@ -68,6 +80,11 @@ Expected<void> convert_dropout(OnnxNode node, GraphWriter& writer) {
   if (training != 0 && ratio != 0.0F)
     return fail(ErrorCode::kUnsupported, "training_mode=1: only inference is supported");
   node.attributes = {};
+  if (node.outputs.size() > 1) {
+    if (node.inputs.size() != 1) return fail(ErrorCode::kInvalid, "expected 1 operand, found {}", node.inputs.size());
+    TRY(define_mask(node.outputs[1], writer.shape(node.inputs[0]), writer));
+    node.outputs.resize(1);
+  }
   return writer.emit(std::move(node));
 }
 

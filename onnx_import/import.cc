@@ -180,6 +180,9 @@ Expected<std::vector<std::string>> Importer::outputs_of(const ModelNode& node) {
       return fail(ErrorCode::kUnsupported, "output \"{}\" (number {}) isn't supported", output, outputs.size());
     }
   }
+  // An optional output that nothing reads isn't made. Where any number may stand (Split), the number means something.
+  const bool optional = node.row->max_outputs != kAnyOutputs;
+  while (optional && outputs.size() > 1 && !used_.contains(outputs.back())) outputs.pop_back();
   return outputs;
 }
 

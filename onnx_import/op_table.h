@@ -25,6 +25,8 @@ struct Parameter {
   Kind kind = Kind::kNone;
 };
 
+inline constexpr std::size_t kAnyOutputs = ~std::size_t{0};
+
 struct OpRow {
   std::string_view name;  // ONNX's
   int since = kFirstOpset;
@@ -39,10 +41,10 @@ struct OpRow {
   //   !name=a     must be there (its default is another value); combines with -
   std::string_view attributes = {};
   std::array<Parameter, 4> parameters = {};
-  std::size_t max_outputs = 1;  // further ones are refused if anything uses them
+  // Further ones are refused if anything reads them. Of several, the converter gets those up to the last that is read;
+  // with kAnyOutputs, all.
+  std::size_t max_outputs = 1;
 };
-
-inline constexpr std::size_t kAnyOutputs = ~std::size_t{0};
 
 // nullptr: no such operator at this opset.
 const OpRow* find_row(std::string_view name, std::int64_t opset);
