@@ -5,7 +5,6 @@
 #include <sys/mount.h>
 
 #include <fstream>
-#include <thread>
 
 #include "tests/cli/program.h"
 #include "tests/support/expect.h"
@@ -177,12 +176,7 @@ TEST(Failure, CtrlCEndsEverything) {
   for (const int signal : {SIGINT, SIGTERM}) {
     Program bench(place.tmp(),
                   {"onnx-split", "bench", kDigits, "--local", "3", "--scenario", "offline", "--duration-s", "300"});
-    std::vector<pid_t> runners;
-    for (int i = 0; i < 3000 && runners.size() < 3; ++i) {
-      runners = children_of(bench.pid());
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    ASSERT_EQ(runners.size(), 3U);
+    const std::vector<pid_t> runners = wait_for_children(bench.pid(), 3);
     bench.signal(signal);
     const Outcome outcome = bench.wait(std::chrono::seconds(20));
     expect_one_line(place, outcome, "interrupted");
@@ -193,12 +187,7 @@ TEST(Failure, CtrlCEndsEverything) {
 TEST(Failure, AKilledCoordinatorLeavesNoRunner) {
   const Workplace place;
   Program bench(place.tmp(), {"onnx-split", "bench", kDigits, "--local", "2", "--duration-s", "300"});
-  std::vector<pid_t> runners;
-  for (int i = 0; i < 3000 && runners.size() < 2; ++i) {
-    runners = children_of(bench.pid());
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  ASSERT_EQ(runners.size(), 2U);
+  const std::vector<pid_t> runners = wait_for_children(bench.pid(), 2);
   bench.signal(SIGKILL);
   EXPECT_EQ(bench.wait().exit_code, 128 + SIGKILL);
   for (const pid_t runner : runners) EXPECT_TRUE(ends_soon(runner));
@@ -207,12 +196,7 @@ TEST(Failure, AKilledCoordinatorLeavesNoRunner) {
 TEST(Failure, AKilledRunnerEndsTheRunWithItsName) {
   const Workplace place;
   Program bench(place.tmp(), {"onnx-split", "bench", kDigits, "--local", "2", "--duration-s", "300"});
-  std::vector<pid_t> runners;
-  for (int i = 0; i < 3000 && runners.size() < 2; ++i) {
-    runners = children_of(bench.pid());
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  ASSERT_EQ(runners.size(), 2U);
+  const std::vector<pid_t> runners = wait_for_children(bench.pid(), 2);
   ::kill(runners[1], SIGKILL);
   const Outcome outcome = bench.wait(std::chrono::seconds(60));
   EXPECT_EQ(outcome.exit_code, 1);

@@ -105,6 +105,16 @@ std::vector<pid_t> children_of(pid_t parent) {
   return children;
 }
 
+std::vector<pid_t> wait_for_children(pid_t parent, std::size_t count) {
+  std::vector<pid_t> children;
+  const bool came = wait_until(std::chrono::seconds(30), [&] {
+    children = children_of(parent);
+    return children.size() >= count;
+  });
+  if (!came) throw std::runtime_error(fmt::format("process {} has {} children", parent, children.size()));
+  return children;
+}
+
 bool is_alive(pid_t pid) {
   // A zombie has ended; its parent just hasn't looked.
   std::ifstream file(fmt::format("/proc/{}/stat", pid));

@@ -47,6 +47,8 @@ Outcome run_program(const std::filesystem::path& scratch, const std::vector<std:
 
 // Processes whose parent is `parent`.
 std::vector<pid_t> children_of(pid_t parent);
+// Waits until there are `count` of them; throws after 30 s.
+std::vector<pid_t> wait_for_children(pid_t parent, std::size_t count);
 bool is_alive(pid_t pid);
 // Waits until it has gone; false after 5 s.
 bool ends_soon(pid_t pid);
