@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "graph/ops/checks.h"
 #include "graph/ops/conv.h"
 #include "graph/ops/gemm.h"
 
@@ -56,7 +57,17 @@ bool is_direct_1x1(const ConvGeometry& geometry) {
   });
 }
 
-bool is_depthwise(const ConvGeometry& geometry) { return geometry.depthwise() && geometry.window.axes.size() <= 2; }
+// A depthwise kernel copies a whole padded plane (engine/kernels/depthwise.cc): strides, dilations and pads of any size
+// must not make that large.
+bool is_depthwise(const ConvGeometry& geometry) {
+  if (!geometry.depthwise() || geometry.window.axes.size() > 2) return false;
+  std::int64_t elements = 1;
+  for (const WindowAxis& axis : geometry.window.axes) {
+    const std::int64_t reach = axis.output + (axis.kernel - 1) * axis.dilation / axis.stride;
+    elements = saturating_mul(elements, saturating_mul(axis.stride, reach));
+  }
+  return elements <= kMaxScratchElements;
+}
 
 // With fewer tiles than this, output channels are divided too, so that several threads find work.
 constexpr std::int64_t kEnoughTasks = 4;

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <mutex>
+#include <new>
 
 #include "engine/blas_core.h"
 #include "engine/choice.h"
@@ -163,8 +164,14 @@ Expected<std::unique_ptr<Session>> Session::create(Graph graph, const SessionOpt
   silence_blas_threads();
   std::unique_ptr<Session> session(new Session);
   session->impl_ = std::make_unique<Impl>(std::move(graph), options.threads);
-  TRY(session->impl_->prepare(options));
-  session->impl_->allocate();
+  Impl& impl = *session->impl_;
+  try {
+    TRY(impl.prepare(options));
+    impl.allocate();
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kExhausted, "graph \"{}\": not enough memory for its activations ({} bytes)",
+                impl.graph.name(), impl.memory.arena_bytes);
+  }
   return session;
 }
 

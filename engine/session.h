@@ -32,6 +32,7 @@ struct SessionOptions {
 
 class Session {
  public:
+  // Errors: a choice that is unknown or impossible; not enough memory.
   static Expected<std::unique_ptr<Session>> create(Graph graph, const SessionOptions& options);
   ~Session();
 
@@ -45,7 +46,7 @@ class Session {
   // Memory that the session holds, in bytes.
   std::size_t arena_bytes() const;
   std::size_t workspace_bytes() const;  // kernels' scratch, all threads together
-  std::size_t weight_bytes() const;     // constants, shared with the graph, plus laid-out copies
+  std::size_t weight_bytes() const;     // the graph's constants, whose memory it shares
 
  private:
   Session();

@@ -254,6 +254,9 @@ std::unique_ptr<Kernel> make_pad(const KernelSpec& spec) {
   const auto geometry = pad_geometry(spec.call());
   CHECK(geometry.has_value());
   if (geometry->axes.empty()) return nullptr;
+  for (const PadAxis& axis : geometry->axes) {
+    if (axis.output() > kMaxTableElements) return nullptr;
+  }
   return std::make_unique<PadKernel>(*geometry);
 }
 

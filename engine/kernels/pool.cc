@@ -38,13 +38,21 @@ std::vector<std::int64_t> divisors(const WindowAxis& axis, bool include_pad) {
   const std::int64_t low = include_pad ? -axis.pad_begin : 0;
   const std::int64_t high = axis.input + (include_pad ? axis.pad_end : 0);
   std::vector<std::int64_t> counts(static_cast<std::size_t>(axis.output), 0);
+  // Window elements that begin + k·dilation puts before `limit`.
+  const auto before = [&axis](std::int64_t begin, std::int64_t limit) {
+    const std::int64_t reached = limit > begin ? (limit - begin + axis.dilation - 1) / axis.dilation : 0;
+    return std::min(reached, axis.kernel);
+  };
   for (std::int64_t position = 0; position < axis.output; ++position) {
-    for (std::int64_t k = 0; k < axis.kernel; ++k) {
-      const std::int64_t at = axis.begin(position) + k * axis.dilation;
-      if (at >= low && at < high) ++counts[static_cast<std::size_t>(position)];
-    }
+    const std::int64_t begin = axis.begin(position);
+    counts[static_cast<std::size_t>(position)] = before(begin, high) - before(begin, low);
   }
   return counts;
+}
+
+// Elements of an input row with the padding that the windows see.
+std::int64_t padded_row_elements(const WindowAxis& x) {
+  return std::max((x.output - 1) * x.stride + (x.kernel - 1) * x.dilation + 1, x.pad_begin + x.input);
 }
 
 class PoolKernel final : public Kernel {
@@ -58,7 +66,7 @@ class PoolKernel final : public Kernel {
     y_ = axes[1];
     x_ = axes[2];
     for (std::size_t i = 0; i < axes.size(); ++i) divisors_[i] = divisors(axes[i], geometry.count_include_pad);
-    row_elements_ = std::max((x_.output - 1) * x_.stride + (x_.kernel - 1) * x_.dilation + 1, x_.pad_begin + x_.input);
+    row_elements_ = padded_row_elements(x_);
     planes_per_task_ = std::max<std::int64_t>(1, kTaskElements / (z_.input * y_.input * x_.input));
   }
 
@@ -79,7 +87,7 @@ class PoolKernel final : public Kernel {
   }
 
  private:
-  float identity() const { return is_max_ ? std::numeric_limits<float>::lowest() : 0.0F; }
+  float identity() const { return is_max_ ? -std::numeric_limits<float>::infinity() : 0.0F; }
 
   // `row` is a padded input row, whose padding holds the identity and stays.
   void compute(const float* x, float* y, float* row) const {
@@ -158,6 +166,9 @@ class GlobalPoolKernel final : public Kernel {
 std::unique_ptr<Kernel> make_pool(const KernelSpec& spec) {
   const auto geometry = pool_geometry(spec.call());
   CHECK(geometry.has_value());
+  for (const WindowAxis& axis : geometry->window.axes) {
+    if (padded_row_elements(axis) > kMaxTableElements) return nullptr;
+  }
   return std::make_unique<PoolKernel>(*geometry, spec.op == OpType::kMaxPool);
 }
 

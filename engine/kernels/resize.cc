@@ -93,6 +93,9 @@ std::unique_ptr<Kernel> make_resize(const KernelSpec& spec) {
   CHECK(geometry.has_value());
   const std::vector<ResizeAxis>& axes = geometry->axes;
   if (axes.empty()) return nullptr;
+  for (const ResizeAxis& axis : axes) {
+    if (axis.output > kMaxTableElements) return nullptr;
+  }
   if (!geometry->is_linear) return std::make_unique<NearestKernel>(*geometry);
   std::int64_t planes = 1;
   for (std::size_t axis = 0; axis + 2 < axes.size(); ++axis) {

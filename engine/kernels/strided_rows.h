@@ -30,6 +30,10 @@ struct StridedRows {
 // Elements that one task handles: some microseconds of work.
 inline constexpr std::int64_t kTaskElements = 16384;
 
+// A kernel's tables and padded rows have at most so many elements; what needs larger ones is left to the reference. A
+// padding or an extent in a small model can be of any size.
+inline constexpr std::int64_t kMaxTableElements = std::int64_t{1} << 24;
+
 // Divides rows · row_elements into tasks of whole rows, or, where rows are long, of pieces of rows.
 struct RowTasks {
   RowTasks(std::int64_t rows, std::int64_t row_elements)

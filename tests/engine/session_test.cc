@@ -134,6 +134,20 @@ std::vector<Tensor> node_by_node(const Graph& graph, const Tensor& input) {
   return outputs;
 }
 
+// Not under sanitizers: they stop the program where memory is refused.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(Session, WhatNoMemoryHoldsIsAnError) {
+  GraphBuilder builder("giant");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{kMaxElements}}));
+  const ValueId a = must(builder.add("a", OpType::kAbs, {}, {x}));
+  const ValueId y = must(builder.add("y", OpType::kReduceSum, {}, {a}));
+  const auto session = Session::create(must(std::move(builder).build({y})), {});
+  ASSERT_FALSE(session.has_value());
+  EXPECT_EQ(session.error().code, ErrorCode::kExhausted);
+  EXPECT_NE(session.error().message.find("graph \"giant\": not enough memory"), std::string::npos);
+}
+#endif
+
 TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
   std::size_t fused = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
