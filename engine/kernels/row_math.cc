@@ -13,7 +13,7 @@ template <bool kMax>
 ONNX_SPLIT_INLINE float combine_all(const float* x, std::int64_t count) {
   constexpr std::int64_t kLanes = 16;
   float lanes[kLanes];
-  std::fill_n(lanes, kLanes, kMax ? std::numeric_limits<float>::lowest() : 0.0F);
+  std::fill_n(lanes, kLanes, kMax ? -std::numeric_limits<float>::infinity() : 0.0F);
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     for (std::int64_t lane = 0; lane < kLanes; ++lane) {

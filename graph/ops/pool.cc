@@ -56,7 +56,7 @@ void for_each_output(const PoolGeometry& g, std::span<const float> x, std::span<
 
 void max_pool(const PoolGeometry& g, std::span<const float> x, std::span<float> y) {
   for_each_output(g, x, y, [&](std::span<const float> channel, const Index& position) {
-    float best = std::numeric_limits<float>::lowest();
+    float best = -std::numeric_limits<float>::infinity();
     for_each_tap(g.window, position, [&](std::size_t, std::size_t pixel) { best = std::max(best, channel[pixel]); });
     return best;
   });

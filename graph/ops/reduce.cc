@@ -29,7 +29,9 @@ template <class T, class Sum>
 void reduce(OpType op, const ReduceGeometry& g, std::span<const T> x, std::span<T> y) {
   for_each_index(g.kept, [&](std::size_t flat, const Index& kept) {
     const std::int64_t first = offset_of(kept, g.kept_strides);
-    Sum all = op == OpType::kReduceMax ? std::numeric_limits<Sum>::lowest() : Sum{0};
+    using Limits = std::numeric_limits<Sum>;
+    constexpr Sum kSmallest = Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
+    Sum all = op == OpType::kReduceMax ? kSmallest : Sum{0};
     for_each_index(g.reduced, [&](std::size_t, const Index& reduced) {
       const auto element = static_cast<Sum>(x[static_cast<std::size_t>(first + offset_of(reduced, g.reduced_strides))]);
       all = op == OpType::kReduceMax ? std::max(all, element) : all + element;

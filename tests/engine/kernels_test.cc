@@ -149,6 +149,44 @@ Attributes random_unary_attributes(Random& random, OpType op) {
   }
 }
 
+TEST(Kernels, TheLargestOfMinusInfinitiesIsMinusInfinity) {
+  const float lowest = -std::numeric_limits<float>::infinity();
+  const Tensor x = Tensor::floats(Shape{1, 1, 2, 20}, std::vector<float>(40, lowest));
+  for (const Case& c : {Case{OpType::kMaxPool, {{"kernel_shape", Ints{2, 3}}}, {x}},
+                        Case{OpType::kGlobalMaxPool, {}, {x}}, Case{OpType::kReduceMax, {{"axes", Ints{3}}}, {x}}}) {
+    for (const bool reference : {false, true}) {
+      const std::vector<Tensor> outputs =
+          evaluate_case(c, {.threads = 1, .choices = {}, .reference = reference}, false);
+      ASSERT_EQ(outputs.size(), 1U);
+      for (const float y : outputs[0].as<float>()) EXPECT_EQ(y, lowest) << describe(c);
+    }
+  }
+}
+
+// A small model can name any stride, dilation and padding: scratch memory must not follow them.
+TEST(Kernels, HugeWindowsNeedLittleScratch) {
+  Random random(17);
+  const std::int64_t huge = std::int64_t{1} << 30;
+  const Tensor x = random_tensor(random, Shape{1, 2, 3, 3});
+  const Attributes window{{"dilations", Ints{huge, huge}}, {"pads", Ints(4, huge / 2)}};
+  Attributes depthwise = window;
+  depthwise.set("group", std::int64_t{2});
+  Attributes pool = window;
+  pool.set("kernel_shape", Ints{2, 2});
+  for (const Case& c : {Case{OpType::kConv,
+                             {{"group", std::int64_t{2}}, {"strides", Ints{huge, huge}}},
+                             {x, random_tensor(random, Shape{2, 1, 1, 1})}},
+                        Case{OpType::kConv, depthwise, {x, random_tensor(random, Shape{2, 1, 2, 2})}},
+                        Case{OpType::kMaxPool, pool, {x}}, Case{OpType::kAveragePool, pool, {x}}}) {
+    const auto graph = graph_of(c, true);
+    ASSERT_TRUE(graph.has_value()) << graph.error().message;
+    const auto session = Session::create(*graph, {});
+    ASSERT_TRUE(session.has_value()) << session.error().message;
+    EXPECT_LE((*session)->workspace_bytes(), std::size_t{1} << 26) << describe(c);
+    expect_kernel_agrees(c);
+  }
+}
+
 TEST(Kernels, UnaryAgreesWithTheReference) {
   Random random(6);
   for (const Operator& definition : all_operators()) {

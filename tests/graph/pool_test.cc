@@ -49,7 +49,7 @@ TEST(Pool, EqualsBruteForceInOneDimension) {
     std::vector<float> highest;
     std::vector<float> average;
     for (std::int64_t p = 0; p < line.positions(); ++p) {
-      float best = std::numeric_limits<float>::lowest();
+      float best = -std::numeric_limits<float>::infinity();
       double sum = 0.0;
       int count = 0;
       for (std::int64_t tap = 0; tap < line.kernel; ++tap) {
