@@ -1,5 +1,7 @@
 #include "graph/builder.h"
 
+#include <unordered_set>
+
 #include "graph/operators.h"
 
 namespace onnx_split {
@@ -38,10 +40,11 @@ Expected<NodeId> GraphBuilder::add_node(std::string name, OpType op, Attributes 
   const std::string context = describe(node);
   const Operator& definition = operator_of(op);
   if (graph_.node_by_name_.contains(node.name)) return fail(ErrorCode::kInvalid, "{}: defined twice", context);
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    bool taken = outputs[i].empty() || graph_.value_by_name_.contains(outputs[i]);
-    for (std::size_t j = 0; j < i; ++j) taken = taken || outputs[j] == outputs[i];
-    if (taken) return fail(ErrorCode::kInvalid, "{}: value \"{}\" is empty or defined twice", context, outputs[i]);
+  std::unordered_set<std::string_view> names;
+  for (const std::string& output : outputs) {
+    if (output.empty() || graph_.value_by_name_.contains(output) || !names.insert(output).second) {
+      return fail(ErrorCode::kInvalid, "{}: value \"{}\" is empty or defined twice", context, output);
+    }
   }
 
   const std::vector<TensorType> types = input_types(graph_, node);
@@ -87,6 +90,8 @@ std::string GraphBuilder::unique_value_name(std::string_view base) const {
 Expected<Graph> GraphBuilder::build(std::vector<ValueId> outputs) && {
   if (outputs.empty()) return fail(ErrorCode::kInvalid, "graph \"{}\" has no outputs", graph_.name_);
   graph_.outputs_ = std::move(outputs);
+  graph_.is_output_.assign(graph_.values_.size(), false);
+  for (const ValueId id : graph_.outputs_) graph_.is_output_[id.index()] = true;
   return std::move(graph_);
 }
 

@@ -1,7 +1,5 @@
 #include "graph/graph.h"
 
-#include <algorithm>
-
 #include "graph/operators.h"
 
 namespace onnx_split {
@@ -17,8 +15,6 @@ std::optional<NodeId> Graph::find_node(std::string_view name) const {
   if (found == node_by_name_.end()) return std::nullopt;
   return found->second;
 }
-
-bool Graph::is_output(ValueId id) const { return std::find(outputs_.begin(), outputs_.end(), id) != outputs_.end(); }
 
 std::string describe(const Node& node) { return fmt::format("node \"{}\" ({})", node.name, op_name(node.op)); }
 

@@ -53,7 +53,7 @@ class Graph {
 
   std::optional<ValueId> find_value(std::string_view name) const;
   std::optional<NodeId> find_node(std::string_view name) const;
-  bool is_output(ValueId id) const;
+  bool is_output(ValueId id) const { return id.index() < is_output_.size() && is_output_[id.index()]; }
 
  private:
   friend class GraphBuilder;
@@ -64,6 +64,7 @@ class Graph {
   std::vector<Value> values_;
   std::vector<ValueId> inputs_;
   std::vector<ValueId> outputs_;
+  std::vector<bool> is_output_;  // by value
   std::unordered_map<std::string, ValueId> value_by_name_;
   std::unordered_map<std::string, NodeId> node_by_name_;
 };

@@ -71,12 +71,12 @@ NodeCost node_cost(const Graph& graph, const Node& node) {
   const std::vector<TensorType> outputs = output_types(graph, node);
   NodeCost cost;
   cost.macs = operator_of(node.op).macs({node.attributes, inputs, outputs.size()}, outputs);
-  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-    const auto earlier = node.inputs.begin() + static_cast<std::ptrdiff_t>(i);
-    const bool seen = std::find(node.inputs.begin(), earlier, node.inputs[i]) != earlier;
-    if (graph.value(node.inputs[i]).constant && !seen) {
-      cost.weight_bytes += static_cast<std::int64_t>(inputs[i].size_bytes());
-    }
+  std::vector<ValueId> read = node.inputs;  // each counts once
+  std::sort(read.begin(), read.end());
+  read.erase(std::unique(read.begin(), read.end()), read.end());
+  for (const ValueId id : read) {
+    const Value& value = graph.value(id);
+    if (value.constant) cost.weight_bytes += static_cast<std::int64_t>(value.type.size_bytes());
   }
   for (const TensorType& output : outputs) cost.activation_bytes += static_cast<std::int64_t>(output.size_bytes());
   return cost;

@@ -4,25 +4,26 @@
 namespace onnx_split {
 namespace {
 
-// Where a chain of identities begins.
-ValueId origin(const Graph& graph, ValueId id) {
-  while (graph.value(id).producer.valid()) {
-    const Node& producer = graph.node(graph.value(id).producer);
-    if (producer.op != OpType::kIdentity) break;
-    id = producer.inputs[0];
+// By value: where the chain of identities that gives it begins.
+std::vector<ValueId> origins(const Graph& graph) {
+  std::vector<ValueId> origin;
+  for (std::size_t i = 0; i < graph.value_count(); ++i) origin.emplace_back(i);
+  for (const Node& node : graph.nodes()) {
+    if (node.op == OpType::kIdentity) origin[node.outputs[0].index()] = origin[node.inputs[0].index()];
   }
-  return id;
+  return origin;
 }
 
 }  // namespace
 
 Expected<Graph> drop_identities(const Graph& graph) {
   Rewrite rewrite(graph);
+  const std::vector<ValueId> origin = origins(graph);
   std::vector<bool> has_output_name(graph.value_count(), false);
   std::vector<bool> stays(graph.node_count(), false);
   for (const ValueId output : graph.outputs()) {
     const Value& value = graph.value(output);
-    const ValueId source = origin(graph, output);
+    const ValueId source = origin[output.index()];
     if (source == output || stays[value.producer.index()] || has_output_name[output.index()]) continue;
     const bool can_take_name = graph.value(source).producer.valid() && !graph.is_output(source);
     if (can_take_name && !has_output_name[source.index()]) {
@@ -39,7 +40,7 @@ Expected<Graph> drop_identities(const Graph& graph) {
       TRY(rewrite.copy(node));
       continue;
     }
-    TRY_ASSIGN(const ValueId source, rewrite.value(origin(graph, node.inputs[0])));
+    TRY_ASSIGN(const ValueId source, rewrite.value(origin[node.inputs[0].index()]));
     if (stays[i]) {
       TRY(rewrite.emit(node, {source}, node.outputs));
     } else {

@@ -16,16 +16,13 @@ bool all_constant(const Graph& graph, const Node& node) {
   return true;
 }
 
-// The batch norm that can go into `node`, if there is one.
-std::optional<NodeId> foldable_behind(const Graph& graph, const Node& node) {
-  if ((node.op != OpType::kConv && node.op != OpType::kGemm) || !all_constant(graph, node)) return std::nullopt;
-  const Value& output = graph.value(node.outputs[0]);
-  if (output.consumers.size() != 1 || graph.is_output(node.outputs[0])) return std::nullopt;
-  const NodeId id = output.consumers[0];
-  const Node& norm = graph.node(id);
-  if (norm.op != OpType::kBatchNormalization || norm.inputs[0] != node.outputs[0]) return std::nullopt;
-  if (!all_constant(graph, norm)) return std::nullopt;
-  return id;
+// The batch norm with constant parameters that alone reads `id`, if there is one.
+std::optional<NodeId> norm_behind(const Graph& graph, ValueId id) {
+  if (graph.value(id).consumers.size() != 1 || graph.is_output(id)) return std::nullopt;
+  const NodeId next = graph.value(id).consumers[0];
+  const Node& norm = graph.node(next);
+  if (norm.op != OpType::kBatchNormalization || norm.inputs[0] != id || !all_constant(graph, norm)) return std::nullopt;
+  return next;
 }
 
 std::vector<ScaleShift> channels_of(const Graph& graph, const Node& norm) {
@@ -36,6 +33,37 @@ std::vector<ScaleShift> channels_of(const Graph& graph, const Node& norm) {
     channels.push_back(batch_norm_channel(parameter(1)[c], parameter(2)[c], parameter(3)[c], parameter(4)[c], epsilon));
   }
   return channels;
+}
+
+// Batch norms one behind the other, as one.
+struct NormChain {
+  std::vector<NodeId> nodes;
+  std::vector<ScaleShift> channels;
+};
+
+// Those that can go into `node`. A variance that makes no number (and so no network) ends the chain: it is left for
+// whoever computes it.
+NormChain chain_behind(const Graph& graph, const Node& node) {
+  NormChain chain;
+  if ((node.op != OpType::kConv && node.op != OpType::kGemm) || !all_constant(graph, node)) return chain;
+  ValueId tail = node.outputs[0];
+  while (const std::optional<NodeId> norm = norm_behind(graph, tail)) {
+    std::vector<ScaleShift> together = channels_of(graph, graph.node(*norm));
+    for (std::size_t c = 0; c < chain.channels.size(); ++c) {
+      const ScaleShift& before = chain.channels[c];
+      together[c].shift += before.shift * together[c].scale;
+      together[c].scale *= before.scale;
+    }
+    for (const ScaleShift& channel : together) {
+      if (!std::isfinite(static_cast<float>(channel.scale)) || !std::isfinite(static_cast<float>(channel.shift))) {
+        return chain;
+      }
+    }
+    chain.nodes.push_back(*norm);
+    chain.channels = std::move(together);
+    tail = graph.node(*norm).outputs[0];
+  }
+  return chain;
 }
 
 struct Folded {
@@ -96,7 +124,6 @@ Folded fold_gemm(const Graph& graph, const Node& gemm, const std::vector<ScaleSh
           std::move(c).build()};
 }
 
-// A variance that makes no number (and so no network) is left for whoever computes it.
 bool finite(const Folded& folded) {
   for (const Tensor* tensor : {&folded.weight, &folded.bias}) {
     for (const float x : tensor->as<float>()) {
@@ -106,18 +133,18 @@ bool finite(const Folded& folded) {
   return true;
 }
 
-// Emits `node` with the batch norm in it, giving the batch norm's output. False: not this one.
-Expected<bool> fold_into(Rewrite& rewrite, const Graph& graph, const Node& node, const Node& norm) {
-  const std::vector<ScaleShift> channels = channels_of(graph, norm);
-  if (channels.empty()) return false;
-  const Folded folded = node.op == OpType::kConv ? fold_conv(graph, node, channels) : fold_gemm(graph, node, channels);
+// Emits `node` with the batch norms in it, giving the last one's output. False: not these.
+Expected<bool> fold_into(Rewrite& rewrite, const Graph& graph, const Node& node, const NormChain& chain) {
+  if (chain.channels.empty()) return false;
+  const Folded folded =
+      node.op == OpType::kConv ? fold_conv(graph, node, chain.channels) : fold_gemm(graph, node, chain.channels);
   if (!finite(folded)) return false;
   TRY_ASSIGN(const ValueId x, rewrite.value(node.inputs[0]));
   TRY_ASSIGN(const ValueId weight, rewrite.add_constant(node.name + "_folded_weight", folded.weight));
   TRY_ASSIGN(const ValueId bias, rewrite.add_constant(node.name + "_folded_bias", folded.bias));
   Node replacement = node;
   if (node.op == OpType::kGemm) replacement.attributes.set("beta", 1.0F);
-  TRY(rewrite.emit(replacement, {x, weight, bias}, norm.outputs));
+  TRY(rewrite.emit(replacement, {x, weight, bias}, graph.node(chain.nodes.back()).outputs));
   return true;
 }
 
@@ -127,13 +154,15 @@ Expected<Graph> fold_batch_norm(const Graph& graph) {
   Rewrite rewrite(graph);
   std::vector<bool> gone(graph.node_count(), false);
   for (std::size_t i = 0; i < graph.node_count(); ++i) {
-    const Node& node = graph.nodes()[i];
     if (gone[i]) continue;
-    if (const std::optional<NodeId> norm = foldable_behind(graph, node)) {
-      TRY_ASSIGN(gone[norm->index()], fold_into(rewrite, graph, node, graph.node(*norm)));
-      if (gone[norm->index()]) continue;
+    const Node& node = graph.nodes()[i];
+    const NormChain chain = chain_behind(graph, node);
+    TRY_ASSIGN(const bool folded, fold_into(rewrite, graph, node, chain));
+    if (folded) {
+      for (const NodeId norm : chain.nodes) gone[norm.index()] = true;
+    } else {
+      TRY(rewrite.copy(node));
     }
-    TRY(rewrite.copy(node));
   }
   return std::move(rewrite).finish();
 }

@@ -8,7 +8,8 @@
 namespace onnx_split {
 namespace {
 
-// A small file can describe constants of any size and work without end; what exceeds these is left to be computed.
+// A small file can describe constants of any size and work without end; what exceeds these, all nodes together, is left
+// to be computed.
 constexpr std::int64_t kMaxGrowthBytes = std::int64_t{64} << 20;
 constexpr std::int64_t kMaxMacs = std::int64_t{1} << 28;
 
@@ -29,6 +30,7 @@ class Folding {
       return fail_in(describe(node), std::move(outputs.error()));
     }
     growth_bytes_ += growth_bytes(node);
+    macs_ += node_cost(graph_, node).macs;
     for (std::size_t i = 0; i < node.outputs.size(); ++i) known_.insert_or_assign(node.outputs[i], (*outputs)[i]);
     forget_inputs(node);
     return true;
@@ -57,7 +59,7 @@ class Folding {
     }
     // The work of these isn't bounded by the sizes of their inputs and outputs.
     const bool windowed = node.op == OpType::kMaxPool || node.op == OpType::kAveragePool || node.op == OpType::kLrn;
-    return !windowed && node_cost(graph_, node).macs <= kMaxMacs &&
+    return !windowed && node_cost(graph_, node).macs <= kMaxMacs - macs_ &&
            growth_bytes(node) <= kMaxGrowthBytes - growth_bytes_;
   }
 
@@ -80,6 +82,7 @@ class Folding {
   std::vector<std::size_t> unread_;
   std::unordered_map<ValueId, Tensor> known_;
   std::int64_t growth_bytes_ = 0;
+  std::int64_t macs_ = 0;
 };
 
 }  // namespace

@@ -16,7 +16,8 @@ Expected<Graph> fold_constants(const Graph& graph);
 Expected<Graph> drop_identities(const Graph& graph);
 
 // BatchNormalization with constant parameters right behind a Conv or Gemm with constant weights, whose output nothing
-// else reads, goes into the weights and the bias. The Conv then produces the BatchNormalization's output.
+// else reads, goes into the weights and the bias; so do further ones behind it. The Conv then produces the last
+// BatchNormalization's output.
 Expected<Graph> fold_batch_norm(const Graph& graph);
 
 // Nodes and constants that no output needs disappear. Graph inputs stay.

@@ -11,7 +11,7 @@ Expected<Graph> simplify(const Graph& graph) {
     TRY_ASSIGN(current, drop_identities(current));
     TRY_ASSIGN(current, fold_batch_norm(current));
     TRY_ASSIGN(current, remove_unused(current));
-    // One finds what another has uncovered: a second batch norm behind a folded one.
+    // One may find what another has uncovered.
     if (current.node_count() == before) return current;
   }
 }

@@ -24,6 +24,7 @@ TEST(Builder, LinksValuesAndNodes) {
   EXPECT_FALSE(graph.value(x).producer.valid());
   EXPECT_EQ(graph.value(z).shape(), Shape{2});
   EXPECT_TRUE(graph.is_output(z));
+  EXPECT_FALSE(graph.is_output(y));
   EXPECT_EQ(graph.find_value("b"), graph.node(split).outputs[1]);
   EXPECT_EQ(graph.find_value("nothing"), std::nullopt);
   EXPECT_EQ(graph.find_node("z"), graph.value(z).producer);

@@ -160,6 +160,33 @@ TEST(FoldBatchNorm, LeavesWhatSomebodyElseReadsOrWhatMakesNoNumbers) {
   EXPECT_EQ(nodes_after(false, false, -1), 1U);
 }
 
+TEST(FoldBatchNorm, TakesAWholeChainAtOnce) {
+  Random random(8);
+  GraphBuilder builder("g");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 2, 5, 5}}));
+  const ValueId weight = must(builder.add_constant("weight", random_tensor(random, Shape{3, 2, 3, 3})));
+  ValueId value = must(builder.add("conv", OpType::kConv, {}, {x, weight}));
+  for (const char* name : {"a", "b", "c"}) value = add_norm(builder, random, name, value, 3);
+  const Graph graph = must(std::move(builder).build({value}));
+  const Graph folded = must(fold_batch_norm(graph));
+  EXPECT_EQ(folded.node_count(), 1U);
+  expect_equivalent(folded, graph, random, 1e-4);
+}
+
+// The file may repeat such a node; each alone would be allowed.
+TEST(FoldConstants, BoundsTheWorkOfAllNodesTogether) {
+  Random random(9);
+  GraphBuilder builder("g");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1}}));
+  const ValueId a = must(builder.add_constant("a", random_tensor(random, Shape{384, 1024})));
+  const ValueId b = must(builder.add_constant("b", random_tensor(random, Shape{1024, 512})));
+  std::vector<ValueId> sum{x};
+  for (const char* name : {"first", "second"}) sum.push_back(must(builder.add(name, OpType::kMatMul, {}, {a, b})));
+  const ValueId y = must(builder.add("y", OpType::kSum, {}, sum));
+  const Graph folded = must(fold_constants(must(std::move(builder).build({y}))));
+  EXPECT_EQ(count(folded, OpType::kMatMul), 1U);
+}
+
 TEST(FoldConstants, ComputesWhatIsKnownAndReportsWhatCannotBe) {
   GraphBuilder builder("g");
   const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{2}}));
