@@ -39,8 +39,12 @@ Expected<Json> parse_json(std::string_view text) {
   }
 }
 
+std::string to_text(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 tl::unexpected<Error> JsonReader::expected(std::string_view what) const {
-  std::string found = value_->dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string found = to_text(*value_);
   if (found.size() > 40) found = found.substr(0, 37) + "...";
   return fail(ErrorCode::kInvalid, "{}: expected {}, found {}", path_.empty() ? "document" : path_, what, found);
 }

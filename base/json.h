@@ -18,6 +18,10 @@ using Json = nlohmann::ordered_json;
 // Refuses documents nested deeper than 64 levels, and trailing text.
 Expected<Json> parse_json(std::string_view text);
 
+// The document as text; indent -1: on one line. Bytes that aren't UTF-8 become U+FFFD: whoever must have a name back
+// unchanged checks it before.
+std::string to_text(const Json& json, int indent = -1);
+
 // A place in a document, remembered with its path for the error message. Refers to the document.
 class JsonReader {
  public:

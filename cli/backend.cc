@@ -76,10 +76,10 @@ class PartsInProcess : public Backend {
 
 class Fleet : public Backend {
  public:
-  Fleet(std::optional<LocalFleet> local, std::unique_ptr<Coordinator> coordinator, const Plan& plan)
+  Fleet(std::optional<LocalFleet> local, std::unique_ptr<Coordinator> coordinator, const Plan& plan, unsigned threads)
       : local_(std::move(local)),
         coordinator_(std::move(coordinator)),
-        threads_(plan.threads),
+        threads_(threads),
         devices_(plan.devices.size()),
         on_interrupt_([this] {
           coordinator_->cancel({ErrorCode::kCancelled, "interrupted"});
@@ -116,13 +116,14 @@ Expected<Plan> plan_for(const Graph& graph, const BackendOptions& options, std::
 }
 
 Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, std::optional<LocalFleet> local,
-                                          const std::vector<std::string>& urls, const BackendOptions& options) {
+                                          const std::vector<std::string>& urls, unsigned threads,
+                                          const BackendOptions& options) {
   Progress progress("sending parts", options.quiet);
   CoordinatorOptions coordinator_options;
   coordinator_options.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
   coordinator_options.interrupted = [] { return interrupted(); };
   TRY_ASSIGN(std::unique_ptr<Coordinator> coordinator, Coordinator::deploy(graph, plan, urls, coordinator_options));
-  return std::make_unique<Fleet>(std::move(local), std::move(coordinator), plan);
+  return std::make_unique<Fleet>(std::move(local), std::move(coordinator), plan, threads);
 }
 
 Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const BackendOptions& options) {
@@ -138,7 +139,7 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
   fleet_options.log_level = options.log_level;
   TRY_ASSIGN(LocalFleet fleet, LocalFleet::start(options.local, fleet_options));
   const std::vector<std::string> urls = fleet.urls();
-  return deploy(graph, plan, std::move(fleet), urls, options);
+  return deploy(graph, plan, std::move(fleet), urls, fleet_options.threads, options);
 }
 
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
@@ -157,7 +158,7 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
     }
     urls.push_back(found->address);
   }
-  return deploy(graph, plan, std::nullopt, urls, options);
+  return deploy(graph, plan, std::nullopt, urls, plan.threads, options);
 }
 
 }  // namespace
@@ -166,16 +167,16 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
   auto* local = command.add_option("--local", options.local, "start N runner processes on this machine")
                     ->type_name("N")
                     ->check(CLI::Range(1, 256));
-  command.add_option("--cluster", options.cluster_path, "use the runners of this cluster file")
-      ->type_name("FILE")
-      ->excludes(local);
+  auto* cluster = command.add_option("--cluster", options.cluster_path, "use the runners of this cluster file");
+  cluster->type_name("FILE")->excludes(local);
   command
       .add_option("--plan", options.plan_path,
                   "use this plan; without --local or --cluster its parts run one after the other in this process")
       ->type_name("PLAN.json");
-  command.add_option("--threads", options.threads, "threads (of each runner)")
+  command.add_option("--threads", options.threads, "threads (with --local: of each runner)")
       ->type_name("N")
-      ->check(CLI::Range(1, 1024));
+      ->check(CLI::Range(1, 1024))
+      ->excludes(cluster);  // a cluster's runners were started with theirs
 }
 
 Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const BackendOptions& options) {

@@ -1,5 +1,5 @@
-// Ctrl-C and SIGTERM, turned into a flag and callbacks, so that an interrupted command ends its runners and removes its
-// files like any other failure. A second Ctrl-C ends the program at once.
+// Ctrl-C, SIGTERM and SIGHUP, turned into a flag and callbacks, so that an interrupted command ends its runners and
+// removes its files like any other failure. A second Ctrl-C ends the program at once.
 #pragma once
 
 #include <functional>
@@ -8,7 +8,7 @@
 
 namespace onnx_split {
 
-// Call once, early in main(): from then on both signals are handled, on a thread of its own.
+// Call once, early in main(): from then on these signals are handled, on a thread of its own.
 void watch_for_interrupts();
 
 bool interrupted();

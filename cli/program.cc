@@ -46,7 +46,12 @@ int run_program(int argc, char** argv) {
     return 2;
   }
   spdlog::debug("OpenBLAS core type {}", blas_core());
-  auto done = commands.at(program.get_subcommands().front())();
+  Expected<void> done;
+  try {
+    done = commands.at(program.get_subcommands().front())();
+  } catch (const std::exception& error) {  // the last resort: out of memory, no more threads, a closed stdout
+    done = fail(ErrorCode::kExhausted, "{}", error.what());
+  }
   if (done && std::fflush(stdout) != 0) done = fail(ErrorCode::kIo, "stdout: cannot write: {}", errno_message(errno));
   if (!done) {
     fmt::print(stderr, "onnx-split: {}\n", done.error().message);

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include "base/log.h"
 #include "cli/interrupt.h"
@@ -58,6 +59,16 @@ Expected<void> tie_to_parent(pid_t parent) {
   return {};
 }
 
+// A part's computation or a load can't be interrupted, but a service must end within two seconds of SIGTERM.
+void end_soon(std::filesystem::path leftovers) {
+  std::thread([leftovers = std::move(leftovers)] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    std::error_code ignored;  // the process is ending
+    if (!leftovers.empty()) std::filesystem::remove_all(leftovers, ignored);
+    ::_exit(0);
+  }).detach();
+}
+
 Expected<void> serve(RunnerProgramOptions& options) {
   TRY(tie_to_parent(options.parent));
   if (!options.memory_limit.empty()) {
@@ -75,7 +86,11 @@ Expected<void> serve(RunnerProgramOptions& options) {
   fmt::print("listening on {}\n", runner->url());
   std::fflush(stdout);
   spdlog::debug("OpenBLAS core type {}", blas_core());
-  const OnInterrupt stop([&] { runner->stop(); });
+  const std::filesystem::path leftovers = temporary ? temporary->path() : std::filesystem::path();
+  const OnInterrupt stop([&] {
+    runner->stop();
+    end_soon(leftovers);
+  });
   return runner->serve();
 }
 
@@ -98,7 +113,12 @@ int run_runner_program(int argc, char** argv) {
     fmt::print(stderr, "onnx-split-runner: {}\n", configured.error().message);
     return 2;
   }
-  auto served = serve(options);
+  Expected<void> served;
+  try {
+    served = serve(options);
+  } catch (const std::exception& error) {  // the last resort: out of memory, no more threads
+    served = fail(ErrorCode::kExhausted, "{}", error.what());
+  }
   if (!served) {
     fmt::print(stderr, "onnx-split-runner: {}\n", served.error().message);
     return 1;

@@ -19,7 +19,7 @@ ErrorCode code_from_name(std::string_view name) {
 }  // namespace
 
 Expected<transport::Message> encode_control(const Json& json, std::span<const std::byte> bytes) {
-  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = to_text(json);
   const auto length = static_cast<std::uint32_t>(text.size());
   TRY_ASSIGN(transport::Message message, transport::Message::allocate(sizeof length + text.size() + bytes.size()));
   std::byte* out = message.bytes().data();
@@ -71,6 +71,7 @@ Expected<Json> ControlClient::call(std::string_view op, Json arguments, std::spa
   if (!reply) return in_device(std::move(reply.error()));
   auto decoded = decode_control(reply->bytes());
   if (!decoded) return in_device(std::move(decoded.error()));
+  if (!decoded->json.is_object()) return in_device({ErrorCode::kInvalid, "its reply isn't an object"});
   const JsonReader reader(decoded->json);
   if (!reader.has("error")) return std::move(decoded->json);
   TRY_ASSIGN(const JsonReader error, reader.at("error"));

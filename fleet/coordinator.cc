@@ -17,6 +17,7 @@ using transport::PullSocket;
 using transport::PushSocket;
 
 constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::chrono::milliseconds kPatientPing{1000};
 constexpr std::chrono::milliseconds kPrepareTimeout = std::chrono::minutes(5);
 
 std::uint64_t new_epoch() {
@@ -130,11 +131,14 @@ Expected<void> Coordinator::connect(const std::vector<std::string>& control_urls
     };
     TRY_ASSIGN(ControlClient client,
                ControlClient::connect(plan.devices[device], control_urls[device], options_.connect_timeout, on_lost));
-    TRY_ASSIGN(const Json hello, client.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
-    spdlog::debug("device \"{}\": {}", plan.devices[device], hello.dump());
-    TRY(client.call("deploy", {{"device", device}, {"deployment", deployment_to_json(deployment_)}}));
     runners_[device] = std::move(client);
+    ControlClient& runner = *runners_[device];
+    TRY_ASSIGN(const Json hello, runner.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
+    spdlog::debug("device \"{}\": {}", plan.devices[device], to_text(hello));
+    TRY(runner.call("deploy", {{"device", device}, {"deployment", deployment_to_json(deployment_)}}));
   }
+  // From here on, so that no runner takes us for dead while another is served.
+  heartbeat_ = std::thread([this] { heartbeat_loop(); });
   return {};
 }
 
@@ -170,7 +174,7 @@ Expected<void> Coordinator::send_parts(const Graph& graph) {
 
 Expected<void> Coordinator::start() {
   data_urls_.resize(runners_.size());
-  std::vector<std::string> results_urls;
+  std::vector<std::string> results_urls(runners_.size());
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (!runners_[device]) continue;
     TRY_ASSIGN(const Json ports,
@@ -179,8 +183,7 @@ Expected<void> Coordinator::start() {
     TRY_ASSIGN(const std::string data_url, reader.string("data_url"));
     TRY_ASSIGN(data_urls_[device], reachable(runners_[device]->url(), data_url));
     TRY_ASSIGN(const std::string results_url, reader.string("results_url"));
-    TRY_ASSIGN(std::string url, reachable(runners_[device]->url(), results_url));
-    results_urls.push_back(std::move(url));
+    TRY_ASSIGN(results_urls[device], reachable(runners_[device]->url(), results_url));
   }
   for (std::optional<ControlClient>& runner : runners_) {
     if (runner) TRY(runner->call("start", {{"epoch", deployment_.epoch}, {"data_urls", data_urls_}}));
@@ -189,7 +192,17 @@ Expected<void> Coordinator::start() {
   dial.connect_timeout = options_.connect_timeout;
   dial.max_message_bytes = deployment_.largest_frame_bytes();
   TRY_ASSIGN(results_, PullSocket::open());
-  for (const std::string& url : results_urls) TRY(results_->dial(url, dial));
+  // What was on its way on a connection that breaks is lost, and nobody would send it again.
+  const auto on_broken = [this, results_urls](const std::string& url) {
+    std::size_t device = 0;
+    while (device + 1 < runners_.size() && data_urls_[device] != url && results_urls[device] != url) ++device;
+    cancel({ErrorCode::kUnavailable,
+            fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)});
+  };
+  results_->on_disconnect(on_broken);
+  for (const std::string& url : results_urls) {
+    if (!url.empty()) TRY(results_->dial(url, dial));
+  }
 
   inputs_.resize(runners_.size());
   for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
@@ -197,13 +210,16 @@ Expected<void> Coordinator::start() {
       for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
         if (inputs_[device]) continue;
         TRY_ASSIGN(PushSocket socket, PushSocket::open(static_cast<int>(std::min<std::size_t>(window(), 1024))));
+        socket.on_disconnect(on_broken);
         TRY(socket.dial(data_urls_[device], dial));
         inputs_[device] = std::move(socket);
       }
     }
   }
+  const std::scoped_lock lock(mutex_);
+  if (failure_) return tl::unexpected(*failure_);
   requests_.resize(window());
-  heartbeat_ = std::thread([this] { heartbeat_loop(); });
+  started_ = true;
   receiver_ = std::thread([this] { result_loop(); });
   return {};
 }
@@ -216,6 +232,9 @@ Coordinator::~Coordinator() {
   }
   changed_.notify_all();
   if (results_) results_->close();
+  for (std::optional<PushSocket>& input : inputs_) {
+    if (input) input->close();
+  }
   if (heartbeat_.joinable()) heartbeat_.join();
   if (receiver_.joinable()) receiver_.join();
   if (deployed_) end_deployment();
@@ -247,16 +266,24 @@ void Coordinator::cancel(Error error) {
   for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*failure_));
 }
 
-Expected<void> Coordinator::check_runner(std::size_t device) {
-  ControlClient& runner = *runners_[device];
-  {
-    const std::scoped_lock lock(mutex_);
-    if (lost_[device]) {
-      return fail(ErrorCode::kUnavailable, "device \"{}\": {}: the connection broke", runner.name(), runner.url());
-    }
+Expected<void> Coordinator::check_lost() {
+  const std::scoped_lock lock(mutex_);
+  for (std::size_t device = 0; device < lost_.size(); ++device) {
+    if (!lost_[device]) continue;
+    return fail(ErrorCode::kUnavailable, "device \"{}\": {}: the connection broke", runners_[device]->name(),
+                runners_[device]->url());
   }
-  TRY_ASSIGN(const Json pong, runner.call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout));
-  const JsonReader reader(pong);
+  return {};
+}
+
+Expected<void> Coordinator::check_runner(ControlClient& runner) {
+  // While it loads its parts a runner can't answer.
+  const bool patient = !started_;
+  const auto timeout = patient ? kPatientPing : options_.heartbeat_timeout;
+  auto pong = runner.call("ping", {{"epoch", deployment_.epoch}}, {}, timeout);
+  if (!pong && patient && pong.error().code == ErrorCode::kTimeout) return {};
+  if (!pong) return tl::unexpected(std::move(pong.error()));
+  const JsonReader reader(*pong);
   if (!reader.has("failure")) return {};
   TRY_ASSIGN(const std::string failure, reader.string("failure"));
   return fail(ErrorCode::kUnavailable, "device \"{}\": {}", runner.name(), failure);
@@ -270,14 +297,14 @@ void Coordinator::heartbeat_loop() {
       changed_.wait_for(lock, options_.heartbeat_period, [&] { return stopping_ || any_lost(); });
       if (stopping_) return;
     }
-    for (std::size_t device = 0; device < runners_.size(); ++device) {
-      if (!runners_[device]) continue;
-      auto checked = check_runner(device);
-      if (stopping_) return;
-      if (!checked) {
-        cancel(std::move(checked.error()));
-        return;
-      }
+    auto checked = check_lost();
+    for (std::optional<ControlClient>& runner : runners_) {
+      if (checked && runner && !stopping_) checked = check_runner(*runner);
+    }
+    if (stopping_) return;
+    if (!checked) {
+      cancel(std::move(checked.error()));
+      return;
     }
   }
 }

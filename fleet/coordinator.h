@@ -74,7 +74,8 @@ class Coordinator {
   Expected<void> start();
   void end_deployment();
   void heartbeat_loop();
-  Expected<void> check_runner(std::size_t device);
+  Expected<void> check_lost();
+  Expected<void> check_runner(ControlClient& runner);
   void result_loop();
   void take_result(transport::Message message);
   Expected<std::future<Result>> submit_when(const std::vector<Tensor>& inputs, bool may_wait);
@@ -97,7 +98,8 @@ class Coordinator {
   std::uint64_t next_request_ = 0;
   std::uint64_t oldest_open_ = 0;
   std::optional<Error> failure_;
-  std::vector<bool> lost_;  // by device: its control connection broke
+  std::vector<bool> lost_;            // by device: its control connection broke
+  std::atomic<bool> started_{false};  // until then runners may be too busy to answer
   std::atomic<bool> stopping_{false};
   std::thread heartbeat_;
   std::thread receiver_;

@@ -2,25 +2,21 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "partition/plan_json.h"
 
 namespace onnx_split {
 namespace {
 
-constexpr std::size_t kMaxTransfers = 1 << 20;
+// Each runner keeps a record of every transfer for every request of the window.
+constexpr std::size_t kMaxTransfersInFlight = 1 << 22;
 constexpr std::int64_t kMaxPayloadBytes = std::int64_t{1} << 31;
 
 Expected<std::uint32_t> check_transfer(const Deployment& deployment, const Transfer& transfer) {
   const auto found = std::find_if(deployment.values.begin(), deployment.values.end(),
                                   [&](const ManifestValue& value) { return value.name == transfer.what.value; });
-  if (found == deployment.values.end()) {
-    return fail(ErrorCode::kInvalid, "value \"{}\" isn't listed", transfer.what.value);
-  }
+  CHECK(found != deployment.values.end());
   const Region& region = transfer.what.region;
-  if (!region.inside(found->type.shape) || region.empty()) {
-    return fail(ErrorCode::kInvalid, "value \"{}\": region {} isn't inside its shape {}", found->name,
-                region.to_string(), found->type.shape.to_string());
-  }
   for (std::size_t axis = 0; axis < region.rank(); ++axis) {
     if (region[axis].end > UINT32_MAX) {
       return fail(ErrorCode::kUnsupported, "value \"{}\": extents over 2^32 can't be sent", found->name);
@@ -34,26 +30,53 @@ Expected<std::uint32_t> check_transfer(const Deployment& deployment, const Trans
   return static_cast<std::uint32_t>(found - deployment.values.begin());
 }
 
-Expected<void> check_devices(const Plan& plan) {
+// Routing compares regions of one value, so each must first be known to lie inside it.
+Expected<void> check_regions(const Deployment& deployment, const std::vector<ValueRegion>& regions) {
+  for (const ValueRegion& region : regions) {
+    const TensorType* type = deployment.find_value(region.value);
+    if (type == nullptr) return fail(ErrorCode::kInvalid, "value \"{}\" isn't listed", region.value);
+    if (!region.region.inside(type->shape) || region.region.empty()) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": region {} isn't inside its shape {}", region.value,
+                  region.region.to_string(), type->shape.to_string());
+    }
+  }
+  return {};
+}
+
+Expected<void> check_parts(const Deployment& deployment) {
+  const Plan& plan = deployment.plan;
   for (const PartId id : part_ids(plan)) {
     const Stage& stage = plan.stages[id.stage];
+    const Part& part = stage.parts[id.part];
     if (stage.schedule.empty()) return fail(ErrorCode::kInvalid, "{}: an empty schedule", to_string(id));
-    const std::vector<std::size_t>& devices = stage.parts[id.part].devices;
+    if (part.inputs.empty() || part.outputs.empty()) {
+      return fail(ErrorCode::kInvalid, "{}: no inputs or no outputs", to_string(id));
+    }
     for (const std::size_t replica : stage.schedule) {
-      if (replica >= devices.size() || devices[replica] >= plan.devices.size()) {
-        return fail(ErrorCode::kInvalid, "{}: the schedule or a device is out of range", to_string(id));
+      if (replica >= part.devices.size()) {
+        return fail(ErrorCode::kInvalid, "{}: the schedule names replica {} of {}", to_string(id), replica,
+                    part.devices.size());
       }
     }
-    for (const auto* regions : {&stage.parts[id.part].inputs, &stage.parts[id.part].outputs}) {
-      for (const ValueRegion& region : *regions) {
-        if (region.region.rank() > kMaxRank) return fail(ErrorCode::kInvalid, "{}: bad rank", to_string(id));
+    for (const std::size_t device : part.devices) {
+      if (device >= plan.devices.size()) {
+        return fail(ErrorCode::kInvalid, "{}: device {} of {}", to_string(id), device, plan.devices.size());
       }
+    }
+    for (const auto* regions : {&part.inputs, &part.outputs}) {
+      auto checked = check_regions(deployment, *regions);
+      if (!checked) return fail_in(to_string(id), std::move(checked.error()));
     }
   }
   return {};
 }
 
 }  // namespace
+
+const TensorType* Deployment::find_value(std::string_view name) const {
+  const auto found = std::find_if(values.begin(), values.end(), [&](const auto& value) { return value.name == name; });
+  return found == values.end() ? nullptr : &found->type;
+}
 
 std::size_t Deployment::payload_bytes(std::size_t transfer) const {
   const auto elements = static_cast<std::size_t>(routing.transfers[transfer].what.region.shape().elements());
@@ -93,11 +116,11 @@ FrameHeader Deployment::header_of(std::size_t transfer) const {
 Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector<ManifestValue> values,
                                      std::vector<std::string> inputs, std::vector<std::string> outputs) {
   Deployment deployment{epoch, std::move(plan), std::move(values), std::move(inputs), std::move(outputs), {}, {}};
-  TRY(check_devices(deployment.plan));
+  TRY(check_parts(deployment));
   TRY_ASSIGN(deployment.routing, make_routing(deployment.plan, deployment.inputs, deployment.outputs));
-  if (deployment.routing.transfers.size() > kMaxTransfers) {
-    return fail(ErrorCode::kUnsupported, "{} transfers: at most {} are supported", deployment.routing.transfers.size(),
-                kMaxTransfers);
+  if (deployment.plan.window > kMaxTransfersInFlight / std::max<std::size_t>(deployment.routing.transfers.size(), 1)) {
+    return fail(ErrorCode::kUnsupported, "{} transfers in a window of {}: at most {} together are supported",
+                deployment.routing.transfers.size(), deployment.plan.window, kMaxTransfersInFlight);
   }
   for (const Transfer& transfer : deployment.routing.transfers) {
     TRY_ASSIGN(const std::uint32_t value, check_transfer(deployment, transfer));

@@ -24,6 +24,7 @@ struct Deployment {
   std::vector<std::uint32_t> transfer_value;  // derived: for each transfer, the index of its value
 
   const TensorType& type_of(std::size_t transfer) const { return values[transfer_value[transfer]].type; }
+  const TensorType* find_value(std::string_view name) const;
   // Bytes of a transfer's payload.
   std::size_t payload_bytes(std::size_t transfer) const;
   std::size_t largest_frame_bytes() const;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "fleet/composer.h"
+#include "graph/order.h"
 
 namespace onnx_split {
 namespace {
@@ -51,6 +52,12 @@ Expected<void> check_type(const Graph& graph, ValueId id, const TensorType& expe
   return {};
 }
 
+Expected<void> check_memory(std::size_t bytes, const ExecutorOptions& options) {
+  if (options.memory_limit_bytes == 0 || bytes <= options.memory_limit_bytes) return {};
+  return fail(ErrorCode::kExhausted, "the parts need {} bytes, the memory limit is {}", bytes,
+              options.memory_limit_bytes);
+}
+
 }  // namespace
 
 Expected<std::unique_ptr<Executor>> Executor::create(Deployment deployment, std::size_t device,
@@ -63,10 +70,7 @@ Expected<std::unique_ptr<Executor>> Executor::create(Deployment deployment, std:
     auto added = executor->add_part(std::move(part), options);
     if (!added) return fail_in(to_string(id), std::move(added.error()));
   }
-  if (options.memory_limit_bytes > 0 && executor->memory_bytes() > options.memory_limit_bytes) {
-    return fail(ErrorCode::kExhausted, "the parts need {} bytes, the memory limit is {}", executor->memory_bytes(),
-                options.memory_limit_bytes);
-  }
+  TRY(check_memory(executor->memory_bytes(), options));
   TRY(executor->listen(options));
   return executor;
 }
@@ -90,6 +94,12 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
     TRY(check_type(part.graph, part.graph.outputs()[i], deployment_.type_of(transfer)));
     own.output_transfers.push_back(transfer);
   }
+  // Before anything is allocated: what the part needs at the very least.
+  std::size_t least_bytes = memory_bytes() + peak_activation_bytes(part.graph);
+  for (const Value& value : part.graph.values()) {
+    if (value.constant) least_bytes += value.type.size_bytes();
+  }
+  TRY(check_memory(least_bytes, options));
   SessionOptions session_options;
   session_options.threads = options.threads;
   session_options.choices = choices_for(part.graph, deployment_.plan.choices);
@@ -118,6 +128,7 @@ std::size_t Executor::memory_bytes() const {
 }
 
 Expected<void> Executor::start(const std::vector<std::string>& data_urls) {
+  if (receiver_.joinable()) return fail(ErrorCode::kInvalid, "this deployment has been started already");
   if (data_urls.size() != deployment_.plan.devices.size()) {
     return fail(ErrorCode::kInvalid, "{} data addresses for {} devices", data_urls.size(),
                 deployment_.plan.devices.size());
@@ -129,6 +140,11 @@ Expected<void> Executor::start(const std::vector<std::string>& data_urls) {
         for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
           if (device == device_ || peers_[device]) continue;
           TRY_ASSIGN(PushSocket socket, PushSocket::open(send_queue(deployment_)));
+          // What was on its way is lost, and nobody would ask for it again.
+          socket.on_disconnect([this, device](const std::string& url) {
+            set_failure({ErrorCode::kUnavailable, fmt::format("device \"{}\": {}: the connection broke",
+                                                              deployment_.plan.devices[device], url)});
+          });
           transport::DialOptions dial;
           dial.connect_timeout = kConnectTimeout;
           TRY(socket.dial(data_urls[device], dial));
@@ -160,7 +176,7 @@ void Executor::set_failure(const Error& error) {
   const std::scoped_lock lock(failure_mutex_);
   if (failure_) return;
   failure_ = error.message;
-  spdlog::error("{}", error.message);
+  spdlog::info("{}", error.message);  // the coordinator asks for it and tells the user
 }
 
 void Executor::receive_loop() {

@@ -89,10 +89,15 @@ std::string first_line(int descriptor, Clock::time_point deadline) {
 
 std::string describe_end(pid_t pid) {
   int status = 0;
-  if (::waitpid(pid, &status, WNOHANG) != pid) {
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, &status, 0);
-    return "it didn't say that it listens";
+  // Its output closes a moment before it has ended.
+  const auto deadline = Clock::now() + std::chrono::seconds(1);
+  while (::waitpid(pid, &status, WNOHANG) != pid) {
+    if (Clock::now() > deadline) {
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, &status, 0);
+      return "it didn't say that it listens";
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   if (WIFSIGNALED(status)) return fmt::format("it was ended by signal {}", WTERMSIG(status));
   return fmt::format("it ended with exit status {}", WEXITSTATUS(status));

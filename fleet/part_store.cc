@@ -38,39 +38,44 @@ std::filesystem::path PartStore::path_of(PartId part, PartFile file) const {
   return folder / (file == PartFile::kModel ? "model.onnx" : std::string(kStoredWeightsName));
 }
 
+Expected<void> PartStore::begin(PartId part, PartFile file, std::uint64_t total) {
+  if (max_bytes_ > 0 && (total > max_bytes_ || promised_bytes_ > max_bytes_ - total)) {
+    return fail(ErrorCode::kExhausted, "{}: the part files have over {} bytes, the memory limit", to_string(part),
+                max_bytes_);
+  }
+  const std::filesystem::path path = path_of(part, file);
+  std::error_code error;
+  std::filesystem::create_directories(path.parent_path(), error);
+  if (error) {
+    return fail(error == std::errc::no_space_on_device ? ErrorCode::kExhausted : ErrorCode::kIo,
+                "{}: cannot create folder: {}", path.parent_path().string(), error.message());
+  }
+  TRY_ASSIGN(AtomicFile created, AtomicFile::create(path));
+  promised_bytes_ += total;
+  Incoming& incoming = incoming_[{part, file}];
+  incoming.file.emplace(std::move(created));
+  incoming.total = total;
+  return {};
+}
+
 Expected<void> PartStore::append(PartId part, PartFile file, std::uint64_t offset, std::uint64_t total,
                                  std::span<const std::byte> piece) {
-  const auto [entry, fresh] = incoming_.try_emplace({part, file});
-  Incoming& incoming = entry->second;
-  if (fresh) {
-    incoming.total = total;
-    if (max_bytes_ > 0 && (total > max_bytes_ || promised_bytes_ > max_bytes_ - total)) {
-      return fail(ErrorCode::kExhausted, "{}: the part files have over {} bytes, the memory limit", to_string(part),
-                  max_bytes_);
-    }
-    promised_bytes_ += total;
-    const std::filesystem::path path = path_of(part, file);
-    std::error_code error;
-    std::filesystem::create_directories(path.parent_path(), error);
-    if (error) {
-      return fail(error == std::errc::no_space_on_device ? ErrorCode::kExhausted : ErrorCode::kIo,
-                  "{}: cannot create folder: {}", path.parent_path().string(), error.message());
-    }
-    TRY_ASSIGN(AtomicFile created, AtomicFile::create(path));
-    incoming.file.emplace(std::move(created));
-  }
-  if (incoming.complete || total != incoming.total || offset != incoming.received ||
+  if (!incoming_.contains({part, file})) TRY(begin(part, file, total));
+  Incoming& incoming = incoming_[{part, file}];
+  if (!incoming.file || total != incoming.total || offset != incoming.received ||
       piece.size() > incoming.total - incoming.received) {
     return fail(ErrorCode::kInvalid, "{}: {} piece at {} of {}: {} of {} bytes have come", to_string(part),
                 part_file_name(file), offset, total, incoming.received, incoming.total);
   }
-  TRY(incoming.file->write(piece));
-  incoming.received += piece.size();
-  if (incoming.received == incoming.total) {
-    TRY(incoming.file->commit());
-    incoming.complete = true;
+  auto written = incoming.file->write(piece);
+  if (written) incoming.received += piece.size();
+  if (written && incoming.received == incoming.total) {
+    written = incoming.file->commit();
+    incoming.complete = written.has_value();
+    incoming.file.reset();
   }
-  return {};
+  if (!written) incoming.file.reset();  // it takes no more pieces
+  return written;
 }
 
 Expected<std::filesystem::path> PartStore::model_path(PartId part) const {

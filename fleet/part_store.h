@@ -30,8 +30,8 @@ class PartStore {
   PartStore(PartStore&& other) noexcept = default;
   PartStore& operator=(PartStore&&) = delete;
 
-  // Appends a piece. Pieces of a file come in order; the file is there when `total` bytes have come. A full disk is
-  // kExhausted, and names the file.
+  // Appends a piece. Pieces of a file come in order; the file is there when `total` bytes have come; after an error it
+  // takes no more. A full disk is kExhausted, and names the file.
   Expected<void> append(PartId part, PartFile file, std::uint64_t offset, std::uint64_t total,
                         std::span<const std::byte> piece);
 
@@ -40,7 +40,7 @@ class PartStore {
 
  private:
   struct Incoming {
-    std::optional<AtomicFile> file;
+    std::optional<AtomicFile> file;  // while pieces may come
     std::uint64_t received = 0;
     std::uint64_t total = 0;
     bool complete = false;
@@ -49,6 +49,7 @@ class PartStore {
   PartStore(std::filesystem::path folder, std::uint64_t max_bytes)
       : folder_(std::move(folder)), max_bytes_(max_bytes) {}
   std::filesystem::path path_of(PartId part, PartFile file) const;
+  Expected<void> begin(PartId part, PartFile file, std::uint64_t total);
 
   struct Folder {  // movable owner: a moved-from store removes nothing
     explicit Folder(std::filesystem::path p) : path(std::move(p)) {}

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <new>
 
 #include "base/log.h"
 #include "engine/blas_core.h"
@@ -50,16 +51,11 @@ Expected<std::unique_ptr<Runner>> Runner::create(const RunnerOptions& options) {
 
 Expected<void> Runner::serve() {
   while (!stopping_) {
+    drop_if_silent();
     auto request = socket_->receive(kPoll);
     if (!request) {
       if (request.error().code == ErrorCode::kCancelled && stopping_) break;
       if (request.error().code != ErrorCode::kTimeout) return tl::unexpected(std::move(request.error()));
-      const bool silent = std::chrono::steady_clock::now() - last_heard_ > options_.lease;
-      if (deployment_ && silent) {
-        spdlog::warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", deployment_->epoch,
-                     options_.lease.count());
-        release();
-      }
       continue;
     }
     const Json reply = handle(std::as_const(*request).bytes());
@@ -69,6 +65,14 @@ Expected<void> Runner::serve() {
   }
   release();
   return {};
+}
+
+// Others may talk to this port as well: only what the coordinator says of its epoch counts.
+void Runner::drop_if_silent() {
+  if (!deployment_ || std::chrono::steady_clock::now() - last_heard_ <= options_.lease) return;
+  spdlog::warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", deployment_->epoch,
+               options_.lease.count());
+  release();
 }
 
 void Runner::stop() { stopping_ = true; }
@@ -82,9 +86,14 @@ void Runner::release() {
 Json Runner::handle(std::span<const std::byte> request) {
   auto message = decode_control(request);
   if (!message) return error_to_json(message.error());
-  auto reply = dispatch(*message);
+  Expected<Json> reply;
+  try {
+    reply = dispatch(*message);
+  } catch (const std::bad_alloc&) {
+    reply = fail(ErrorCode::kExhausted, "out of memory");
+  }
   if (reply) return std::move(*reply);
-  spdlog::warn("{}", reply.error().message);
+  spdlog::info("refused: {}", reply.error().message);
   return error_to_json(reply.error());
 }
 
@@ -178,6 +187,7 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   TRY_ASSIGN(executor_, Executor::create(*deployment_, device_, std::move(parts), options));
   // The weights are mapped: the files are needed no more, and nothing is left behind whatever happens to this process.
   store_.reset();
+  last_heard_ = std::chrono::steady_clock::now();  // the coordinator couldn't be heard meanwhile
   return Json{{"data_url", executor_->data_url()},
               {"results_url", executor_->results_url()},
               {"memory_bytes", executor_->memory_bytes()}};
@@ -188,6 +198,7 @@ Expected<Json> Runner::start(const JsonReader& request) {
   if (!executor_) return fail(ErrorCode::kInvalid, "this deployment isn't prepared");
   TRY_ASSIGN(const std::vector<std::string> urls, request.strings("data_urls"));
   TRY(executor_->start(urls));
+  last_heard_ = std::chrono::steady_clock::now();
   return Json::object();
 }
 

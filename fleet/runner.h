@@ -56,6 +56,7 @@ class Runner {
   Expected<Json> status(const JsonReader& request);
   Expected<Json> end(const JsonReader& request);
   Expected<void> check_epoch(const JsonReader& request);
+  void drop_if_silent();
   void release();
 
   RunnerOptions options_;

@@ -91,6 +91,11 @@ ValueError compare(std::string value, const Tensor& actual, const Tensor& expect
 
 Expected<VerifyReport> verify(const Graph& graph, Composer& composer, std::span<const Tensor> inputs,
                               const SessionOptions& options) {
+  for (std::size_t i = 0; i < graph.inputs().size(); ++i) {
+    const std::string& name = graph.value(graph.inputs()[i]).name;
+    if (composer.manifest().inputs.size() == graph.inputs().size() && composer.manifest().inputs[i] == name) continue;
+    return fail(ErrorCode::kInvalid, "the parts' input {} isn't the model's \"{}\"", i, name);
+  }
   TRY_ASSIGN(const NamedTensors actual, composer.run(inputs));
   std::vector<std::string> names;
   for (const ManifestValue& value : composer.manifest().values) {

@@ -2,12 +2,14 @@
 
 #include <unordered_set>
 
+#include "base/utf8.h"
 #include "graph/operators.h"
 
 namespace onnx_split {
 
 Expected<ValueId> GraphBuilder::add_value(Value value) {
   if (value.name.empty()) return fail(ErrorCode::kInvalid, "a value has no name");
+  if (!is_utf8(value.name)) return fail(ErrorCode::kInvalid, "value \"{}\": its name isn't UTF-8", value.name);
   const ValueId id(graph_.values_.size());
   if (!graph_.value_by_name_.emplace(value.name, id).second) {
     return fail(ErrorCode::kInvalid, "value \"{}\" is defined twice", value.name);
@@ -39,6 +41,7 @@ Expected<NodeId> GraphBuilder::add_node(std::string name, OpType op, Attributes 
   Node node{std::move(name), op, std::move(attributes), std::move(inputs), {}};
   const std::string context = describe(node);
   const Operator& definition = operator_of(op);
+  if (!is_utf8(node.name)) return fail(ErrorCode::kInvalid, "{}: its name isn't UTF-8", context);
   if (graph_.node_by_name_.contains(node.name)) return fail(ErrorCode::kInvalid, "{}: defined twice", context);
   std::unordered_set<std::string_view> names;
   for (const std::string& output : outputs) {

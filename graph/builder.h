@@ -15,7 +15,7 @@ class GraphBuilder {
  public:
   explicit GraphBuilder(std::string name) { graph_.name_ = std::move(name); }
 
-  // Names must be new; an error leaves the builder as it was.
+  // Names must be new and UTF-8; an error leaves the builder as it was.
   Expected<ValueId> add_input(std::string name, TensorType type);
   Expected<ValueId> add_constant(std::string name, Tensor data);
   // Infers the outputs' types. `outputs` names them; `name` may be empty: then the first output's name serves.

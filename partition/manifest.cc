@@ -64,6 +64,33 @@ Expected<std::vector<std::string>> read_names(const JsonReader& root, std::strin
   return names;
 }
 
+// Whether what the parts give makes up every value that they give: placed regions cover it, addends are float32.
+Expected<void> check_given(const Manifest& manifest) {
+  for (const ManifestValue& value : manifest.values) {
+    std::int64_t placed = 0;
+    bool added = false;
+    bool given = false;
+    for (const ManifestPart& part : manifest.parts) {
+      for (const ManifestTensor& output : part.outputs) {
+        if (output.region.value != value.name) continue;
+        given = true;
+        added = added || output.region.combine == Combine::kAdd;
+        placed += output.region.region.shape().elements();
+      }
+    }
+    if (!given) continue;
+    if (added && value.type.type != DataType::kFloat32) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": only float32 can be added, not {}", value.name,
+                  data_type_name(value.type.type));
+    }
+    if (!added && placed != value.type.shape.elements()) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": the parts give {} elements of {}", value.name, placed,
+                  value.type.shape.elements());
+    }
+  }
+  return {};
+}
+
 Expected<ManifestPart> read_part(const Manifest& manifest, const JsonReader& reader,
                                  const std::set<std::string>& available) {
   ManifestPart part;
@@ -163,6 +190,8 @@ Expected<Manifest> manifest_from_json(const Json& json) {
     for (const ManifestTensor& output : part.outputs) available.insert(output.region.value);
     manifest.parts.push_back(std::move(part));
   }
+  if (manifest.parts.empty()) return parts.expected("at least one part");
+  TRY(check_given(manifest));
   for (const std::string& name : manifest.inputs) {
     if (manifest.find_value(name) == nullptr)
       return fail(ErrorCode::kInvalid, "inputs: \"{}\" isn't in \"values\"", name);

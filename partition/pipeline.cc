@@ -103,6 +103,41 @@ std::size_t assign_ancestors(const Graph& graph, ValueId value, std::size_t stag
   return marked;
 }
 
+// A node that depends on constants alone goes to the first stage that needs it (or, for an output, to the first stage
+// of all that gets the request): a stage that nothing tells of a request would never compute.
+Expected<std::vector<StageNodes>> with_constant_nodes_attached(const Graph& graph,
+                                                               const std::vector<StageNodes>& stages) {
+  std::vector<bool> depends_on_input(graph.node_count(), false);
+  std::vector<std::size_t> stage_of(graph.node_count(), 0);
+  std::size_t first_stage = stages.size();
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    for (const NodeId node : stages[s]) stage_of[node.index()] = s;
+  }
+  for (std::size_t i = 0; i < graph.node_count(); ++i) {
+    for (const ValueId input : graph.nodes()[i].inputs) {
+      const Value& value = graph.value(input);
+      if (value.constant) continue;
+      if (!value.producer.valid() || depends_on_input[value.producer.index()]) depends_on_input[i] = true;
+    }
+    if (depends_on_input[i]) first_stage = std::min(first_stage, stage_of[i]);
+  }
+  if (first_stage == stages.size()) return fail(ErrorCode::kInvalid, "no node depends on the model's inputs");
+  for (std::size_t i = graph.node_count(); i-- > 0;) {
+    if (depends_on_input[i]) continue;
+    std::size_t earliest = stages.size();
+    for (const ValueId output : graph.nodes()[i].outputs) {
+      for (const NodeId consumer : graph.value(output).consumers) {
+        earliest = std::min(earliest, stage_of[consumer.index()]);
+      }
+    }
+    stage_of[i] = earliest == stages.size() ? first_stage : earliest;
+  }
+  std::vector<StageNodes> result(stages.size());
+  for (std::size_t i = 0; i < graph.node_count(); ++i) result[stage_of[i]].emplace_back(i);
+  std::erase_if(result, [](const StageNodes& nodes) { return nodes.empty(); });
+  return result;
+}
+
 }  // namespace
 
 Expected<std::vector<StageNodes>> balance_stages(const Graph& graph, std::size_t stages) {
@@ -117,7 +152,7 @@ Expected<std::vector<StageNodes>> balance_stages(const Graph& graph, std::size_t
   for (std::size_t s = 0; s < stages; ++s) {
     for (std::size_t node = cuts[s]; node < cuts[s + 1]; ++node) result[s].emplace_back(node);
   }
-  return result;
+  return with_constant_nodes_attached(graph, result);
 }
 
 Expected<std::vector<StageNodes>> stages_until(const Graph& graph, const std::vector<std::vector<std::string>>& until) {
@@ -143,7 +178,7 @@ Expected<std::vector<StageNodes>> stages_until(const Graph& graph, const std::ve
     (stage_of[node] == kUnassigned ? rest : result[stage_of[node]]).emplace_back(node);
   }
   if (!rest.empty()) result.push_back(std::move(rest));
-  return result;
+  return with_constant_nodes_attached(graph, result);
 }
 
 }  // namespace onnx_split

@@ -16,7 +16,8 @@ using StageNodes = std::vector<NodeId>;  // of one stage, in graph order
 
 // Cuts into `stages` stages so that the largest stage's MACs are as few as possible, and among all such cuttings the
 // one in which the fewest bytes cross cuts (a value needed in k later stages counts k times). Exact, by dynamic
-// programming, in O(stages · nodes²). Asking for more stages than nodes is refused.
+// programming, in O(stages · nodes²). Asking for more stages than nodes is refused. Nodes that depend on constants
+// alone join the first stage that needs them; stages that had no others disappear.
 Expected<std::vector<StageNodes>> balance_stages(const Graph& graph, std::size_t stages);
 
 // Cuts by hand: stage i computes what the values until[i] need and no earlier stage has computed; what is left over

@@ -53,6 +53,7 @@ Expected<void> check_part(const Plan& plan, const Stage& stage, const Part& part
     }
   }
   if (part.outputs.empty()) return fail(ErrorCode::kInvalid, "no outputs");
+  if (part.inputs.empty()) return fail(ErrorCode::kInvalid, "no inputs: nothing would tell it of a request");
   for (const ValueRegion& input : part.inputs) {
     TRY_ASSIGN(const ValueId id, available.value_of(input));
     const auto& inputs = available.graph.inputs();

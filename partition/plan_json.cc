@@ -135,7 +135,7 @@ Expected<Plan> plan_from_json(const Json& json) {
 }
 
 Expected<void> write_plan(const Plan& plan, const std::filesystem::path& path) {
-  return write_file(path, plan_to_json(plan).dump(1) + "\n");
+  return write_file(path, to_text(plan_to_json(plan), 1) + "\n");
 }
 
 Expected<Plan> read_plan(const std::filesystem::path& path) {

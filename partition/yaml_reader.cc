@@ -6,9 +6,28 @@
 namespace onnx_split {
 namespace {
 
-// Anchors let a short document stand for an exponentially long one; nothing of ours needs them.
+// Anchors let a short document stand for an exponentially long one; nothing of ours needs them. An anchor or alias
+// begins a word outside quotes and comments.
 bool has_aliases(std::string_view text) {
-  return text.find('&') != std::string_view::npos || text.find('*') != std::string_view::npos;
+  char quote = 0;
+  char before = ' ';
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool begins_word = std::string_view(" \t\n\r[{,").find(before) != std::string_view::npos;
+    before = c;
+    if (quote != 0) {
+      if (quote == '"' && c == '\\') ++i;
+      if (c == quote) quote = 0;
+    } else if (begins_word && (c == '"' || c == '\'')) {
+      quote = c;
+    } else if (begins_word && c == '#') {
+      while (i < text.size() && text[i] != '\n') ++i;
+      before = '\n';
+    } else if (begins_word && (c == '&' || c == '*')) {
+      return true;
+    }
+  }
+  return false;
 }
 
 constexpr std::size_t kMaxDepth = 64;

@@ -55,7 +55,7 @@ void print_report(const Graph& graph, const Backend& backend, const LoadOptions&
                          {"p99", report.percentile_ms(99)},
                          {"max", max}}},
                        {"backend", backend.describe()}};
-    fmt::print("{}\n", json.dump(1));
+    fmt::print("{}\n", to_text(json, 1));
     return;
   }
   fmt::print("{}, {}, {}: {} requests\n", graph.name(), backend.describe(), scenario_name(load.scenario),

@@ -33,7 +33,7 @@ void print_unsupported(const std::vector<UnsupportedNode>& unsupported, bool as_
                        {"weight_bytes", nullptr},
                        {"nodes", Json::array()},
                        {"unsupported", unsupported_to_json(unsupported)}};
-    fmt::print("{}\n", json.dump(1));
+    fmt::print("{}\n", to_text(json, 1));
     return;
   }
   Table table({"unsupported node", "op", ">opset", "reason"});
@@ -97,7 +97,7 @@ void print_json(const Graph& graph, const Totals& totals, const std::vector<std:
                      {"peak_activation_bytes", peak_activation_bytes(graph)},
                      {"nodes", std::move(nodes)},
                      {"unsupported", Json::array()}};
-  fmt::print("{}\n", json.dump(1));
+  fmt::print("{}\n", to_text(json, 1));
 }
 
 void print_table(const Graph& graph, const Totals& totals, const std::vector<std::int64_t>& cuts) {

@@ -83,7 +83,8 @@ Command add_plan(CLI::App& program, const CommonOptions&) {
   command->add_option("--threads", options->threads, "threads of each device (with --devices)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(cluster);
   command->add_option("--stages", options->stages, "cut by hand as this file says")->type_name("FILE");
   command->add_option("-o,--output", options->output, "the plan to write")->type_name("PLAN.json")->required();
   command->final_callback([options] {

@@ -83,7 +83,7 @@ class Results {
         json["correct"] = accuracy_.correct;
         json["total"] = accuracy_.total;
       }
-      fmt::print("{}\n", json.dump(1));
+      fmt::print("{}\n", to_text(json, 1));
     } else if (expected_) {
       fmt::print("accuracy {:.4f} ({} of {})\n", accuracy_.value(), accuracy_.correct, accuracy_.total);
     }
@@ -164,8 +164,8 @@ Expected<void> run(Options& options, const CommonOptions& common) {
   options.backend.log_level = common.log_level;
   TRY_ASSIGN(const Graph graph, load_model(options.model));
   TRY_ASSIGN(const InputSource inputs, open_inputs(options.input, graph));
-  TRY_ASSIGN(Results results, Results::open(options, graph, inputs.size()));
   TRY_ASSIGN(const std::unique_ptr<Backend> backend, make_backend(graph, options.backend));
+  TRY_ASSIGN(Results results, Results::open(options, graph, inputs.size()));
   TRY(run_all(*backend, inputs, results, common.quiet));
   results.finish(graph, *backend);
   return {};

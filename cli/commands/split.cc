@@ -58,7 +58,7 @@ Expected<void> run(const Options& options) {
     std::filesystem::path weights = path;
     written.add(weights.replace_extension(".weights"));
   }
-  TRY(write_file(folder / "manifest.json", manifest_to_json(manifest).dump(1) + "\n"));
+  TRY(write_file(folder / "manifest.json", to_text(manifest_to_json(manifest), 1) + "\n"));
   written.keep();
   for (const ManifestPart& part : manifest.parts) fmt::print("{}\n", (folder / part.file).string());
   return {};

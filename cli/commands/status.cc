@@ -24,7 +24,7 @@ Expected<Json> ask(const Device& device) {
 std::string text_of(const Json& status, const char* key) {
   const auto found = status.find(key);
   if (found == status.end()) return "-";
-  return found->is_string() ? found->get<std::string>() : found->dump();
+  return found->is_string() ? found->get<std::string>() : to_text(*found);
 }
 
 // Every device is asked; one that doesn't answer makes the command fail after the table was printed.
@@ -47,7 +47,7 @@ Expected<void> run(const Options& options) {
                text_of(entry, "core_type"), text_of(entry, "jobs_done"), text_of(entry, "memory_bytes")});
     list.push_back(std::move(entry));
   }
-  fmt::print("{}", options.json ? list.dump(1) + "\n" : table.to_string());
+  fmt::print("{}", options.json ? to_text(list, 1) + "\n" : table.to_string());
   if (failures.empty()) return {};
   return fail(ErrorCode::kUnavailable, "{} of {} devices don't answer; {}", failures.size(), cluster.devices.size(),
               failures.front());

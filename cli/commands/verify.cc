@@ -66,7 +66,7 @@ void print_report(const VerifyReport& report, bool passed, bool as_json) {
                        {"bitwise_equal", report.bitwise_equal()},
                        {"passed", passed},
                        {"values", std::move(values)}};
-    fmt::print("{}\n", json.dump(1));
+    fmt::print("{}\n", to_text(json, 1));
     return;
   }
   Table table({"value", ">max |a-b|", ">max |b|", ">relative", "bits"});

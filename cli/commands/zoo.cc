@@ -34,7 +34,7 @@ void print_list(bool as_json) {
                     {"parameters", network.parameters},
                     {"description", network.description}});
   }
-  fmt::print("{}", as_json ? list.dump(1) + "\n" : table.to_string());
+  fmt::print("{}", as_json ? to_text(list, 1) + "\n" : table.to_string());
 }
 
 Expected<void> build(const Options& options, const CommonOptions& common) {

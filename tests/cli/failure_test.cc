@@ -136,6 +136,13 @@ TEST(Failure, AFullDisk) {
                   "No space left on device");
   EXPECT_TRUE(place.names_in(place.path("small")).empty());
 
+  // The disk of local runners, which is that of the temporary folder.
+  const Outcome local =
+      place.run({"/usr/bin/env", "TMPDIR=" + (place / "small"), std::string(ONNX_SPLIT_BIN) + "/onnx-split", "run",
+                 place / "net.onnx", "--local", "2", "--input", "random"});
+  expect_one_line(place, local, "No space left on device");
+  EXPECT_TRUE(place.names_in(place.path("small")).empty());
+
   // The disk of a runner: the coordinator says which device and which file.
   Program runner(place.tmp(), {"onnx-split-runner", "--listen", "tcp://127.0.0.1:0", "--model-dir", place / "small/m",
                                "--log-level", "off"});
@@ -173,7 +180,7 @@ TEST(Failure, WrongUsageIsExitCode2) {
 
 TEST(Failure, CtrlCEndsEverything) {
   const Workplace place;
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     Program bench(place.tmp(),
                   {"onnx-split", "bench", kDigits, "--local", "3", "--scenario", "offline", "--duration-s", "300"});
     const std::vector<pid_t> runners = wait_for_children(bench.pid(), 3);

@@ -30,13 +30,15 @@ using testing::random_network;
 // Runners as threads of this process.
 class Runners {
  public:
-  explicit Runners(std::size_t count, std::uint64_t memory_limit_bytes = 0)
+  explicit Runners(std::size_t count, std::uint64_t memory_limit_bytes = 0,
+                   std::chrono::milliseconds lease = std::chrono::seconds(10))
       : folder_(must(TemporaryDirectory::create("fleet-test"))) {
     for (std::size_t i = 0; i < count; ++i) {
       RunnerOptions options;
       options.name = fmt::format("d{}", i);
       options.model_dir = folder_.path() / options.name;
       options.memory_limit_bytes = memory_limit_bytes;
+      options.lease = lease;
       runners_.push_back(must(Runner::create(options)));
     }
     for (const auto& runner : runners_) {
@@ -183,7 +185,14 @@ TEST(Fleet, CancelEndsEveryWaitingRequest) {
   const Graph graph = random_network(2, 4);
   const Runners runners(1);
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
+  std::vector<std::future<Result>> waiting;
+  for (std::size_t i = 0; i < coordinator->window(); ++i)
+    waiting.push_back(coordinator->submit(random_inputs(graph, i)));
   coordinator->cancel({ErrorCode::kCancelled, "interrupted"});
+  for (std::future<Result>& future : waiting) {
+    const Result result = future.get();  // an answer that was there already, or the cancellation; never a hang
+    EXPECT_EQ(result ? "interrupted" : result.error().message, "interrupted");
+  }
   EXPECT_EQ(error_of(coordinator->submit(random_inputs(graph, 0)).get()), "interrupted");
 }
 
@@ -193,6 +202,93 @@ TEST(Fleet, AnUnreachableDeviceIsNamed) {
   options.connect_timeout = std::chrono::milliseconds(300);
   const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), {"tcp://127.0.0.1:1"}, options));
   EXPECT_EQ(error, "device \"d0\": tcp://127.0.0.1:1: connection refused");
+}
+
+TEST(Fleet, ARunnerThatWaitsForAnotherDeploymentKeepsItsLease) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(3, 0, std::chrono::milliseconds(600));
+  CoordinatorOptions options;
+  options.heartbeat_period = std::chrono::milliseconds(50);
+  // Sending takes several leases.
+  options.progress = [](std::uint64_t, std::uint64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(400)); };
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3), runners.urls(), options));
+  expect_right_answers(graph, *coordinator, 5);
+}
+
+TEST(Fleet, AVanishedCoordinatorFreesItsRunnersWithinTheLeaseWhoeverElseAsks) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(1, 0, std::chrono::milliseconds(300));
+  ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
+  const Plan plan = plan_of(graph, 1);
+  const Manifest manifest = make_manifest(graph, plan);
+  const Deployment deployment = must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs));
+  must(client.call("deploy", {{"device", 0}, {"deployment", deployment_to_json(deployment)}}));
+  std::string state;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (state != "idle" && std::chrono::steady_clock::now() < end) {
+    state = must(client.call("status", Json::object()))["state"].get<std::string>();
+  }
+  EXPECT_EQ(state, "idle");
+}
+
+TEST(Fleet, NodesOfConstantsAloneAreComputedWhereTheyAreNeeded) {
+  GraphBuilder builder("constants");
+  const std::vector<float> data{1.0F, -2.0F};
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, {2}}));
+  const ValueId c = must(builder.add_constant("c", Tensor::floats({2}, data)));
+  const ValueId k = must(builder.add("k", OpType::kNeg, {}, {c}));
+  const ValueId y = must(builder.add("y", OpType::kRelu, {}, {x}));
+  const ValueId z = must(builder.add("z", OpType::kAdd, {}, {y, k}));
+  const Graph graph = must(std::move(builder).build({z, k}));
+  for (std::size_t devices = 1; devices <= 3; ++devices) {
+    const Runners runners(devices);
+    const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, devices), runners.urls()));
+    expect_right_answers(graph, *coordinator, 3);
+  }
+}
+
+// What a hostile or confused peer may send to a control port: an error each time, and the runner goes on.
+TEST(Runner, SurvivesDeploymentsAndCommandsThatMakeNoSense) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(1);
+  ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
+  const Plan plan = plan_of(graph, 1);
+  const Manifest manifest = make_manifest(graph, plan);
+  const Json good =
+      deployment_to_json(must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs)));
+  const auto refused = [&](const std::function<void(Json&)>& damage, const std::string& message) {
+    Json json = good;
+    damage(json);
+    const std::string error = error_of(client.call("deploy", {{"device", 0}, {"deployment", json}}));
+    EXPECT_NE(error.find(message), std::string::npos) << message << " / " << error;
+  };
+  refused([](Json& j) { j["plan"]["stages"][0]["parts"][0]["devices"] = {0, 900000}; }, "device 900000 of 1");
+  refused(
+      [](Json& j) {
+        j["plan"]["stages"][0]["parts"][0]["inputs"][0]["offset"] = {0};
+        j["plan"]["stages"][0]["parts"][0]["inputs"][0]["shape"] = {1};
+      },
+      "isn't inside its shape");
+  refused([](Json& j) { j["plan"]["stages"][0]["parts"][0]["inputs"] = Json::array(); }, "no inputs");
+  refused([](Json& j) { j["plan"]["window"] = 1 << 30; }, "window");
+  refused([](Json& j) { j["values"] = Json::array(); }, "isn't listed");
+
+  must(client.call("deploy", {{"device", 0}, {"deployment", good}}));
+  const Json piece = {{"epoch", 77}, {"stage", 0}, {"part", 0}, {"file", "model"}, {"offset", 0}, {"total", 5}};
+  const std::vector<std::byte> bytes(5, std::byte{1});
+  must(client.call("put", piece, bytes));
+  EXPECT_FALSE(client.call("put", piece, bytes));
+  EXPECT_NE(error_of(client.call("start", {{"epoch", 77}, {"data_urls", {""}}})).find("isn't prepared"),
+            std::string::npos);
+  EXPECT_FALSE(client.call("prepare", {{"epoch", 77}}));
+  must(client.call("end", {{"epoch", 77}}));
+
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
+  const std::vector<Json> status = must(coordinator->runner_status());
+  EXPECT_NE(
+      error_of(client.call("start", {{"epoch", status[0]["epoch"]}, {"data_urls", {""}}})).find("started already"),
+      std::string::npos);
+  expect_right_answers(graph, *coordinator, 3);
 }
 
 TEST(Runner, BeyondLoopbackNeedsInsecure) {

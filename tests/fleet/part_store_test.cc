@@ -41,6 +41,7 @@ TEST(PartStore, RefusesPiecesThatDoNotFit) {
   EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 3, 6, bytes_of("defg")));  // too much
   EXPECT_NE(error_of(store.append({0, 0}, PartFile::kWeights, 0, 95, bytes_of("x"))).find("the memory limit"),
             std::string::npos);
+  EXPECT_FALSE(store.append({0, 0}, PartFile::kWeights, 0, 95, bytes_of("x")));  // again: refused again
 }
 
 TEST(PartStore, RefusesAFolderThatIsInUse) {

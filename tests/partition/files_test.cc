@@ -36,6 +36,12 @@ TEST(ClusterFile, IsReadAsDocumented) {
   EXPECT_EQ(cluster.links[0].link.bandwidth_mbps, 40.0);
 }
 
+TEST(ClusterFile, NamesMayHoldWhatOnlyLooksLikeAnAnchor) {
+  const Cluster cluster = must(parse_cluster("devices: # & * here\n  - {name: \"a &b\", address: x&y*z}\n", "c.yaml"));
+  EXPECT_EQ(cluster.devices[0].name, "a &b");
+  EXPECT_EQ(cluster.devices[0].address, "x&y*z");
+}
+
 struct BadFile {
   const char* text;
   const char* message;
