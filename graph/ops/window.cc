@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "graph/ops/checks.h"
 
 namespace onnx_split {
@@ -9,6 +11,10 @@ namespace {
 
 // Small enough that kernel·dilation can't overflow.
 constexpr std::int64_t kMaxParameter = std::numeric_limits<std::int32_t>::max();
+
+// Kernel elements times positions. A network of ours has millions; a hostile one could keep a device busy for years
+// with a kernel that lies in its padding.
+constexpr std::int64_t kMaxTaps = std::int64_t{1} << 32;
 
 Expected<Ints> read_ints(const Attributes& attributes, std::string_view name, std::size_t count,
                          std::int64_t smallest) {
@@ -84,6 +90,11 @@ Expected<Window> window_of(const Attributes& attributes, const Shape& input, std
     window.axes.push_back(axis);
   }
   TRY(Shape::checked(std::move(outputs)));
+  if (window.kernel_elements() > kMaxTaps / std::max<std::int64_t>(window.output_elements(), 1)) {
+    return fail(ErrorCode::kUnsupported,
+                "a kernel of {} elements at {} positions: at most {} taps a channel are supported",
+                window.kernel_elements(), window.output_elements(), kMaxTaps);
+  }
   return window;
 }
 

@@ -135,6 +135,9 @@ TEST(Pool, RefusesWithWhatWasExpected) {
   EXPECT_THAT(error({{"kernel_shape", Ints{2, 2}}, {"pads", Ints{2, 0, 0, 0}}}),
               testing::HasSubstr("pads expect less than the kernel's span 2, found 2+0"));
   EXPECT_THAT(error({{"kernel_shape", Ints{5, 2}}}), testing::HasSubstr("doesn't fit"));
+  constexpr std::int64_t kHuge = 1 << 20;
+  EXPECT_THAT(error({{"kernel_shape", Ints{kHuge, 1}}, {"pads", Ints{kHuge - 1, 0, kHuge - 1, 0}}}),
+              testing::HasSubstr("taps a channel are supported"));
   EXPECT_THAT(error_of(OpType::kGlobalMaxPool, {}, {counting(Shape{1, 2, 0})}),
               testing::HasSubstr("expects spatial axes with elements"));
 }
