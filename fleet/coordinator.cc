@@ -106,10 +106,17 @@ Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, c
   std::unique_ptr<Coordinator> coordinator(new Coordinator(options));
   TRY_ASSIGN(coordinator->deployment_,
              make_deployment(new_epoch(), plan, manifest.values, manifest.inputs, manifest.outputs));
-  TRY(coordinator->connect(control_urls));
-  TRY(coordinator->send_parts(graph));
-  TRY(coordinator->start());
+  auto done = coordinator->connect(control_urls);
+  if (done) done = coordinator->send_parts(graph);
+  if (done) done = coordinator->start();
+  if (!done) return tl::unexpected(coordinator->reason_of(std::move(done.error())));
   return coordinator;
+}
+
+// A deployment that was cancelled fails for that reason, whatever call it was noticed in.
+Error Coordinator::reason_of(Error error) {
+  const std::scoped_lock lock(mutex_);
+  return failure_.value_or(std::move(error));
 }
 
 Expected<void> Coordinator::connect(const std::vector<std::string>& control_urls) {
@@ -297,15 +304,19 @@ void Coordinator::heartbeat_loop() {
       changed_.wait_for(lock, options_.heartbeat_period, [&] { return stopping_ || any_lost(); });
       if (stopping_) return;
     }
-    auto checked = check_lost();
+    const bool gives_up = !started_ && options_.interrupted && options_.interrupted();
+    auto checked = gives_up ? fail(ErrorCode::kCancelled, "interrupted") : check_lost();
     for (std::optional<ControlClient>& runner : runners_) {
       if (checked && runner && !stopping_) checked = check_runner(*runner);
     }
     if (stopping_) return;
-    if (!checked) {
-      cancel(std::move(checked.error()));
-      return;
+    if (checked) continue;
+    cancel(std::move(checked.error()));
+    // Wakes whatever call is deploying.
+    for (std::optional<ControlClient>& runner : runners_) {
+      if (runner && !started_) runner->close();
     }
+    return;
   }
 }
 

@@ -31,7 +31,7 @@ struct CoordinatorOptions {
   std::chrono::milliseconds heartbeat_timeout{5000};
   // Called while parts are sent: bytes done of all bytes.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
-  // Asked between pieces while deploying: true gives up with kCancelled.
+  // Asked while deploying: true gives up with kCancelled.
   std::function<bool()> interrupted;
 };
 
@@ -72,6 +72,7 @@ class Coordinator {
   Expected<void> connect(const std::vector<std::string>& control_urls);
   Expected<void> send_parts(const Graph& graph);
   Expected<void> start();
+  Error reason_of(Error error);
   void end_deployment();
   void heartbeat_loop();
   Expected<void> check_lost();

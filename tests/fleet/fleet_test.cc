@@ -231,6 +231,22 @@ TEST(Fleet, AVanishedCoordinatorFreesItsRunnersWithinTheLeaseWhoeverElseAsks) {
   EXPECT_EQ(state, "idle");
 }
 
+TEST(Fleet, AnInterruptEndsADeploymentThatHasNotStarted) {
+  const Graph graph = random_network(2, 4);
+  const Runners runners(2);
+  CoordinatorOptions options;
+  options.interrupted = [] { return true; };
+  EXPECT_EQ(error_of(Coordinator::deploy(graph, plan_of(graph, 2), runners.urls(), options)), "interrupted");
+  options.interrupted = {};
+  std::string error = "not tried";
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!error.empty() && std::chrono::steady_clock::now() < end) {
+    const auto again = Coordinator::deploy(graph, plan_of(graph, 2), runners.urls(), options);
+    error = again ? "" : again.error().message;
+  }
+  EXPECT_EQ(error, "");  // the runners are free again, at the latest after their lease
+}
+
 TEST(Fleet, NodesOfConstantsAloneAreComputedWhereTheyAreNeeded) {
   GraphBuilder builder("constants");
   const std::vector<float> data{1.0F, -2.0F};
