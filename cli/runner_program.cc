@@ -1,5 +1,6 @@
 #include "cli/runner_program.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -97,6 +98,9 @@ Expected<void> serve(RunnerProgramOptions& options) {
 }  // namespace
 
 int run_runner_program(int argc, char** argv) {
+  // A device pays for its share: left alone, glibc keeps the freed messages of each of nng's threads in a heap of its
+  // own.
+  ::mallopt(M_ARENA_MAX, 1);
   CLI::App program("Executes the parts of a plan on this device.", "onnx-split-runner");
   program.set_version_flag("--version", ONNX_SPLIT_VERSION);
   RunnerProgramOptions options;

@@ -101,7 +101,14 @@ Outcome run_program(const std::filesystem::path& scratch, const std::vector<std:
 std::vector<pid_t> children_of(pid_t parent) {
   std::vector<pid_t> children;
   std::ifstream file(fmt::format("/proc/{}/task/{}/children", parent, parent));
-  for (pid_t child = 0; file >> child;) children.push_back(child);
+  const auto program_of = [](pid_t pid) {
+    std::error_code error;  // a process that has ended has no program
+    return std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), error);
+  };
+  for (pid_t child = 0; file >> child;) {
+    const std::filesystem::path program = program_of(child);
+    if (!program.empty() && program != program_of(parent)) children.push_back(child);
+  }
   return children;
 }
 

@@ -45,7 +45,8 @@ class Program {
 // Start, wait.
 Outcome run_program(const std::filesystem::path& scratch, const std::vector<std::string>& arguments);
 
-// Processes whose parent is `parent`.
+// Processes whose parent is `parent` and that run a program of their own (just after a fork they still are their
+// parent).
 std::vector<pid_t> children_of(pid_t parent);
 // Waits until there are `count` of them; throws after 30 s.
 std::vector<pid_t> wait_for_children(pid_t parent, std::size_t count);
