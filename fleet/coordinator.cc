@@ -370,11 +370,10 @@ Expected<void> Coordinator::check_inputs(const std::vector<Tensor>& inputs) cons
     return fail(ErrorCode::kInvalid, "the model has {} inputs, {} are given", deployment_.inputs.size(), inputs.size());
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const auto value =
-        std::find_if(deployment_.values.begin(), deployment_.values.end(),
-                     [&](const ManifestValue& candidate) { return candidate.name == deployment_.inputs[i]; });
-    if (value->type != inputs[i].type()) {
-      return fail(ErrorCode::kInvalid, "input \"{}\": expected {}, found {}", value->name, value->type.to_string(),
+    const std::string& name = deployment_.inputs[i];
+    const TensorType& expected = *deployment_.find_value(name);
+    if (expected != inputs[i].type()) {
+      return fail(ErrorCode::kInvalid, "input \"{}\": expected {}, found {}", name, expected.to_string(),
                   inputs[i].type().to_string());
     }
   }

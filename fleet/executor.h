@@ -64,7 +64,7 @@ class Executor {
   ExecutorStatus status() const;
 
  private:
-  // One output of a part: the transfer that carries it.
+  // A part, ready to compute, and the transfer that carries each of its inputs and outputs.
   struct OwnPart {
     PartId id;
     std::unique_ptr<Session> session;

@@ -4,44 +4,24 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <unordered_map>
 
 #include "engine/evaluate.h"
-#include "graph/builder.h"
+#include "graph/passes/rewrite.h"
 
 namespace onnx_split {
 namespace {
 
 // The same graph with other outputs.
 Expected<Graph> with_outputs(const Graph& graph, const std::vector<std::string>& names) {
-  GraphBuilder builder(graph.name());
-  std::unordered_map<ValueId, ValueId> mapped;
-  for (const ValueId id : graph.inputs()) {
-    TRY_ASSIGN(mapped[id], builder.add_input(graph.value(id).name, graph.value(id).type));
-  }
-  for (std::size_t i = 0; i < graph.value_count(); ++i) {
-    const Value& value = graph.values()[i];
-    if (!value.constant) continue;
-    TRY_ASSIGN(mapped[ValueId(i)], builder.add_constant(value.name, *value.constant));
-  }
-  for (const Node& node : graph.nodes()) {
-    std::vector<ValueId> inputs;
-    std::vector<std::string> outputs;
-    for (const ValueId id : node.inputs) inputs.push_back(mapped.at(id));
-    for (const ValueId id : node.outputs) outputs.push_back(graph.value(id).name);
-    TRY_ASSIGN(const NodeId added,
-               builder.add_node(node.name, node.op, node.attributes, std::move(inputs), std::move(outputs)));
-    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
-      mapped[node.outputs[i]] = builder.graph().node(added).outputs[i];
-    }
-  }
+  Rewrite rewrite(graph);
+  for (const Node& node : graph.nodes()) TRY(rewrite.copy(node));
   std::vector<ValueId> ids;
   for (const std::string& name : names) {
     const auto id = graph.find_value(name);
     if (!id) return fail(ErrorCode::kInvalid, "the parts give \"{}\", which the model doesn't have", name);
-    ids.push_back(mapped.at(*id));
+    ids.push_back(*id);
   }
-  return std::move(builder).build(std::move(ids));
+  return std::move(rewrite).finish(ids);
 }
 
 double difference(float a, float b) {

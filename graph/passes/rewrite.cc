@@ -56,9 +56,11 @@ Expected<ValueId> Rewrite::add_named_constant(std::string name, Tensor data) {
   return builder_.add_constant(std::move(name), std::move(data));
 }
 
-Expected<Graph> Rewrite::finish() && {
+Expected<Graph> Rewrite::finish() && { return std::move(*this).finish(source_.outputs()); }
+
+Expected<Graph> Rewrite::finish(const std::vector<ValueId>& old_outputs) && {
   std::vector<ValueId> outputs;
-  for (const ValueId id : source_.outputs()) {
+  for (const ValueId id : old_outputs) {
     TRY_ASSIGN(const ValueId output, value(id));
     outputs.push_back(output);
   }

@@ -34,6 +34,8 @@ class Rewrite {
 
   // The new graph; its outputs are what stands for the old one's.
   Expected<Graph> finish() &&;
+  // The same with what stands for these values of the old graph as outputs.
+  Expected<Graph> finish(const std::vector<ValueId>& old_outputs) &&;
 
  private:
   const Graph& source_;
