@@ -66,6 +66,30 @@ std::vector<TensorType> output_types(const Graph& graph, const Node& node) {
   return types;
 }
 
+Expected<NodeSlice> slice_node(const Graph& graph, const Node& node, std::size_t output, const Region& region) {
+  const std::vector<TensorType> inputs = input_types(graph, node);
+  const std::vector<TensorType> outputs = output_types(graph, node);
+  CHECK(region.inside(outputs[output].shape) && !region.empty());
+  auto slice = operator_of(node.op).slice({node.attributes, inputs, outputs.size()}, outputs, output, region);
+  if (!slice) return fail_in(describe(node), std::move(slice.error()));
+  CHECK(slice->inputs.size() == inputs.size() && slice->produced.contains(region));
+  return slice;
+}
+
+Expected<NodeSlice> partial_sum_of_node(const Graph& graph, const Node& node, const Region& region, bool first) {
+  const Operator& definition = operator_of(node.op);
+  if (definition.partial_sum == nullptr) {
+    return fail(ErrorCode::kUnsupported, "{}: it doesn't sum over its input", describe(node));
+  }
+  const std::vector<TensorType> inputs = input_types(graph, node);
+  const std::vector<TensorType> outputs = output_types(graph, node);
+  CHECK(region.inside(inputs[0].shape) && !region.empty());
+  auto slice = definition.partial_sum({node.attributes, inputs, outputs.size()}, outputs, region, first);
+  if (!slice) return fail_in(describe(node), std::move(slice.error()));
+  CHECK(slice->inputs.size() == inputs.size());
+  return slice;
+}
+
 NodeCost node_cost(const Graph& graph, const Node& node) {
   const std::vector<TensorType> inputs = input_types(graph, node);
   const std::vector<TensorType> outputs = output_types(graph, node);

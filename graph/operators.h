@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "graph/attributes.h"
 #include "graph/graph.h"
 #include "graph/op_type.h"
+#include "graph/region.h"
 #include "graph/tensor.h"
 
 namespace onnx_split {
@@ -18,6 +20,26 @@ struct OpCall {
   const Attributes& attributes;
   std::span<const TensorType> inputs;
   std::size_t output_count = 1;
+};
+
+// A share of one application of an operator: a region of one output, or a partial sum. It is again an application of an
+// operator, to regions of the same inputs (constants too: that is how a part comes by its share of the weights).
+struct NodeSlice {
+  OpType op;  // the operator's own, but for Split, whose slice is an Identity, and what one input is left of
+  Attributes attributes;
+  std::vector<std::optional<Region>> inputs;  // of each input, what it reads; nothing: the input is left out
+  // What comes out, in the coordinates of the whole output. It contains the region asked for, and may be larger where
+  // the operator can't do otherwise (a group's channels, a Resize's period): a Slice has to follow.
+  Region produced;
+  // To multiply the result with: 1 but for partial sums of a mean.
+  float scale = 1.0F;
+};
+
+// What an operator does to partial sums, that is to addends whose sum is its true input.
+enum class Linearity : std::uint8_t {
+  kNone,    // it must see the sum
+  kPasses,  // one input; the sum of its results is the result of the sum
+  kAdds,    // the same, for each of its inputs; an input that isn't a partial sum is added in one part only
 };
 
 struct Operator {
@@ -37,6 +59,21 @@ struct Operator {
   // and is what every fast kernel is tested against. Fails only where data decides (an index out of range).
   Expected<void> (*evaluate)(const OpCall& call, std::span<const TensorView> inputs,
                              std::span<const MutableTensorView> outputs);
+
+  // What computes `region` (inside the output's shape, not empty) of output number `output`. Evaluated on the regions
+  // of the inputs that it names, it gives exactly what evaluate() gives there. Errors (kUnsupported) say why the
+  // operator can't be divided so, along which axis.
+  Expected<NodeSlice> (*slice)(const OpCall& call, std::span<const TensorType> outputs, std::size_t output,
+                               const Region& region) = nullptr;
+
+  // The share of the output that `region` of input 0 accounts for: over regions that are disjoint and cover the input,
+  // the results, times `scale`, add up to the output. What is added once (a bias) comes with the `first` share. The
+  // region is partial only along axes that the operator sums over: a convolution's and a matrix product's input
+  // channels, the axes that an average reduces. Null for operators that don't sum.
+  Expected<NodeSlice> (*partial_sum)(const OpCall& call, std::span<const TensorType> outputs, const Region& region,
+                                     bool first) = nullptr;
+
+  Linearity linearity = Linearity::kNone;
 };
 
 const Operator& operator_of(OpType op);
@@ -49,6 +86,10 @@ struct NodeCost {
   std::int64_t activation_bytes = 0;  // values it writes
 };
 NodeCost node_cost(const Graph& graph, const Node& node);
+
+// slice() and partial_sum() of a node of a graph. An operator that doesn't sum is an error.
+Expected<NodeSlice> slice_node(const Graph& graph, const Node& node, std::size_t output, const Region& region);
+Expected<NodeSlice> partial_sum_of_node(const Graph& graph, const Node& node, const Region& region, bool first);
 
 // Types of a node's inputs and outputs, and its OpCall (which refers to `input_types`).
 std::vector<TensorType> input_types(const Graph& graph, const Node& node);

@@ -131,6 +131,11 @@ std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request) {
   return stage.parts[id.part].devices[stage.schedule[request % stage.schedule.size()]];
 }
 
+const NodeChoices& choices_of(const Plan& plan, PartId id) {
+  const Stage& stage = plan.stages[id.stage];
+  return stage.split == Split::kWhole ? plan.choices : stage.parts[id.part].choices;
+}
+
 Expected<void> check_plan(const Plan& plan, const Graph& graph) {
   const std::string expected = fingerprint(graph);
   if (plan.fingerprint != expected) {

@@ -34,20 +34,37 @@ struct ValueRegion {
   bool operator==(const ValueRegion&) const = default;
 };
 
+// The kernel of each node that has a choice, by the node's name.
+using NodeChoices = std::map<std::string, std::string, std::less<>>;
+
 struct Part {
   std::vector<std::size_t> devices;  // one a replica, indices into Plan::devices
   std::vector<ValueRegion> inputs;
   std::vector<ValueRegion> outputs;  // owned regions: disjoint over the parts of a stage, and covering
   std::int64_t macs = 0;             // a request
+  std::int64_t repeated_macs = 0;    // of these, the ones for elements that an earlier part of the stage computes too
   std::int64_t weight_bytes = 0;
   std::int64_t activation_bytes = 0;  // peak
+  std::int64_t received_bytes = 0;    // payload of request 0, from the coordinator and from other devices
+  std::int64_t sent_bytes = 0;        // the same, to the coordinator and to other devices
+  NodeChoices choices;                // of a split stage's part, whose shapes aren't the network's
 
   bool operator==(const Part&) const = default;
 };
 
+// The parts of a spatial stage: part r·columns + c is in row r, column c.
+struct Grid {
+  std::size_t rows = 1;
+  std::size_t columns = 1;
+
+  bool operator==(const Grid&) const = default;
+};
+
 struct Stage {
   Split split = Split::kWhole;
-  std::vector<std::string> nodes;  // names, in the graph's order
+  Grid grid;                          // spatial
+  std::vector<std::int64_t> weights;  // of each part's share, positive; empty: equal shares
+  std::vector<std::string> nodes;     // names, in the graph's order
   std::vector<Part> parts;
   std::vector<std::size_t> schedule;  // request r is served by replica schedule[r mod length]
 
@@ -58,10 +75,10 @@ struct Plan {
   std::string model;        // the graph's name
   std::string fingerprint;  // of the simplified graph, with its weights
   std::vector<std::string> devices;
-  unsigned threads = 1;                                     // of each runner
-  std::string core_type;                                    // the OpenBLAS core type that `choices` were made for
-  std::map<std::string, std::string, std::less<>> choices;  // the kernel of each node that has a choice
-  std::size_t window = 1;                                   // requests in flight
+  unsigned threads = 1;    // of each runner
+  std::string core_type;   // the OpenBLAS core type that the choices were made for
+  NodeChoices choices;     // of the uncut network and of whole stages
+  std::size_t window = 1;  // requests in flight
   std::vector<Stage> stages;
 
   bool operator==(const Plan&) const = default;
@@ -83,6 +100,9 @@ std::string to_string(PartId id);
 
 // The device that computes a part for a request.
 std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request);
+
+// The choices that a part's session obeys: its own where it has its own shapes, otherwise the plan's.
+const NodeChoices& choices_of(const Plan& plan, PartId id);
 
 // Checks that a plan (perhaps from a file) fits the graph: fingerprint, every node in exactly one stage, inputs
 // available from earlier stages, regions inside their values, outputs owned exactly once, devices and schedules in
