@@ -29,7 +29,8 @@ struct NodeSlice {
   Attributes attributes;
   std::vector<std::optional<Region>> inputs;  // of each input, what it reads; nothing: the input is left out
   // What comes out, in the coordinates of the whole output. It contains the region asked for, and may be larger where
-  // the operator can't do otherwise (a group's channels, a Resize's period): a Slice has to follow.
+  // the operator can't do otherwise (a group's channels, a Resize's period, LRN's neighbours): a Slice has to follow.
+  // What lies around the region asked for may hold anything.
   Region produced;
   // To multiply the result with: 1 but for partial sums of a mean.
   float scale = 1.0F;
@@ -39,7 +40,8 @@ struct NodeSlice {
 enum class Linearity : std::uint8_t {
   kNone,    // it must see the sum
   kPasses,  // one input; the sum of its results is the result of the sum
-  kAdds,    // the same, for each of its inputs; an input that isn't a partial sum is added in one part only
+  kAdds,    // the same, for each of its inputs; an input that isn't a partial sum is added in one part only (those that
+            // are must have the output's shape)
 };
 
 struct Operator {
@@ -61,15 +63,18 @@ struct Operator {
                              std::span<const MutableTensorView> outputs);
 
   // What computes `region` (inside the output's shape, not empty) of output number `output`. Evaluated on the regions
-  // of the inputs that it names, it gives exactly what evaluate() gives there. Errors (kUnsupported) say why the
-  // operator can't be divided so, along which axis.
+  // of the inputs that it names, it gives exactly what evaluate() gives there (but for how Resize rounds coordinates).
+  // Where that would take all of an axis to compute some of it, it is refused (kUnsupported), and the error says why
+  // the operator can't be divided so, along which axis. The whole output is always possible.
   Expected<NodeSlice> (*slice)(const OpCall& call, std::span<const TensorType> outputs, std::size_t output,
-                               const Region& region) = nullptr;
+                               const Region& region);
 
   // The share of the output that `region` of input 0 accounts for: over regions that are disjoint and cover the input,
-  // the results, times `scale`, add up to the output. What is added once (a bias) comes with the `first` share. The
-  // region is partial only along axes that the operator sums over: a convolution's and a matrix product's input
-  // channels, the axes that an average reduces. Null for operators that don't sum.
+  // the results, times `scale`, add up to the output. What is added once (a bias) comes with the `first` share. Refused
+  // (kUnsupported) where the region is partial along an axis that the operator doesn't sum over (it sums over a
+  // convolution's and a matrix product's input channels, the axes that an average reduces), for a convolution in
+  // several groups, of which no output channel sees all input channels, whatever the region, and for other types than
+  // float32. Null for operators that don't sum.
   Expected<NodeSlice> (*partial_sum)(const OpCall& call, std::span<const TensorType> outputs, const Region& region,
                                      bool first) = nullptr;
 

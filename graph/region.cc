@@ -69,4 +69,33 @@ Region bounding_box(const Region& a, const Region& b) {
   return Region(std::move(ranges));
 }
 
+std::int64_t covered_elements(const Region& region, const std::vector<Region>& others) {
+  // The edges of all boxes cut the region into cells, each of which is covered or not.
+  std::vector<Region> boxes;
+  for (const Region& other : others) {
+    if (const auto common = intersect(region, other)) boxes.push_back(*common);
+  }
+  if (boxes.empty()) return 0;
+  std::vector<std::vector<std::int64_t>> edges(region.rank());
+  for (std::size_t axis = 0; axis < region.rank(); ++axis) {
+    for (const Region& box : boxes) edges[axis].insert(edges[axis].end(), {box[axis].begin, box[axis].end});
+    std::sort(edges[axis].begin(), edges[axis].end());
+    edges[axis].erase(std::unique(edges[axis].begin(), edges[axis].end()), edges[axis].end());
+  }
+  std::int64_t covered = 0;
+  std::vector<std::size_t> at(region.rank(), 0);
+  while (true) {
+    std::vector<Range> cell(region.rank());
+    for (std::size_t axis = 0; axis < region.rank(); ++axis)
+      cell[axis] = {edges[axis][at[axis]], edges[axis][at[axis] + 1]};
+    const Region box(std::move(cell));
+    if (std::any_of(boxes.begin(), boxes.end(), [&](const Region& other) { return other.contains(box); })) {
+      covered += box.shape().elements();
+    }
+    std::size_t axis = region.rank();
+    while (axis > 0 && ++at[axis - 1] == edges[axis - 1].size() - 1) at[--axis] = 0;
+    if (axis == 0) return covered;
+  }
+}
+
 }  // namespace onnx_split

@@ -45,5 +45,7 @@ class Region {
 std::optional<Region> intersect(const Region& a, const Region& b);
 // The smallest box around both.
 Region bounding_box(const Region& a, const Region& b);
+// The number of elements of `region` that lie in at least one of `others`. Ranks must agree.
+std::int64_t covered_elements(const Region& region, const std::vector<Region>& others);
 
 }  // namespace onnx_split

@@ -31,6 +31,12 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  const Region parameters({region.rank() == 1 ? Range{0, 1} : region[1]});
+  return NodeSlice{
+      OpType::kBatchNormalization, call.attributes, {region, parameters, parameters, parameters, parameters}, region};
+}
+
 }  // namespace
 
 Expected<BatchNormGeometry> batch_norm_geometry(const OpCall& call) {
@@ -57,6 +63,6 @@ ScaleShift batch_norm_channel(float scale, float bias, float mean, float varianc
 }
 
 const Operator kBatchNormalizationOperator = {
-    OpType::kBatchNormalization, "BatchNormalization", 5, 5, infer, no_macs, evaluate};
+    OpType::kBatchNormalization, "BatchNormalization", 5, 5, infer, no_macs, evaluate, slice};
 
 }  // namespace onnx_split

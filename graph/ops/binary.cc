@@ -4,6 +4,7 @@
 
 #include "graph/ops/broadcast.h"
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 #include "graph/ops/walk.h"
 
 namespace onnx_split {
@@ -83,7 +84,16 @@ Expected<void> evaluate(const OpCall&, std::span<const TensorView> inputs, std::
 
 template <OpType op>
 constexpr Operator arithmetic(std::string_view name) {
-  return {op, name, 2, 2, infer_arithmetic, no_macs, evaluate<op>};
+  return {op,
+          name,
+          2,
+          2,
+          infer_arithmetic,
+          no_macs,
+          evaluate<op>,
+          slice_elementwise<op>,
+          nullptr,
+          op == OpType::kAdd ? Linearity::kAdds : Linearity::kNone};
 }
 
 }  // namespace
@@ -92,7 +102,9 @@ const Operator kAddOperator = arithmetic<OpType::kAdd>("Add");
 const Operator kDivOperator = arithmetic<OpType::kDiv>("Div");
 const Operator kMulOperator = arithmetic<OpType::kMul>("Mul");
 const Operator kSubOperator = arithmetic<OpType::kSub>("Sub");
-const Operator kPReluOperator = {OpType::kPRelu, "PRelu", 2, 2, infer_prelu, no_macs, evaluate<OpType::kPRelu>};
-const Operator kPowOperator = {OpType::kPow, "Pow", 2, 2, infer_pow, no_macs, evaluate<OpType::kPow>};
+const Operator kPReluOperator = {
+    OpType::kPRelu, "PRelu", 2, 2, infer_prelu, no_macs, evaluate<OpType::kPRelu>, slice_elementwise<OpType::kPRelu>};
+const Operator kPowOperator = {
+    OpType::kPow, "Pow", 2, 2, infer_pow, no_macs, evaluate<OpType::kPow>, slice_elementwise<OpType::kPow>};
 
 }  // namespace onnx_split

@@ -2,6 +2,7 @@
 
 #include "graph/ops/checks.h"
 #include "graph/ops/copy.h"
+#include "graph/ops/slicing.h"
 #include "graph/ops/walk.h"
 
 namespace onnx_split {
@@ -25,6 +26,12 @@ Expected<void> evaluate_expand(const OpCall&, std::span<const TensorView> inputs
   return {};
 }
 
+Expected<NodeSlice> slice_expand(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  NodeSlice slice{OpType::kExpand, call.attributes, {broadcast_region(call.inputs[0].shape, region)}, region};
+  slice.attributes.set("shape", region.shape().vector());
+  return slice;
+}
+
 }  // namespace
 
 std::vector<std::int64_t> broadcast_strides(const Shape& input, const Shape& output) {
@@ -39,6 +46,7 @@ std::vector<std::int64_t> broadcast_strides(const Shape& input, const Shape& out
   return strides;
 }
 
-const Operator kExpandOperator = {OpType::kExpand, "Expand", 1, 1, infer_expand, no_macs, evaluate_expand};
+const Operator kExpandOperator = {
+    OpType::kExpand, "Expand", 1, 1, infer_expand, no_macs, evaluate_expand, slice_expand, nullptr, Linearity::kPasses};
 
 }  // namespace onnx_split

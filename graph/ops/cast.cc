@@ -1,6 +1,7 @@
 #include "graph/ops/cast.h"
 
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 
 namespace onnx_split {
 namespace {
@@ -47,6 +48,7 @@ Expected<DataType> cast_target(const Attributes& attributes) {
   return fail(ErrorCode::kInvalid, "to expects float32, int64 or bool, found \"{}\"", name);
 }
 
-const Operator kCastOperator = {OpType::kCast, "Cast", 1, 1, infer, no_macs, evaluate};
+const Operator kCastOperator = {OpType::kCast, "Cast",  1,        1,
+                                infer,         no_macs, evaluate, slice_elementwise<OpType::kCast>};
 
 }  // namespace onnx_split

@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "graph/ops/checks.h"
 #include "graph/ops/copy.h"
 
@@ -37,6 +39,30 @@ Expected<void> evaluate_concat(const OpCall& call, std::span<const TensorView> i
   return {};
 }
 
+// Inputs that the region doesn't touch are left out.
+Expected<NodeSlice> slice_concat(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const PiecesGeometry g, concat_geometry(call));
+  NodeSlice slice{OpType::kConcat, call.attributes, {}, region};
+  std::int64_t begin = 0;
+  std::size_t left = 0;
+  for (const std::int64_t extent : g.extents) {
+    Region x = region;
+    x[g.axis] = {std::max(region[g.axis].begin, begin) - begin, std::min(region[g.axis].end, begin + extent) - begin};
+    begin += extent;
+    if (x[g.axis].size() <= 0) {
+      slice.inputs.emplace_back();
+    } else {
+      slice.inputs.emplace_back(std::move(x));
+      ++left;
+    }
+  }
+  if (left == 1) {
+    slice.op = OpType::kIdentity;
+    slice.attributes = {};
+  }
+  return slice;
+}
+
 Expected<std::vector<TensorType>> infer_split(const OpCall& call) {
   TRY_ASSIGN(const PiecesGeometry g, split_geometry(call));
   std::vector<TensorType> outputs(g.extents.size(), call.inputs[0]);
@@ -56,6 +82,17 @@ Expected<void> evaluate_split(const OpCall& call, std::span<const TensorView> in
     }
   }
   return {};
+}
+
+Expected<NodeSlice> slice_split(const OpCall& call, std::span<const TensorType>, std::size_t output,
+                                const Region& region) {
+  TRY_ASSIGN(const PiecesGeometry g, split_geometry(call));
+  Region x = region;
+  for (std::size_t i = 0; i < output; ++i) {
+    x[g.axis].begin += g.extents[i];
+    x[g.axis].end += g.extents[i];
+  }
+  return NodeSlice{OpType::kIdentity, {}, {x}, region};
 }
 
 }  // namespace
@@ -111,7 +148,8 @@ Expected<PiecesGeometry> split_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kConcatOperator = {OpType::kConcat, "Concat", 1, kManyInputs, infer_concat, no_macs, evaluate_concat};
-const Operator kSplitOperator = {OpType::kSplit, "Split", 1, 1, infer_split, no_macs, evaluate_split};
+const Operator kConcatOperator = {OpType::kConcat, "Concat",        1,           kManyInputs, infer_concat,
+                                  no_macs,         evaluate_concat, slice_concat};
+const Operator kSplitOperator = {OpType::kSplit, "Split", 1, 1, infer_split, no_macs, evaluate_split, slice_split};
 
 }  // namespace onnx_split

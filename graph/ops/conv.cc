@@ -1,6 +1,7 @@
 #include "graph/ops/conv.h"
 
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 #include "graph/ops/window_walk.h"
 
 namespace onnx_split {
@@ -65,6 +66,46 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+// Output channels of one group, or of several whole ones, need just those groups' input channels.
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const ConvGeometry g, conv_geometry(call));
+  const std::int64_t in_channels = g.input_channels / g.groups;
+  const std::int64_t out_channels = g.output_channels / g.groups;
+  const Range groups{region[1].begin / out_channels, (region[1].end - 1) / out_channels + 1};
+  const WindowSlice window = slice_window(g.window, region);
+
+  NodeSlice slice{OpType::kConv, call.attributes, {}, region};
+  slice.attributes.set("group", groups.size());
+  slice.attributes.set("pads", window.pads);
+  if (groups.size() > 1) slice.produced[1] = {groups.begin * out_channels, groups.end * out_channels};
+  Region x = Region::whole(call.inputs[0].shape);
+  x[0] = region[0];
+  x[1] = {groups.begin * in_channels, groups.end * in_channels};
+  for (std::size_t i = 0; i < window.inputs.size(); ++i) {
+    x[i + 2] = window.inputs[i];
+    slice.produced[i + 2] = window.outputs[i];
+  }
+  Region w = Region::whole(call.inputs[1].shape);
+  w[0] = slice.produced[1];
+  slice.inputs = {x, w};
+  if (g.has_bias) slice.inputs.emplace_back(Region({slice.produced[1]}));
+  return slice;
+}
+
+Expected<NodeSlice> partial_sum(const OpCall& call, std::span<const TensorType> outputs, const Region& region,
+                                bool first) {
+  TRY_ASSIGN(const ConvGeometry g, conv_geometry(call));
+  if (g.groups > 1) return fail(ErrorCode::kUnsupported, "it sums within each of its {} groups only", g.groups);
+  std::vector<bool> summed(region.rank(), false);
+  summed[1] = true;
+  TRY(expect_summed(region, call.inputs[0].shape, summed));
+  Region w = Region::whole(call.inputs[1].shape);
+  w[1] = region[1];
+  NodeSlice slice{OpType::kConv, call.attributes, {region, w}, Region::whole(outputs[0].shape)};
+  if (g.has_bias) slice.inputs.push_back(first ? std::optional(Region::whole(call.inputs[2].shape)) : std::nullopt);
+  return slice;
+}
+
 }  // namespace
 
 Expected<ConvGeometry> conv_geometry(const OpCall& call) {
@@ -98,6 +139,6 @@ Expected<ConvGeometry> conv_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kConvOperator = {OpType::kConv, "Conv", 2, 3, infer, macs, evaluate};
+const Operator kConvOperator = {OpType::kConv, "Conv", 2, 3, infer, macs, evaluate, slice, partial_sum};
 
 }  // namespace onnx_split

@@ -38,6 +38,17 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+// Which entries the indices name isn't known yet: the axis stays whole.
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const std::size_t axis, gather_axis(call));
+  Region data = Region::whole(call.inputs[0].shape);
+  Region indices = Region::whole(call.inputs[1].shape);
+  for (std::size_t i = 0; i < axis; ++i) data[i] = region[i];
+  for (std::size_t i = 0; i < indices.rank(); ++i) indices[i] = region[axis + i];
+  for (std::size_t i = axis + 1; i < data.rank(); ++i) data[i] = region[indices.rank() + i - 1];
+  return NodeSlice{OpType::kGather, call.attributes, {data, indices}, region};
+}
+
 }  // namespace
 
 Expected<GatherGeometry> gather_geometry(const OpCall& call) {
@@ -56,6 +67,6 @@ Expected<std::int64_t> gather_index(std::int64_t index, std::int64_t extent) {
   return index < 0 ? index + extent : index;
 }
 
-const Operator kGatherOperator = {OpType::kGather, "Gather", 2, 2, infer, no_macs, evaluate};
+const Operator kGatherOperator = {OpType::kGather, "Gather", 2, 2, infer, no_macs, evaluate, slice};
 
 }  // namespace onnx_split

@@ -4,6 +4,7 @@
 
 #include "graph/ops/broadcast.h"
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 #include "graph/ops/walk.h"
 
 namespace onnx_split {
@@ -81,10 +82,67 @@ Expected<void> evaluate_matmul(const OpCall& call, std::span<const TensorView> i
   return {};
 }
 
+Expected<NodeSlice> slice_gemm(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const GemmGeometry g, gemm_geometry(call));
+  Region a = Region::whole(call.inputs[0].shape);
+  Region b = Region::whole(call.inputs[1].shape);
+  a[g.transpose_a ? 1 : 0] = region[0];
+  b[g.transpose_b ? 0 : 1] = region[1];
+  NodeSlice slice{OpType::kGemm, call.attributes, {a, b}, region};
+  if (g.has_c) slice.inputs.emplace_back(broadcast_region(call.inputs[2].shape, region));
+  return slice;
+}
+
+Expected<NodeSlice> partial_gemm(const OpCall& call, std::span<const TensorType> outputs, const Region& region,
+                                 bool first) {
+  TRY_ASSIGN(const GemmGeometry g, gemm_geometry(call));
+  const std::size_t axis = g.transpose_a ? 0 : 1;
+  std::vector<bool> summed(2, false);
+  summed[axis] = true;
+  TRY(expect_summed(region, call.inputs[0].shape, summed));
+  Region b = Region::whole(call.inputs[1].shape);
+  b[g.transpose_b ? 1 : 0] = region[axis];
+  NodeSlice slice{OpType::kGemm, call.attributes, {region, b}, Region::whole(outputs[0].shape)};
+  if (g.has_c) slice.inputs.push_back(first ? std::optional(Region::whole(call.inputs[2].shape)) : std::nullopt);
+  return slice;
+}
+
 // The extents in front of a matrix (of a vector: none).
 Shape batch_of(const Shape& shape) {
   const std::size_t count = shape.rank() > 2 ? shape.rank() - 2 : 0;
   return Shape(Ints(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(count)));
+}
+
+Expected<NodeSlice> slice_matmul(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  const Shape& a_shape = call.inputs[0].shape;
+  const Shape& b_shape = call.inputs[1].shape;
+  TRY_ASSIGN(const MatMulGeometry g, matmul_geometry(call));
+  std::vector<Range> batch;
+  for (std::size_t axis = 0; axis < g.batch.rank(); ++axis) batch.push_back(region[axis]);
+  const Region batch_region(std::move(batch));
+  const auto with_batch = [&](const Shape& shape) {
+    Region whole = Region::whole(shape);
+    const Region own = broadcast_region(batch_of(shape), batch_region);
+    for (std::size_t axis = 0; axis < own.rank(); ++axis) whole[axis] = own[axis];
+    return whole;
+  };
+  Region a = with_batch(a_shape);
+  Region b = with_batch(b_shape);
+  std::size_t next = g.batch.rank();
+  if (a_shape.rank() > 1) a[a_shape.rank() - 2] = region[next++];
+  if (b_shape.rank() > 1) b[b_shape.rank() - 1] = region[next];
+  return NodeSlice{OpType::kMatMul, call.attributes, {a, b}, region};
+}
+
+Expected<NodeSlice> partial_matmul(const OpCall& call, std::span<const TensorType> outputs, const Region& region,
+                                   bool) {
+  const Shape& a_shape = call.inputs[0].shape;
+  std::vector<bool> summed(a_shape.rank(), false);
+  summed.back() = true;
+  TRY(expect_summed(region, a_shape, summed));
+  Region b = Region::whole(call.inputs[1].shape);
+  b[b.rank() == 1 ? 0 : b.rank() - 2] = region[a_shape.rank() - 1];
+  return NodeSlice{OpType::kMatMul, call.attributes, {region, b}, Region::whole(outputs[0].shape)};
 }
 
 std::vector<std::int64_t> scaled(std::vector<std::int64_t> strides, std::int64_t factor) {
@@ -156,7 +214,9 @@ Expected<MatMulGeometry> matmul_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kGemmOperator = {OpType::kGemm, "Gemm", 2, 3, infer_gemm, gemm_macs, evaluate_gemm};
-const Operator kMatMulOperator = {OpType::kMatMul, "MatMul", 2, 2, infer_matmul, matmul_macs, evaluate_matmul};
+const Operator kGemmOperator = {OpType::kGemm, "Gemm",        2,          3,           infer_gemm,
+                                gemm_macs,     evaluate_gemm, slice_gemm, partial_gemm};
+const Operator kMatMulOperator = {OpType::kMatMul, "MatMul",      2, 2, infer_matmul, matmul_macs, evaluate_matmul,
+                                  slice_matmul,    partial_matmul};
 
 }  // namespace onnx_split

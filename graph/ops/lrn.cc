@@ -39,6 +39,14 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+// The neighbouring channels come along, and their own results, which lack neighbours, are of no use.
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const LrnGeometry g, lrn_geometry(call));
+  Region x = region;
+  x[1] = {std::max<std::int64_t>(region[1].begin - g.before, 0), std::min(region[1].end + g.after, g.channels)};
+  return NodeSlice{OpType::kLrn, call.attributes, {x}, x};
+}
+
 }  // namespace
 
 Expected<LrnGeometry> lrn_geometry(const OpCall& call) {
@@ -61,6 +69,6 @@ Expected<LrnGeometry> lrn_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kLrnOperator = {OpType::kLrn, "LRN", 1, 1, infer, no_macs, evaluate};
+const Operator kLrnOperator = {OpType::kLrn, "LRN", 1, 1, infer, no_macs, evaluate, slice};
 
 }  // namespace onnx_split

@@ -65,6 +65,39 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+// What the positions [begin, end), in the input's coordinates, show of one axis of the input: at least one element.
+Range shown(PadMode mode, std::int64_t input, Range positions) {
+  Range range{std::clamp<std::int64_t>(positions.begin, 0, input - 1),
+              std::clamp<std::int64_t>(positions.end, 1, input)};
+  if (mode == PadMode::kReflect) {
+    // The border itself, and as far into the input as the padding goes out of it.
+    if (positions.begin < 0) range.end = std::max(range.end, 1 - positions.begin);
+    if (positions.end > input) range.begin = std::min(range.begin, 2 * input - positions.end - 1);
+  }
+  return range;
+}
+
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const PadGeometry g, pad_geometry(call));
+  Region x = Region::whole(call.inputs[0].shape);
+  Ints pads(2 * region.rank());
+  for (std::size_t i = 0; i < region.rank(); ++i) {
+    const PadAxis& axis = g.axes[i];
+    const Range positions{region[i].begin - axis.begin, region[i].end - axis.begin};
+    if (axis.input > 0) {
+      x[i] = shown(g.mode, axis.input, positions);
+    } else if (region[i].size() != axis.output()) {
+      return fail(ErrorCode::kUnsupported, "it can't be divided along axis {}: its input has nothing there", i);
+    }
+    // Negative ones crop.
+    pads[i] = x[i].begin - positions.begin;
+    pads[region.rank() + i] = positions.end - x[i].end;
+  }
+  NodeSlice slice{OpType::kPad, call.attributes, {x}, region};
+  slice.attributes.set("pads", std::move(pads));
+  return slice;
+}
+
 }  // namespace
 
 std::int64_t PadGeometry::source(std::size_t axis, std::int64_t position) const {
@@ -102,6 +135,6 @@ Expected<PadGeometry> pad_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kPadOperator = {OpType::kPad, "Pad", 1, 1, infer, no_macs, evaluate};
+const Operator kPadOperator = {OpType::kPad, "Pad", 1, 1, infer, no_macs, evaluate, slice};
 
 }  // namespace onnx_split

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 #include "graph/ops/window_walk.h"
 
 namespace onnx_split {
@@ -83,6 +84,41 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+template <OpType op>
+Expected<NodeSlice> slice_pool(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const PoolGeometry g, pool_geometry(call));
+  const WindowSlice window = slice_window(g.window, region, g.count_include_pad);
+  NodeSlice slice{op, call.attributes, {}, region};
+  slice.attributes.set("pads", window.pads);
+  Region x = region;
+  for (std::size_t i = 0; i < window.inputs.size(); ++i) {
+    x[i + 2] = window.inputs[i];
+    slice.produced[i + 2] = window.outputs[i];
+  }
+  slice.inputs = {x};
+  return slice;
+}
+
+template <OpType op>
+Expected<NodeSlice> slice_global(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  Region x = Region::whole(call.inputs[0].shape);
+  x[0] = region[0];
+  x[1] = region[1];
+  return NodeSlice{op, call.attributes, {x}, region};
+}
+
+// The average of a share of the pixels, weighted with their number.
+Expected<NodeSlice> partial_average(const OpCall& call, std::span<const TensorType> outputs, const Region& region,
+                                    bool) {
+  const Shape& x = call.inputs[0].shape;
+  std::vector<bool> summed(x.rank(), true);
+  summed[0] = summed[1] = false;
+  TRY(expect_summed(region, x, summed));
+  NodeSlice slice{OpType::kGlobalAveragePool, call.attributes, {region}, Region::whole(outputs[0].shape)};
+  slice.scale = static_cast<float>(static_cast<double>(region.shape().elements()) / static_cast<double>(x.elements()));
+  return slice;
+}
+
 }  // namespace
 
 Expected<PoolGeometry> pool_geometry(const OpCall& call) {
@@ -116,18 +152,41 @@ Expected<PoolGeometry> global_pool_geometry(const OpCall& call) {
   return PoolGeometry{x[0], x[1], Window{{WindowAxis{.input = pixels, .output = 1, .kernel = pixels}}}, false};
 }
 
-const Operator kMaxPoolOperator = {
-    OpType::kMaxPool, "MaxPool", 1, 1, infer_pool, no_macs, evaluate<pool_geometry, max_pool>};
-const Operator kAveragePoolOperator = {
-    OpType::kAveragePool, "AveragePool", 1, 1, infer_pool, no_macs, evaluate<pool_geometry, average_pool>};
-const Operator kGlobalMaxPoolOperator = {
-    OpType::kGlobalMaxPool, "GlobalMaxPool", 1, 1, infer_global, no_macs, evaluate<global_pool_geometry, max_pool>};
+const Operator kMaxPoolOperator = {OpType::kMaxPool,
+                                   "MaxPool",
+                                   1,
+                                   1,
+                                   infer_pool,
+                                   no_macs,
+                                   evaluate<pool_geometry, max_pool>,
+                                   slice_pool<OpType::kMaxPool>};
+const Operator kAveragePoolOperator = {OpType::kAveragePool,
+                                       "AveragePool",
+                                       1,
+                                       1,
+                                       infer_pool,
+                                       no_macs,
+                                       evaluate<pool_geometry, average_pool>,
+                                       slice_pool<OpType::kAveragePool>,
+                                       nullptr,
+                                       Linearity::kPasses};
+const Operator kGlobalMaxPoolOperator = {OpType::kGlobalMaxPool,
+                                         "GlobalMaxPool",
+                                         1,
+                                         1,
+                                         infer_global,
+                                         no_macs,
+                                         evaluate<global_pool_geometry, max_pool>,
+                                         slice_global<OpType::kGlobalMaxPool>};
 const Operator kGlobalAveragePoolOperator = {OpType::kGlobalAveragePool,
                                              "GlobalAveragePool",
                                              1,
                                              1,
                                              infer_global,
                                              no_macs,
-                                             evaluate<global_pool_geometry, average_pool>};
+                                             evaluate<global_pool_geometry, average_pool>,
+                                             slice_global<OpType::kGlobalAveragePool>,
+                                             partial_average,
+                                             Linearity::kPasses};
 
 }  // namespace onnx_split

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 #include "graph/ops/walk.h"
 
 namespace onnx_split {
@@ -68,8 +69,48 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
 }
 
 template <OpType op>
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType> outputs, std::size_t, const Region& region) {
+  TRY_ASSIGN(const ReduceGeometry g, reduce_geometry(call));
+  Region x = Region::whole(call.inputs[0].shape);
+  const bool keepdims = outputs[0].shape.rank() == x.rank();
+  std::size_t next = 0;
+  for (std::size_t axis = 0; axis < x.rank(); ++axis) {
+    if (!g.is_reduced[axis]) x[axis] = region[next];
+    if (!g.is_reduced[axis] || keepdims) ++next;
+  }
+  return NodeSlice{op, call.attributes, {x}, region};
+}
+
+// Of a mean: the mean of the share, weighted with the number of its elements.
+template <OpType op>
+Expected<NodeSlice> partial_sum(const OpCall& call, std::span<const TensorType> outputs, const Region& region, bool) {
+  TRY_ASSIGN(const ReduceGeometry g, reduce_geometry(call));
+  const TensorType& x = call.inputs[0];
+  if (x.type != DataType::kFloat32) {
+    return fail(ErrorCode::kUnsupported, "partial sums of {} aren't supported", data_type_name(x.type));
+  }
+  TRY(expect_summed(region, x.shape, g.is_reduced));
+  NodeSlice slice{op, call.attributes, {region}, Region::whole(outputs[0].shape)};
+  if (op == OpType::kReduceMean) {
+    slice.scale =
+        static_cast<float>(static_cast<double>(region.shape().elements()) / static_cast<double>(x.shape.elements()));
+  }
+  return slice;
+}
+
+template <OpType op>
 constexpr Operator row(std::string_view name) {
-  return {op, name, 1, 1, infer<op>, no_macs, evaluate<op>};
+  constexpr bool sums = op != OpType::kReduceMax;
+  return {op,
+          name,
+          1,
+          1,
+          infer<op>,
+          no_macs,
+          evaluate<op>,
+          slice<op>,
+          sums ? partial_sum<op> : nullptr,
+          sums ? Linearity::kPasses : Linearity::kNone};
 }
 
 }  // namespace
@@ -85,10 +126,12 @@ Expected<ReduceGeometry> reduce_geometry(const OpCall& call) {
   Ints reduced_dims;
   Ints output;
   ReduceGeometry g;
+  g.is_reduced.resize(x.rank(), false);
   for (std::size_t axis = 0; axis < x.rank(); ++axis) {
     if (axes.empty() || reduced[axis]) {
       reduced_dims.push_back(x[axis]);
       g.reduced_strides.push_back(strides[axis]);
+      g.is_reduced[axis] = true;
       if (keepdims != 0) output.push_back(1);
     } else {
       kept_dims.push_back(x[axis]);

@@ -15,7 +15,8 @@ struct ReduceGeometry {
   std::vector<std::int64_t> kept_strides;
   Shape reduced;
   std::vector<std::int64_t> reduced_strides;
-  Shape output;  // kept, with keepdims an extent of 1 at each reduced axis
+  std::vector<bool> is_reduced;  // by axis of the input
+  Shape output;                  // kept, with keepdims an extent of 1 at each reduced axis
 
   std::int64_t count() const { return reduced.elements(); }  // input elements an output element combines
 };

@@ -2,6 +2,7 @@
 
 #include "graph/ops/checks.h"
 #include "graph/ops/copy.h"
+#include "graph/ops/slicing.h"
 
 namespace onnx_split {
 namespace {
@@ -76,6 +77,32 @@ Expected<void> evaluate(const OpCall&, std::span<const TensorView> inputs, std::
   return {};
 }
 
+template <OpType op>
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType> outputs, std::size_t, const Region& region) {
+  const Shape& x = call.inputs[0].shape;
+  auto box = reshaped_region(region, outputs[0].shape, x);
+  if (!box) {
+    return fail(ErrorCode::kUnsupported, "it can't be divided so: {} of {} isn't one box of {}", region.to_string(),
+                outputs[0].shape.to_string(), x.to_string());
+  }
+  NodeSlice slice{op, call.attributes, {std::move(*box)}, region};
+  if constexpr (op == OpType::kReshape) slice.attributes.set("shape", region.shape().vector());
+  if constexpr (op == OpType::kSqueeze) {
+    // An extent that is 1 in this share only must stay.
+    Ints axes;
+    for (std::size_t axis = 0; axis < x.rank(); ++axis) {
+      if (x[axis] == 1) axes.push_back(static_cast<std::int64_t>(axis));
+    }
+    if (!call.attributes.has("axes")) slice.attributes.set("axes", std::move(axes));
+  }
+  return slice;
+}
+
+template <OpType op>
+constexpr Operator row(std::string_view name, decltype(Operator::infer) infer) {
+  return {op, name, 1, 1, infer, no_macs, evaluate, slice<op>, nullptr, Linearity::kPasses};
+}
+
 }  // namespace
 
 bool keeps_bytes(OpType op) {
@@ -89,10 +116,10 @@ bool keeps_bytes(OpType op) {
   }
 }
 
-const Operator kFlattenOperator = {OpType::kFlatten, "Flatten", 1, 1, infer_flatten, no_macs, evaluate};
-const Operator kIdentityOperator = {OpType::kIdentity, "Identity", 1, 1, infer_identity, no_macs, evaluate};
-const Operator kReshapeOperator = {OpType::kReshape, "Reshape", 1, 1, infer_reshape, no_macs, evaluate};
-const Operator kSqueezeOperator = {OpType::kSqueeze, "Squeeze", 1, 1, infer_squeeze, no_macs, evaluate};
-const Operator kUnsqueezeOperator = {OpType::kUnsqueeze, "Unsqueeze", 1, 1, infer_unsqueeze, no_macs, evaluate};
+const Operator kFlattenOperator = row<OpType::kFlatten>("Flatten", infer_flatten);
+const Operator kIdentityOperator = row<OpType::kIdentity>("Identity", infer_identity);
+const Operator kReshapeOperator = row<OpType::kReshape>("Reshape", infer_reshape);
+const Operator kSqueezeOperator = row<OpType::kSqueeze>("Squeeze", infer_squeeze);
+const Operator kUnsqueezeOperator = row<OpType::kUnsqueeze>("Unsqueeze", infer_unsqueeze);
 
 }  // namespace onnx_split

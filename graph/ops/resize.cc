@@ -118,6 +118,79 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+// The fewest input elements that become a whole number of output elements; the input's extent where only all do.
+std::int64_t period_of(const ResizeAxis& axis) {
+  for (std::int64_t period = 1; period < axis.input; ++period) {
+    const double outputs = static_cast<double>(period) * static_cast<double>(axis.scale);
+    if (outputs == std::floor(outputs)) return period;
+  }
+  return axis.input;
+}
+
+// What one axis of a share takes and gives, whole periods both.
+struct AxisShare {
+  Range input;
+  Range output;
+};
+
+AxisShare share_of(const ResizeAxis& axis, bool is_linear, Range wanted) {
+  if (axis.identity()) return {wanted, wanted};
+  const std::int64_t period = period_of(axis);
+  const auto outputs = static_cast<std::int64_t>(static_cast<double>(period) * static_cast<double>(axis.scale));
+  if (period == axis.input || outputs == 0) return {{0, axis.input}, {0, axis.output}};
+  const std::int64_t low = is_linear ? axis.linear(wanted.begin).low : axis.nearest(wanted.begin);
+  const std::int64_t high = is_linear ? axis.linear(wanted.end - 1).high : axis.nearest(wanted.end - 1);
+  // Positions and what they come from needn't lie in the same period.
+  const std::int64_t first = std::min(low / period, wanted.begin / outputs);
+  const std::int64_t behind = std::max(high / period, (wanted.end - 1) / outputs) + 1;
+  if (behind * period >= axis.input) return {{first * period, axis.input}, {first * outputs, axis.output}};
+  return {{first * period, behind * period}, {first * outputs, behind * outputs}};
+}
+
+// Whether a share, resized by itself, takes the wanted positions from where the whole takes them.
+bool agree(const ResizeAxis& whole, const ResizeAxis& part, const AxisShare& share, bool is_linear, Range wanted) {
+  if (part.output != share.output.size()) return false;
+  for (std::int64_t position = wanted.begin; position < wanted.end; ++position) {
+    const std::int64_t own = position - share.output.begin;
+    if (!is_linear) {
+      if (part.nearest(own) + share.input.begin != whole.nearest(position)) return false;
+      continue;
+    }
+    constexpr float kRounding = 1e-5F;
+    const LinearSource a = part.linear(own);
+    const LinearSource b = whole.linear(position);
+    const float from_a = static_cast<float>(a.low + share.input.begin - b.low) + a.weight;
+    if (std::abs(from_a - b.weight) > kRounding || a.high + share.input.begin > b.high + 1) return false;
+  }
+  return true;
+}
+
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const ResizeGeometry g, resize_geometry(call));
+  NodeSlice slice{OpType::kResize, call.attributes, {}, region};
+  Region x = region;
+  TensorType type = call.inputs[0];
+  std::vector<AxisShare> shares;
+  for (std::size_t i = 0; i < region.rank(); ++i) {
+    shares.push_back(share_of(g.axes[i], g.is_linear, region[i]));
+    x[i] = shares[i].input;
+    slice.produced[i] = shares[i].output;
+  }
+  if (call.attributes.has("sizes")) slice.attributes.set("sizes", slice.produced.shape().vector());
+  type.shape = x.shape();
+  TRY_ASSIGN(const ResizeGeometry part, resize_geometry({slice.attributes, std::span(&type, 1), call.output_count}));
+  for (std::size_t i = 0; i < region.rank(); ++i) {
+    const bool repeats =
+        g.axes[i].identity() || region[i].size() == g.axes[i].output || period_of(g.axes[i]) < g.axes[i].input;
+    if (repeats && agree(g.axes[i], part.axes[i], shares[i], g.is_linear, region[i])) continue;
+    return fail(ErrorCode::kUnsupported,
+                "it can't be divided along axis {}: resizing {} to {} isn't the same thing over and over", i,
+                g.axes[i].input, g.axes[i].output);
+  }
+  slice.inputs = {x};
+  return slice;
+}
+
 }  // namespace
 
 float ResizeAxis::coordinate(std::int64_t position) const {
@@ -182,6 +255,6 @@ Expected<ResizeGeometry> resize_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kResizeOperator = {OpType::kResize, "Resize", 1, 1, infer, no_macs, evaluate};
+const Operator kResizeOperator = {OpType::kResize, "Resize", 1, 1, infer, no_macs, evaluate, slice};
 
 }  // namespace onnx_split

@@ -51,6 +51,30 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const SliceGeometry g, slice_geometry(call));
+  Region x = region;
+  Ints starts, ends, axes, steps;
+  for (std::size_t i = 0; i < region.rank(); ++i) {
+    const SliceAxis& axis = g.axes[i];
+    const std::int64_t first = axis.source(region[i].begin);
+    const std::int64_t last = axis.source(region[i].end - 1);
+    x[i] = {std::min(first, last), std::max(first, last) + 1};
+    const std::int64_t extent = x[i].size();
+    axes.push_back(static_cast<std::int64_t>(i));
+    steps.push_back(axis.step);
+    starts.push_back(first == x[i].begin ? 0 : extent - 1);
+    // Backwards, the end is the element in front of the first.
+    ends.push_back(axis.step > 0 ? extent : -extent - 1);
+  }
+  NodeSlice slice{OpType::kSlice, {}, {x}, region};
+  slice.attributes.set("starts", std::move(starts));
+  slice.attributes.set("ends", std::move(ends));
+  slice.attributes.set("axes", std::move(axes));
+  slice.attributes.set("steps", std::move(steps));
+  return slice;
+}
+
 }  // namespace
 
 Expected<SliceGeometry> slice_geometry(const OpCall& call) {
@@ -80,6 +104,7 @@ Expected<SliceGeometry> slice_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kSliceOperator = {OpType::kSlice, "Slice", 1, 1, infer, no_macs, evaluate};
+const Operator kSliceOperator = {OpType::kSlice, "Slice",  1,     1,       infer,
+                                 no_macs,        evaluate, slice, nullptr, Linearity::kPasses};
 
 }  // namespace onnx_split

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 
 namespace onnx_split {
 namespace {
@@ -38,6 +39,14 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+template <OpType op>
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType> outputs, std::size_t, const Region& region) {
+  const Shape& shape = outputs[0].shape;
+  TRY_ASSIGN(const std::size_t axis, normalize_axis(call.attributes.int_or("axis", -1), shape.rank()));
+  TRY(expect_whole_axis(region[axis], shape[axis], axis));
+  return NodeSlice{op, call.attributes, {region}, region};
+}
+
 }  // namespace
 
 Expected<SoftmaxGeometry> softmax_geometry(const OpCall& call) {
@@ -49,7 +58,9 @@ Expected<SoftmaxGeometry> softmax_geometry(const OpCall& call) {
   return SoftmaxGeometry{x.elements(0, axis), x[axis], x.elements(axis + 1, x.rank())};
 }
 
-const Operator kLogSoftmaxOperator = {OpType::kLogSoftmax, "LogSoftmax", 1, 1, infer, no_macs, evaluate<true>};
-const Operator kSoftmaxOperator = {OpType::kSoftmax, "Softmax", 1, 1, infer, no_macs, evaluate<false>};
+const Operator kLogSoftmaxOperator = {OpType::kLogSoftmax,       "LogSoftmax", 1, 1, infer, no_macs, evaluate<true>,
+                                      slice<OpType::kLogSoftmax>};
+const Operator kSoftmaxOperator = {OpType::kSoftmax,       "Softmax", 1, 1, infer, no_macs, evaluate<false>,
+                                   slice<OpType::kSoftmax>};
 
 }  // namespace onnx_split

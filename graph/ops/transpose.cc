@@ -23,6 +23,13 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
+Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
+  TRY_ASSIGN(const TransposeGeometry g, transpose_geometry(call));
+  Region x = region;
+  for (std::size_t axis = 0; axis < region.rank(); ++axis) x[g.perm[axis]] = region[axis];
+  return NodeSlice{OpType::kTranspose, call.attributes, {x}, region};
+}
+
 }  // namespace
 
 Expected<TransposeGeometry> transpose_geometry(const OpCall& call) {
@@ -49,6 +56,7 @@ Expected<TransposeGeometry> transpose_geometry(const OpCall& call) {
   return g;
 }
 
-const Operator kTransposeOperator = {OpType::kTranspose, "Transpose", 1, 1, infer, no_macs, evaluate};
+const Operator kTransposeOperator = {OpType::kTranspose, "Transpose", 1, 1, infer, no_macs, evaluate, slice, nullptr,
+                                     Linearity::kPasses};
 
 }  // namespace onnx_split

@@ -1,6 +1,7 @@
 #include "graph/ops/unary.h"
 
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 
 namespace onnx_split {
 namespace {
@@ -38,7 +39,7 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
 
 template <OpType op>
 constexpr Operator row(std::string_view name) {
-  return {op, name, 1, 1, infer<op>, no_macs, evaluate<op>};
+  return {op, name, 1, 1, infer<op>, no_macs, evaluate<op>, slice_elementwise<op>};
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "graph/ops/broadcast.h"
 #include "graph/ops/checks.h"
+#include "graph/ops/slicing.h"
 #include "graph/ops/walk.h"
 
 namespace onnx_split {
@@ -53,7 +54,16 @@ Expected<void> evaluate(const OpCall&, std::span<const TensorView> inputs, std::
 
 template <OpType op>
 constexpr Operator row(std::string_view name) {
-  return {op, name, 1, kManyInputs, infer<op>, no_macs, evaluate<op>};
+  return {op,
+          name,
+          1,
+          kManyInputs,
+          infer<op>,
+          no_macs,
+          evaluate<op>,
+          slice_elementwise<op>,
+          nullptr,
+          op == OpType::kSum ? Linearity::kAdds : Linearity::kNone};
 }
 
 }  // namespace

@@ -35,7 +35,47 @@ std::int64_t position_count(const WindowAxis& axis, std::int64_t padded, std::in
   return last_in_right_padding ? count - 1 : count;
 }
 
+// The positions that one share gives: those wanted, and some beside them where none of those meets the input.
+Range possible_positions(const WindowAxis& axis, Range wanted, bool counts_pads) {
+  const std::int64_t reach = (axis.kernel - 1) * axis.dilation + 1;
+  if (axis.pad_begin >= reach) {
+    wanted.end = std::max(wanted.end, std::min(axis.output, (axis.pad_begin - reach) / axis.stride + 2));
+  }
+  wanted.begin = std::min(wanted.begin, (axis.input + axis.pad_begin - 1) / axis.stride);
+  // The last window of ceil_mode, which runs over the padding, can't stand alone where that isn't padding too.
+  const bool overruns = counts_pads && axis.begin(wanted.end - 1) + reach > axis.input + axis.pad_end;
+  if (overruns) wanted.begin = std::min(wanted.begin, std::max<std::int64_t>(wanted.end - 2, 0));
+  return wanted;
+}
+
 }  // namespace
+
+WindowSlice slice_window(const Window& window, const Region& region, bool counts_pads) {
+  WindowSlice slice;
+  Ints pads_end;
+  for (std::size_t i = 0; i < window.axes.size(); ++i) {
+    const WindowAxis& axis = window.axes[i];
+    Range positions = possible_positions(axis, region[i + 2], counts_pads);
+    const std::int64_t begin = axis.begin(positions.begin);
+    const std::int64_t end = axis.begin(positions.end - 1) + (axis.kernel - 1) * axis.dilation + 1;
+    Range input{std::max<std::int64_t>(begin, 0), std::min(end, axis.input)};
+    std::int64_t pad_begin = input.begin - begin;
+    std::int64_t pad_end = end - input.end;
+    if (counts_pads) pad_end = std::min(pad_end, axis.pad_end);
+    if (positions.size() == axis.output || input.size() <= 0) {
+      positions = {0, axis.output};
+      input = {0, axis.input};
+      pad_begin = axis.pad_begin;
+      pad_end = axis.pad_end;
+    }
+    slice.inputs.push_back(input);
+    slice.outputs.push_back(positions);
+    slice.pads.push_back(pad_begin);
+    pads_end.push_back(pad_end);
+  }
+  slice.pads.insert(slice.pads.end(), pads_end.begin(), pads_end.end());
+  return slice;
+}
 
 std::int64_t Window::input_elements() const {
   std::int64_t product = 1;

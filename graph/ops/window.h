@@ -29,6 +29,18 @@ struct Window {
   std::int64_t kernel_elements() const;
 };
 
+// What computes a box of a window's positions: the input's share and its padding, which is the border's own and nothing
+// elsewhere. ceil_mode and count_include_pad keep their meaning.
+struct WindowSlice {
+  std::vector<Range> inputs;   // by spatial axis
+  std::vector<Range> outputs;  // positions; more than were asked for where those can't stand alone
+  Ints pads;
+};
+
+// `region` of an output [N,C,spatial…]. `counts_pads`: what ceil_mode adds beyond the padding mustn't become padding
+// (AveragePool's count_include_pad).
+WindowSlice slice_window(const Window& window, const Region& region, bool counts_pads = false);
+
 // Reads strides, dilations and pads from the attributes for an input of shape [N,C,spatial…] and the given kernel
 // extents, checks them (positive, right count, pads not negative, kernel fits) and computes the outputs.
 // ceil_mode: the last window may start inside the input or its left padding and run over the right edge, but a window
