@@ -106,7 +106,7 @@ Expected<Plan> plan_for(const Graph& graph, const BackendOptions& options, std::
   if (options.plan_path.empty()) {
     PlanRequest request;
     request.devices = std::move(devices);
-    request.engine = engine_facts(graph, threads);
+    request.engine = engine_facts(threads);
     return make_plan(graph, request);
   }
   TRY_ASSIGN(Plan plan, read_plan(options.plan_path));
@@ -189,11 +189,7 @@ Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const Backen
     return std::make_unique<SingleProcess>(std::move(session), session_options.threads);
   }
   TRY_ASSIGN(const Plan plan, plan_for(graph, options, {}, session_options.threads));
-  TRY_ASSIGN(std::vector<PartGraph> extracted, extract_parts(graph, plan));
-  std::vector<Graph> parts;
-  for (PartGraph& part : extracted) parts.push_back(std::move(part.graph));
-  session_options.choices = plan.choices;
-  TRY_ASSIGN(Composer composer, Composer::create(make_manifest(graph, plan), std::move(parts), session_options));
+  TRY_ASSIGN(Composer composer, Composer::create(graph, plan, session_options));
   return std::make_unique<PartsInProcess>(std::move(composer), session_options.threads);
 }
 

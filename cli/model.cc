@@ -23,12 +23,9 @@ Expected<Graph> load_model(const ModelOptions& options) {
   return import_onnx(options.path, import_options);
 }
 
-EngineFacts engine_facts(const Graph& graph, unsigned threads) {
-  EngineFacts facts{threads, blas_core(), {}};
-  for (const Node& node : graph.nodes()) {
-    if (has_choice(node.op)) facts.choices[node.name] = default_choice(graph, node, facts.core_type);
-  }
-  return facts;
+EngineFacts engine_facts(unsigned threads) {
+  const std::string core = blas_core();
+  return {threads, core, [core](const Graph& graph) { return default_choices(graph, core); }};
 }
 
 unsigned available_cores() {

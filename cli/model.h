@@ -23,8 +23,8 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // The simplified graph.
 Expected<Graph> load_model(const ModelOptions& options);
 
-// What a plan must repeat: the choices that the engine's rule makes for this graph on this machine.
-EngineFacts engine_facts(const Graph& graph, unsigned threads);
+// What a plan must repeat: the choices that the engine's rule makes on this machine.
+EngineFacts engine_facts(unsigned threads);
 
 // Cores that this process may use.
 unsigned available_cores();

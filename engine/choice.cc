@@ -205,6 +205,14 @@ std::string default_choice(const Graph& graph, const Node& node, std::string_vie
   return to_text(default_choice(node.op, {node.attributes, types, node.outputs.size()}, core));
 }
 
+std::map<std::string, std::string, std::less<>> default_choices(const Graph& graph, std::string_view core) {
+  std::map<std::string, std::string, std::less<>> choices;
+  for (const Node& node : graph.nodes()) {
+    if (has_choice(node.op)) choices.emplace(node.name, default_choice(graph, node, core));
+  }
+  return choices;
+}
+
 Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text) {
   if (!has_choice(op)) return fail(ErrorCode::kInvalid, "choice \"{}\": {} has no choice", text, op_name(op));
   TRY_ASSIGN(const Choice choice, parse_text(text));

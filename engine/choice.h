@@ -9,6 +9,8 @@
 // threads.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -36,6 +38,9 @@ bool has_choice(OpType op);
 // blas_core() names it.
 Choice default_choice(OpType op, const OpCall& call, std::string_view core);
 std::string default_choice(const Graph& graph, const Node& node, std::string_view core);
+
+// The rule's choice for each node of the graph that has one, by node name.
+std::map<std::string, std::string, std::less<>> default_choices(const Graph& graph, std::string_view core);
 
 // Reads a choice and checks that the operator can be computed that way. Says what was expected.
 Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
-#include <unordered_map>
 
 #include "base/hash.h"
 
@@ -27,7 +27,7 @@ Expected<Enum> enum_from_name(std::string_view kind, std::string_view name,
 // A value is available to a stage if the network's input or an earlier stage gives it.
 struct Availability {
   const Graph& graph;
-  std::unordered_map<std::string, std::size_t> owned_elements;  // by value, over the stages so far
+  std::set<std::string, std::less<>> given;  // by the stages so far
 
   Expected<ValueId> value_of(const ValueRegion& use) const {
     const auto id = graph.find_value(use.value);
@@ -58,9 +58,54 @@ Expected<void> check_part(const Plan& plan, const Stage& stage, const Part& part
     TRY_ASSIGN(const ValueId id, available.value_of(input));
     const auto& inputs = available.graph.inputs();
     const bool is_network_input = std::find(inputs.begin(), inputs.end(), id) != inputs.end();
-    if (!is_network_input && !available.owned_elements.contains(input.value)) {
+    if (!is_network_input && !available.given.contains(input.value)) {
       return fail(ErrorCode::kInvalid, "value \"{}\" isn't computed by an earlier stage", input.value);
     }
+  }
+  return {};
+}
+
+Expected<void> check_division(const Stage& stage) {
+  const std::size_t parts = stage.parts.size();
+  if (stage.split == Split::kWhole && parts != 1) return fail(ErrorCode::kInvalid, "{} parts of a whole stage", parts);
+  // One at a time, so that huge numbers can't wrap around.
+  const Grid& grid = stage.grid;
+  if (stage.split == Split::kSpatial &&
+      (grid.rows == 0 || parts % grid.rows != 0 || parts / grid.rows != grid.columns)) {
+    return fail(ErrorCode::kInvalid, "a grid of {}×{} for {} parts", grid.rows, grid.columns, parts);
+  }
+  const bool positive = std::all_of(stage.weights.begin(), stage.weights.end(), [](auto weight) { return weight > 0; });
+  if (!stage.weights.empty() && (stage.weights.size() != parts || !positive)) {
+    return fail(ErrorCode::kInvalid, "expected a positive weight for each of {} parts", parts);
+  }
+  return {};
+}
+
+// The regions of one value that the parts own are disjoint and cover it, or they are all partial sums of the whole.
+Expected<void> check_pieces(const Value& value, const std::vector<ValueRegion>& pieces, std::size_t parts) {
+  const Region whole = Region::whole(value.shape());
+  std::int64_t elements = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (pieces[i].combine != pieces[0].combine) {
+      return fail(ErrorCode::kInvalid, "value \"{}\" is given both as place and as add", value.name);
+    }
+    if (pieces[i].combine == Combine::kAdd && (pieces[i].region != whole || value.type.type != DataType::kFloat32)) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": only all of a float32 value can be added", value.name);
+    }
+    elements += pieces[i].region.shape().elements();
+    for (std::size_t other = 0; other < i && pieces[i].combine == Combine::kPlace; ++other) {
+      if (!intersect(pieces[i].region, pieces[other].region)) continue;
+      return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} and {}, which overlap", value.name,
+                  pieces[other].region.to_string(), pieces[i].region.to_string());
+    }
+  }
+  if (pieces[0].combine == Combine::kAdd) {
+    if (pieces.size() == parts) return {};
+    return fail(ErrorCode::kInvalid, "value \"{}\": {} partial sums of {} parts", value.name, pieces.size(), parts);
+  }
+  if (elements != whole.shape().elements()) {
+    return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} elements of {}", value.name, elements,
+                whole.shape().elements());
   }
   return {};
 }
@@ -73,28 +118,24 @@ Expected<void> check_stage(const Plan& plan, const Stage& stage, Availability& a
     if (!available.graph.find_node(name)) return fail(ErrorCode::kInvalid, "no node \"{}\" in the model", name);
     if (!seen.insert(name).second) return fail(ErrorCode::kInvalid, "node \"{}\" is in the plan twice", name);
   }
-  std::unordered_map<std::string, std::size_t> given;
+  TRY(check_division(stage));
+  std::map<std::string, std::vector<ValueRegion>> given;
   for (std::size_t p = 0; p < stage.parts.size(); ++p) {
     auto checked = check_part(plan, stage, stage.parts[p], available);
     if (!checked) return fail_in(fmt::format("part {}", p), std::move(checked.error()));
     for (const ValueRegion& output : stage.parts[p].outputs) {
       TRY(available.value_of(output));
-      // Partial sums cover the whole value, once for each part; only part 0's count.
-      if (output.combine == Combine::kAdd && p > 0) continue;
-      given[output.value] += static_cast<std::size_t>(output.region.shape().elements());
+      given[output.value].push_back(output);
     }
   }
-  for (const auto& [value, elements] : given) {
-    const Value& whole = available.graph.value(*available.graph.find_value(value));
-    const std::string* producer = whole.producer.valid() ? &available.graph.node(whole.producer).name : nullptr;
+  for (const auto& [name, pieces] : given) {
+    const Value& value = available.graph.value(*available.graph.find_value(name));
+    const std::string* producer = value.producer.valid() ? &available.graph.node(value.producer).name : nullptr;
     if (producer == nullptr || std::find(stage.nodes.begin(), stage.nodes.end(), *producer) == stage.nodes.end()) {
-      return fail(ErrorCode::kInvalid, "value \"{}\" isn't computed by this stage's nodes", value);
+      return fail(ErrorCode::kInvalid, "value \"{}\" isn't computed by this stage's nodes", name);
     }
-    if (elements != static_cast<std::size_t>(whole.shape().elements())) {
-      return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} elements of {}", value, elements,
-                  whole.shape().elements());
-    }
-    available.owned_elements[value] = elements;
+    TRY(check_pieces(value, pieces, stage.parts.size()));
+    available.given.insert(name);
   }
   return {};
 }
@@ -154,7 +195,7 @@ Expected<void> check_plan(const Plan& plan, const Graph& graph) {
     return fail(ErrorCode::kInvalid, "the plan has {} nodes, the model {}", seen.size(), graph.node_count());
   }
   for (const ValueId id : graph.outputs()) {
-    if (!available.owned_elements.contains(graph.value(id).name)) {
+    if (!available.given.contains(graph.value(id).name)) {
       return fail(ErrorCode::kInvalid, "no stage gives the output \"{}\"", graph.value(id).name);
     }
   }

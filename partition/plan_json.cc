@@ -5,7 +5,7 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kFormat = 2;
 constexpr std::int64_t kMaxCount = 1 << 20;
 constexpr std::uint64_t kMaxPlanBytes = 64 << 20;
 
@@ -15,19 +15,41 @@ Json regions_to_json(const std::vector<ValueRegion>& regions) {
   return list;
 }
 
+Json choices_to_json(const NodeChoices& choices) {
+  Json object = Json::object();
+  for (const auto& [node, choice] : choices) object[node] = choice;
+  return object;
+}
+
+Expected<NodeChoices> read_choices(const JsonReader& reader) {
+  TRY_ASSIGN(const JsonReader object, reader.at("choices"));
+  TRY_ASSIGN(const auto members, object.members());
+  NodeChoices choices;
+  for (const auto& [node, choice] : members) {
+    TRY_ASSIGN(choices[node], choice.string());
+  }
+  return choices;
+}
+
 Json part_to_json(const Part& part) {
-  return {
-      {"devices", part.devices}, {"inputs", regions_to_json(part.inputs)}, {"outputs", regions_to_json(part.outputs)},
-      {"macs", part.macs},       {"weight_bytes", part.weight_bytes},      {"activation_bytes", part.activation_bytes}};
+  return {{"devices", part.devices},
+          {"inputs", regions_to_json(part.inputs)},
+          {"outputs", regions_to_json(part.outputs)},
+          {"macs", part.macs},
+          {"repeated_macs", part.repeated_macs},
+          {"weight_bytes", part.weight_bytes},
+          {"activation_bytes", part.activation_bytes},
+          {"received_bytes", part.received_bytes},
+          {"sent_bytes", part.sent_bytes},
+          {"choices", choices_to_json(part.choices)}};
 }
 
 Json stage_to_json(const Stage& stage) {
   Json parts = Json::array();
   for (const Part& part : stage.parts) parts.push_back(part_to_json(part));
-  return {{"split", split_name(stage.split)},
-          {"schedule", stage.schedule},
-          {"parts", std::move(parts)},
-          {"nodes", stage.nodes}};
+  return {{"split", split_name(stage.split)}, {"grid", {stage.grid.rows, stage.grid.columns}},
+          {"weights", stage.weights},         {"schedule", stage.schedule},
+          {"parts", std::move(parts)},        {"nodes", stage.nodes}};
 }
 
 // Reads the list `name` with `read_one`.
@@ -55,8 +77,12 @@ Expected<Part> read_part(const JsonReader& reader) {
   TRY_ASSIGN(part.inputs, read_list<ValueRegion>(reader, "inputs", value_region_from_json));
   TRY_ASSIGN(part.outputs, read_list<ValueRegion>(reader, "outputs", value_region_from_json));
   TRY_ASSIGN(part.macs, reader.integer("macs", 0, INT64_MAX));
+  TRY_ASSIGN(part.repeated_macs, reader.integer("repeated_macs", 0, INT64_MAX));
   TRY_ASSIGN(part.weight_bytes, reader.integer("weight_bytes", 0, INT64_MAX));
   TRY_ASSIGN(part.activation_bytes, reader.integer("activation_bytes", 0, INT64_MAX));
+  TRY_ASSIGN(part.received_bytes, reader.integer("received_bytes", 0, INT64_MAX));
+  TRY_ASSIGN(part.sent_bytes, reader.integer("sent_bytes", 0, INT64_MAX));
+  TRY_ASSIGN(part.choices, read_choices(reader));
   return part;
 }
 
@@ -64,6 +90,12 @@ Expected<Stage> read_stage(const JsonReader& reader) {
   Stage stage;
   TRY_ASSIGN(const std::string split, reader.string("split"));
   TRY_ASSIGN(stage.split, split_from_name(split));
+  TRY_ASSIGN(const std::vector<std::size_t> grid, read_list<std::size_t>(reader, "grid", read_index));
+  TRY_ASSIGN(const JsonReader grid_reader, reader.at("grid"));
+  if (grid.size() != 2) return grid_reader.expected("[rows, columns]");
+  stage.grid = {grid[0], grid[1]};
+  TRY_ASSIGN(const JsonReader weights, reader.at("weights"));
+  TRY_ASSIGN(stage.weights, weights.integers());
   TRY_ASSIGN(stage.schedule, read_list<std::size_t>(reader, "schedule", read_index));
   TRY_ASSIGN(stage.parts, read_list<Part>(reader, "parts", read_part));
   TRY_ASSIGN(stage.nodes, reader.strings("nodes"));
@@ -106,11 +138,9 @@ Expected<ValueRegion> value_region_from_json(const JsonReader& reader) {
 Json plan_to_json(const Plan& plan) {
   Json stages = Json::array();
   for (const Stage& stage : plan.stages) stages.push_back(stage_to_json(stage));
-  Json choices = Json::object();
-  for (const auto& [node, choice] : plan.choices) choices[node] = choice;
   return {{"format", kFormat},       {"model", plan.model},         {"fingerprint", plan.fingerprint},
           {"devices", plan.devices}, {"threads", plan.threads},     {"core_type", plan.core_type},
-          {"window", plan.window},   {"stages", std::move(stages)}, {"choices", std::move(choices)}};
+          {"window", plan.window},   {"stages", std::move(stages)}, {"choices", choices_to_json(plan.choices)}};
 }
 
 Expected<Plan> plan_from_json(const Json& json) {
@@ -126,11 +156,7 @@ Expected<Plan> plan_from_json(const Json& json) {
   TRY_ASSIGN(const std::int64_t window, reader.integer("window", 1, 1 << 16));
   plan.window = static_cast<std::size_t>(window);
   TRY_ASSIGN(plan.stages, read_list<Stage>(reader, "stages", read_stage));
-  TRY_ASSIGN(const JsonReader choices, reader.at("choices"));
-  TRY_ASSIGN(const auto members, choices.members());
-  for (const auto& [node, choice] : members) {
-    TRY_ASSIGN(plan.choices[node], choice.string());
-  }
+  TRY_ASSIGN(plan.choices, read_choices(reader));
   return plan;
 }
 

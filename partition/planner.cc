@@ -1,45 +1,55 @@
 #include "partition/planner.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <list>
 #include <numeric>
 #include <set>
+#include <utility>
 
-#include "partition/extract.h"
+#include "graph/operators.h"
+#include "graph/order.h"
+#include "partition/divide.h"
 #include "partition/pipeline.h"
+#include "partition/propose.h"
+#include "partition/routing.h"
 
 namespace onnx_split {
 namespace {
 
-std::vector<StageRequest> one_stage_a_device(std::size_t stages) { return std::vector<StageRequest>(stages); }
+using Devices = std::vector<std::size_t>;
 
-Expected<std::vector<StageNodes>> cut(const Graph& graph, const PlanRequest& request) {
-  if (request.stages.empty()) {
-    return balance_stages(graph, std::min(request.devices.size(), graph.node_count()));
-  }
-  std::vector<std::vector<std::string>> until;
-  for (const StageRequest& stage : request.stages) {
-    if (!stage.until.empty()) until.push_back(stage.until);
-  }
-  TRY_ASSIGN(std::vector<StageNodes> stages, stages_until(graph, until));
-  if (stages.size() > request.stages.size()) {
-    return fail(ErrorCode::kInvalid, "the stages stop before the network ends: let the last one omit \"until\"");
-  }
-  if (stages.size() < request.stages.size()) {
-    return fail(ErrorCode::kInvalid, "the last stage has nothing left to compute");
-  }
-  return stages;
+// A stage on its way into the plan.
+struct Draft {
+  std::size_t request = 0;  // index into PlanRequest::stages
+  StageNodes nodes;         // in graph order
+  Division division;
+  bool is_optional = false;  // `each: layer`: where it can't be divided so, it may be cut shorter or be whole
+  StageNodes left_over;      // of `nodes`, those that the layer before handed on
+};
+
+StageNodes merged(StageNodes a, const StageNodes& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  std::sort(a.begin(), a.end());
+  return a;
 }
 
-// The devices of each stage, as indices.
-Expected<std::vector<std::vector<std::size_t>>> assign_devices(const PlanRequest& request,
-                                                               const std::vector<StageRequest>& stages) {
+StageNodes front_of(const StageNodes& nodes, std::size_t count) {
+  return {nodes.begin(), nodes.begin() + static_cast<std::ptrdiff_t>(count)};
+}
+
+Draft whole(const Draft& like, StageNodes nodes) { return {like.request, std::move(nodes), {}, false, {}}; }
+
+// The devices of each requested stage: part 0's replicas, then part 1's, …
+Expected<std::vector<Devices>> assign_devices(const PlanRequest& request, const std::vector<StageRequest>& stages) {
   std::set<std::string> named;
   for (const StageRequest& stage : stages) named.insert(stage.devices.begin(), stage.devices.end());
-  std::vector<std::size_t> free;
+  Devices free;
   for (std::size_t i = 0; i < request.devices.size(); ++i) {
     if (!named.contains(request.devices[i])) free.push_back(i);
   }
-  std::vector<std::vector<std::size_t>> assigned(stages.size());
+  std::vector<Devices> assigned(stages.size());
   std::size_t next_free = 0;
   for (std::size_t s = 0; s < stages.size(); ++s) {
     for (const std::string& name : stages[s].devices) {
@@ -49,47 +59,255 @@ Expected<std::vector<std::vector<std::size_t>>> assign_devices(const PlanRequest
       }
       assigned[s].push_back(static_cast<std::size_t>(found - request.devices.begin()));
     }
-    while (assigned[s].size() < stages[s].ways * stages[s].replicas) {
-      if (next_free == free.size()) {
-        return fail(ErrorCode::kInvalid, "stages[{}]: no device is left: the stages want more than the {} there are", s,
-                    request.devices.size());
-      }
-      assigned[s].push_back(free[next_free++]);
+    if (!assigned[s].empty()) continue;
+    const std::size_t wanted = stages[s].ways * stages[s].replicas;
+    if (wanted > free.size()) {
+      return fail(ErrorCode::kInvalid, "stages[{}]: {} ways of {} replicas want {} devices, and {} are free", s,
+                  stages[s].ways, stages[s].replicas, wanted, free.size());
     }
+    for (std::size_t i = 0; i < wanted; ++i) assigned[s].push_back(free[next_free++ % free.size()]);
   }
   return assigned;
 }
+
+// Shares in proportion to the devices' speeds; nothing where they are unknown or equal. A part is as fast as its
+// slowest replica.
+std::vector<std::int64_t> weights_by_speed(const PlanRequest& request, const StageRequest& stage,
+                                           const Devices& devices) {
+  if (request.gflops.empty()) return {};
+  std::vector<std::int64_t> weights;
+  for (std::size_t part = 0; part < stage.ways; ++part) {
+    double slowest = std::numeric_limits<double>::infinity();
+    for (std::size_t replica = 0; replica < stage.replicas; ++replica) {
+      slowest = std::min(slowest, request.gflops[devices[part * stage.replicas + replica]]);
+    }
+    weights.push_back(std::llround(slowest * 1000.0));
+  }
+  const bool known = std::all_of(weights.begin(), weights.end(), [](std::int64_t weight) { return weight > 0; });
+  const bool differ = std::any_of(weights.begin(), weights.end(), [&](std::int64_t w) { return w != weights[0]; });
+  return known && differ ? weights : std::vector<std::int64_t>{};
+}
+
+class Planner {
+ public:
+  Planner(const Graph& graph, const PlanRequest& request)
+      : graph_(graph), request_(request), units_(channel_units(graph)) {}
+
+  Expected<Plan> plan() {
+    TRY(draft_stages());
+    for (auto draft = drafts_.begin(); draft != drafts_.end(); ++draft) {
+      TRY_ASSIGN(const DividedStage divided, divide_draft(draft));
+      add_stage(*draft, divided);
+      if (!divided.rest.empty()) place_rest(draft, divided.rest);
+    }
+    std::size_t servers = 0;
+    for (const Stage& stage : plan_.stages) servers += stage.schedule.size();
+    plan_.window = request_.window > 0 ? request_.window : 2 * std::min(servers, request_.devices.size());
+    plan_.model = graph_.name();
+    plan_.fingerprint = fingerprint(graph_);
+    plan_.devices = request_.devices;
+    plan_.threads = request_.engine.threads;
+    plan_.core_type = request_.engine.core_type;
+    plan_.choices = choices_of(graph_);
+    TRY(predict_traffic(graph_, plan_));
+    return std::move(plan_);
+  }
+
+ private:
+  NodeChoices choices_of(const Graph& graph) const {
+    return request_.engine.choose ? request_.engine.choose(graph) : NodeChoices{};
+  }
+
+  using Position = std::list<Draft>::iterator;
+
+  Expected<void> draft_stages() {
+    if (request_.stages.empty()) {
+      TRY_ASSIGN(const std::vector<StageNodes> stages,
+                 balance_stages(graph_, std::min(request_.devices.size(), graph_.node_count())));
+      stages_.resize(stages.size());
+      for (std::size_t s = 0; s < stages.size(); ++s) drafts_.push_back({s, stages[s], {}, false, {}});
+      TRY_ASSIGN(devices_, assign_devices(request_, stages_));
+      return {};
+    }
+    stages_ = request_.stages;
+    TRY_ASSIGN(devices_, assign_devices(request_, stages_));
+    std::vector<std::vector<std::string>> until;
+    for (const StageRequest& stage : stages_) {
+      if (!stage.until.empty()) until.push_back(stage.until);
+    }
+    TRY_ASSIGN(const std::vector<StageNodes> nodes, stages_until(graph_, until));
+    if (nodes.size() > stages_.size()) {
+      return fail(ErrorCode::kInvalid, "the stages stop before the network ends: let the last one omit \"until\"");
+    }
+    if (nodes.size() < stages_.size()) {
+      return fail(ErrorCode::kInvalid, "the last stage has nothing left to compute");
+    }
+    for (std::size_t s = 0; s < stages_.size(); ++s) {
+      const StageRequest& stage = stages_[s];
+      Division division{stage.split, stage.ways, stage.grid, stage.weights};
+      if (stage.split != Split::kWhole && stage.weights.empty()) {
+        division.weights = weights_by_speed(request_, stage, devices_[s]);
+      }
+      std::vector<StageNodes> pieces{nodes[s]};
+      if (stage.each_layer) pieces = layers(nodes[s]);
+      if (stage.each_layer && stage.split == Split::kChannelPair) pieces = pairs(pieces, division);
+      for (const StageNodes& piece : pieces) drafts_.push_back({s, piece, division, stage.each_layer, {}});
+    }
+    return {};
+  }
+
+  // Joins each layer with the one behind it where both together can be divided.
+  std::vector<StageNodes> pairs(const std::vector<StageNodes>& layers, const Division& division) const {
+    std::vector<StageNodes> result;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      result.push_back(layers[i]);
+      if (i + 1 == layers.size()) break;
+      StageNodes both = merged(layers[i], layers[i + 1]);
+      if (longest_front(both, division) <= layers[i].size()) continue;
+      result.back() = std::move(both);
+      ++i;
+    }
+    return result;
+  }
+
+  // How many of the nodes, from the first on, can be divided so; 0: none.
+  std::size_t longest_front(const StageNodes& nodes, const Division& division) const {
+    std::size_t count = nodes.size();
+    while (count > 0 && !divide(front_of(nodes, count), division)) --count;
+    return count;
+  }
+
+  // Cuts in front of every node with MACs and weights but the first.
+  std::vector<StageNodes> layers(const StageNodes& nodes) const {
+    std::vector<StageNodes> result(1);
+    bool has_layer = false;
+    for (const NodeId id : nodes) {
+      const NodeCost cost = node_cost(graph_, graph_.node(id));
+      const bool is_layer = cost.macs > 0 && cost.weight_bytes > 0;
+      if (is_layer && has_layer) result.emplace_back();
+      has_layer = has_layer || is_layer;
+      result.back().push_back(id);
+    }
+    return result;
+  }
+
+  Expected<DividedStage> divide(const StageNodes& nodes, const Division& division) const {
+    return divide_stage(graph_, nodes, division, units_, PartWeights::kBlank);
+  }
+
+  // May change the draft, and put stages in front of it or behind it.
+  Expected<DividedStage> divide_draft(Position& draft) {
+    auto divided = divide(draft->nodes, draft->division);
+    if (divided) return divided;
+    if (!draft->is_optional) {
+      const std::string nearest = nearest_choice(graph_, draft->nodes, draft->division, units_);
+      return fail(divided.error().code, "stages[{}]: {}: {}; nearest possible: {}", draft->request,
+                  to_string(draft->division), divided.error().message, nearest);
+    }
+    // What the layer before handed on may be what stands in the way.
+    StageNodes own;
+    std::set_difference(draft->nodes.begin(), draft->nodes.end(), draft->left_over.begin(), draft->left_over.end(),
+                        std::back_inserter(own));
+    if (!draft->left_over.empty() && divide(own, draft->division)) {
+      draft->nodes = std::move(own);
+      draft = drafts_.insert(draft, whole(*draft, std::exchange(draft->left_over, {})));
+      return divide(draft->nodes, draft->division);
+    }
+    if (const std::size_t count = longest_front(draft->nodes, draft->division); count > 0) {
+      leave_over(draft, StageNodes(draft->nodes.begin() + static_cast<std::ptrdiff_t>(count), draft->nodes.end()));
+      draft->nodes.resize(count);
+      return divide(draft->nodes, draft->division);
+    }
+    draft->division = {};
+    return divide(draft->nodes, draft->division);
+  }
+
+  // Hands nodes on to the next stage, or makes them a whole one where that isn't of the same request.
+  void leave_over(Position draft, StageNodes nodes) {
+    const Position next = std::next(draft);
+    if (next == drafts_.end() || next->request != draft->request) {
+      drafts_.insert(next, whole(*draft, std::move(nodes)));
+      return;
+    }
+    next->nodes = merged(next->nodes, nodes);
+    next->left_over = std::move(nodes);
+  }
+
+  // Finds a place for the nodes that need a divided stage's sum.
+  void place_rest(Position draft, const StageNodes& rest) {
+    const auto in_rest = [&](NodeId node) { return std::binary_search(rest.begin(), rest.end(), node); };
+    bool is_output = false;
+    std::set<NodeId> consumers;
+    for (const NodeId node : rest) {
+      for (const ValueId output : graph_.node(node).outputs) {
+        is_output = is_output || graph_.is_output(output);
+        for (const NodeId consumer : graph_.value(output).consumers) {
+          if (!in_rest(consumer)) consumers.insert(consumer);
+        }
+      }
+    }
+    Position only = drafts_.end();
+    bool several = false;
+    for (Position later = std::next(draft); later != drafts_.end(); ++later) {
+      const bool consumes = std::any_of(consumers.begin(), consumers.end(), [&](NodeId consumer) {
+        return std::binary_search(later->nodes.begin(), later->nodes.end(), consumer);
+      });
+      if (!consumes) continue;
+      several = several || only != drafts_.end();
+      only = later;
+    }
+    if (!is_output && !several && only != drafts_.end()) {
+      StageNodes together = merged(only->nodes, rest);
+      if (divide(together, only->division)) {
+        only->nodes = std::move(together);
+        return;
+      }
+    }
+    drafts_.insert(std::next(draft), whole(*draft, rest));
+  }
+
+  void add_stage(const Draft& draft, const DividedStage& divided) {
+    const StageRequest& request = stages_[draft.request];
+    Stage stage;
+    stage.split = draft.division.split;
+    stage.grid = draft.division.grid;
+    stage.weights = draft.division.weights;
+    for (const NodeId node : divided.nodes) stage.nodes.push_back(graph_.node(node).name);
+    stage.schedule.resize(request.replicas);
+    std::iota(stage.schedule.begin(), stage.schedule.end(), std::size_t{0});
+    for (std::size_t p = 0; p < divided.parts.size(); ++p) {
+      const DividedPart& from = divided.parts[p];
+      const auto first = devices_[draft.request].begin() + static_cast<std::ptrdiff_t>(p * request.replicas);
+      Part part;
+      part.devices.assign(first, first + static_cast<std::ptrdiff_t>(request.replicas));
+      part.inputs = from.inputs;
+      part.outputs = from.outputs;
+      part.macs = from.macs;
+      part.repeated_macs = from.repeated_macs;
+      for (const Value& value : from.graph.values()) {
+        if (value.constant) part.weight_bytes += static_cast<std::int64_t>(value.type.size_bytes());
+      }
+      part.activation_bytes = static_cast<std::int64_t>(peak_activation_bytes(from.graph));
+      if (stage.split != Split::kWhole) part.choices = choices_of(from.graph);
+      stage.parts.push_back(std::move(part));
+    }
+    plan_.stages.push_back(std::move(stage));
+  }
+
+  const Graph& graph_;
+  const PlanRequest& request_;
+  std::vector<std::int64_t> units_;
+  std::vector<StageRequest> stages_;
+  std::vector<Devices> devices_;  // by request
+  std::list<Draft> drafts_;
+  Plan plan_;
+};
 
 }  // namespace
 
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request) {
   if (request.devices.empty()) return fail(ErrorCode::kInvalid, "no devices to plan for");
-  TRY_ASSIGN(const std::vector<StageNodes> stage_nodes, cut(graph, request));
-  const std::vector<StageRequest> wanted =
-      request.stages.empty() ? one_stage_a_device(stage_nodes.size()) : request.stages;
-  TRY_ASSIGN(const auto devices, assign_devices(request, wanted));
-
-  Plan plan;
-  plan.model = graph.name();
-  plan.fingerprint = fingerprint(graph);
-  plan.devices = request.devices;
-  plan.threads = request.engine.threads;
-  plan.core_type = request.engine.core_type;
-  plan.choices = request.engine.choices;
-  std::size_t servers = 0;
-  for (std::size_t s = 0; s < stage_nodes.size(); ++s) {
-    Stage stage;
-    for (const NodeId node : stage_nodes[s]) stage.nodes.push_back(graph.node(node).name);
-    stage.schedule.resize(wanted[s].replicas);
-    std::iota(stage.schedule.begin(), stage.schedule.end(), std::size_t{0});
-    TRY_ASSIGN(Part part, whole_part(graph, stage_nodes, s));
-    part.devices = devices[s];
-    stage.parts.push_back(std::move(part));
-    plan.stages.push_back(std::move(stage));
-    servers += wanted[s].replicas;
-  }
-  plan.window = request.window > 0 ? request.window : 2 * servers;
-  return plan;
+  return Planner(graph, request).plan();
 }
 
 }  // namespace onnx_split

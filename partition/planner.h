@@ -1,6 +1,7 @@
-// Makes plans of whole stages: a pipeline of devices, balanced on MACs or cut by hand, with replicas.
+// Makes plans: a pipeline of whole stages balanced on MACs, or stages cut and divided by hand, with replicas.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,23 +10,29 @@
 
 namespace onnx_split {
 
-// What a plan must repeat of the engine that it was made for (engine/session.h supplies it; partition doesn't see the
-// engine).
+// What a plan must repeat of the engine that it was made for (engine/ supplies it; partition doesn't see the engine).
 struct EngineFacts {
   unsigned threads = 1;
   std::string core_type;
-  std::map<std::string, std::string, std::less<>> choices;
+  // The kernel of each node of a graph (the network's, a part's) that has a choice: a pure function. Empty: none have.
+  std::function<NodeChoices(const Graph&)> choose;
 };
 
 struct PlanRequest {
   std::vector<std::string> devices;  // names; at least one
+  std::vector<double> gflops;        // by device; empty, or 0: unknown
   std::vector<StageRequest> stages;  // empty: one balanced stage a device
   EngineFacts engine;
-  std::size_t window = 0;  // 0: two for each stage and replica, so that every device computes while others send
+  std::size_t window = 0;  // 0: two for each stage and replica, and at most two for each device
 };
 
 // The graph must be the simplified one (graph/passes/passes.h). Stages without devices of their own take the devices
-// that no stage names, in order; it's an error if they run out. With fewer nodes than devices some devices stay idle.
+// that no stage names, in order, beginning again where they run out. With fewer nodes than devices some stay idle.
+//
+// What must see a divided stage's sum opens the stage that needs it; where there are several, or that one can't be
+// divided with it, and for an output of the network, it becomes a `whole` stage on the devices of part 0. Parts have
+// equal shares, or, where the devices' speeds are known and differ, shares in proportion. A split that is impossible is
+// refused with the reason and the nearest possible choice.
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request);
 
 }  // namespace onnx_split

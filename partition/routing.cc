@@ -6,48 +6,128 @@
 namespace onnx_split {
 namespace {
 
-// An owner of (a piece of) a value: a part's output, or a network input of the coordinator's.
-struct Owned {
-  std::optional<PartId> source;
-  ValueRegion what;
+struct Need {
+  Region region;
+  std::optional<PartId> consumer;  // nothing: the coordinator
 };
 
-void add_consumer(Routing& routing, const Owned& owned, const Region& region, std::optional<PartId> consumer) {
-  auto found = std::find_if(routing.transfers.begin(), routing.transfers.end(), [&](const Transfer& transfer) {
-    return transfer.source == owned.source && transfer.what.value == owned.what.value && transfer.what.region == region;
-  });
-  if (found == routing.transfers.end()) {
-    routing.transfers.push_back({{owned.what.value, region, owned.what.combine}, owned.source, {}, false});
-    found = routing.transfers.end() - 1;
-  }
-  if (consumer) {
-    found->consumers.push_back(*consumer);
-  } else {
-    found->to_coordinator = true;
-  }
-}
+// (A piece of) a value and its owner.
+struct Owned {
+  std::optional<PartId> source;
+  std::string value;
+  std::optional<Region> region;  // nothing: all of it (a network input)
+  Combine combine = Combine::kPlace;
+  std::vector<Need> needs;
+};
 
-// Connects one need to the owners of its value; placed pieces must cover it exactly.
-Expected<void> connect(Routing& routing, const std::vector<Owned>& owners, const ValueRegion& need,
-                       std::optional<PartId> consumer) {
-  std::int64_t covered = 0;
-  std::size_t addends = 0;
-  for (const Owned& owned : owners) {
-    const std::optional<Region> common = intersect(owned.what.region, need.region);
-    if (!common) continue;
-    if (owned.what.combine == Combine::kPlace) {
-      covered += common->shape().elements();
-    } else if (addends++ == 0) {
-      covered += common->shape().elements();
+class Router {
+ public:
+  explicit Router(const Plan& plan) : plan_(plan) {}
+
+  Expected<Routing> route(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
+    for (const std::string& name : inputs) add_owned({std::nullopt, name, std::nullopt, Combine::kPlace, {}});
+    for (const PartId id : part_ids(plan_)) {
+      for (const ValueRegion& output : part(id).outputs) {
+        add_owned({id, output.value, output.region, output.combine, {}});
+      }
     }
-    add_consumer(routing, owned, *common, consumer);
+    for (const std::string& name : outputs) {
+      const auto pieces = by_value_.find(name);
+      if (pieces == by_value_.end()) return fail(ErrorCode::kInvalid, "no part gives the output \"{}\"", name);
+      for (const std::size_t piece : pieces->second) {
+        if (!owned_[piece].source) return fail(ErrorCode::kInvalid, "the output \"{}\" is an input", name);
+        owned_[piece].needs.push_back({*owned_[piece].region, std::nullopt});
+      }
+    }
+    // Backwards, so that a part that nobody needs doesn't need anything either.
+    const std::vector<PartId> ids = part_ids(plan_);
+    for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+      if (is_idle(*id)) continue;
+      for (const ValueRegion& input : part(*id).inputs) {
+        auto connected = connect(input, *id);
+        if (!connected) return fail_in(to_string(*id), std::move(connected.error()));
+      }
+    }
+    for (Owned& owned : owned_) add_transfers(owned);
+    return std::move(routing_);
   }
-  if (covered != need.region.shape().elements()) {
-    return fail(ErrorCode::kInvalid, "value \"{}\" {}: {} of {} elements are given by earlier parts", need.value,
+
+ private:
+  const Part& part(PartId id) const { return plan_.stages[id.stage].parts[id.part]; }
+
+  void add_owned(Owned owned) {
+    by_value_[owned.value].push_back(owned_.size());
+    if (owned.source) by_part_[*owned.source].push_back(owned_.size());
+    owned_.push_back(std::move(owned));
+  }
+
+  bool is_idle(PartId id) const {
+    const auto pieces = by_part_.find(id);
+    return pieces == by_part_.end() || std::all_of(pieces->second.begin(), pieces->second.end(),
+                                                   [&](std::size_t piece) { return owned_[piece].needs.empty(); });
+  }
+
+  // Connects one need to the owners of its value; placed pieces must cover it exactly.
+  Expected<void> connect(const ValueRegion& need, PartId consumer) {
+    std::int64_t covered = 0;
+    bool is_sum = false;
+    for (const std::size_t piece : by_value_[need.value]) {
+      Owned& owned = owned_[piece];
+      if (owned.source && owned.source->stage >= consumer.stage) continue;
+      const std::optional<Region> common = owned.region ? intersect(*owned.region, need.region) : need.region;
+      if (!common) continue;
+      if (!is_sum) covered += common->shape().elements();
+      is_sum = owned.combine == Combine::kAdd;  // every addend is all of it
+      owned.needs.push_back({*common, consumer});
+    }
+    if (covered == need.region.shape().elements()) return {};
+    return fail(ErrorCode::kInvalid, "value \"{}\" {}: {} of {} elements are given by earlier stages", need.value,
                 need.region.to_string(), covered, need.region.shape().elements());
   }
-  return {};
-}
+
+  // Whether whatever is sent to the one is sent to the other's device, for every request.
+  bool same_devices(const Transfer& transfer, const Need& need) const {
+    if (!need.consumer || transfer.consumers.empty() || transfer.to_coordinator) return false;
+    return std::all_of(transfer.consumers.begin(), transfer.consumers.end(), [&](PartId other) {
+      return part(other).devices == part(*need.consumer).devices &&
+             plan_.stages[other.stage].schedule == plan_.stages[need.consumer->stage].schedule;
+    });
+  }
+
+  void add_transfers(Owned& owned) {
+    std::reverse(owned.needs.begin(), owned.needs.end());  // they were found backwards
+    const std::size_t first = routing_.transfers.size();
+    for (const Need& need : owned.needs) {
+      const auto begin = routing_.transfers.begin() + static_cast<std::ptrdiff_t>(first);
+      auto found = std::find_if(begin, routing_.transfers.end(),
+                                [&](const Transfer& transfer) { return transfer.what.region == need.region; });
+      if (found == routing_.transfers.end()) {
+        found = std::find_if(begin, routing_.transfers.end(), [&](const Transfer& transfer) {
+          if (!same_devices(transfer, need)) return false;
+          const Region& region = transfer.what.region;
+          return bounding_box(region, need.region).shape().elements() <=
+                 region.shape().elements() + need.region.shape().elements();
+        });
+      }
+      if (found == routing_.transfers.end()) {
+        routing_.transfers.push_back({{owned.value, need.region, owned.combine}, owned.source, {}, false});
+        found = routing_.transfers.end() - 1;
+      }
+      found->what.region = bounding_box(found->what.region, need.region);
+      if (need.consumer) {
+        found->consumers.push_back(*need.consumer);
+      } else {
+        found->to_coordinator = true;
+      }
+    }
+  }
+
+  const Plan& plan_;
+  std::vector<Owned> owned_;  // network inputs, then by part
+  std::map<std::string, std::vector<std::size_t>> by_value_;
+  std::map<PartId, std::vector<std::size_t>> by_part_;
+  Routing routing_;
+};
 
 }  // namespace
 
@@ -63,35 +143,16 @@ std::vector<std::size_t> Routing::pieces_of(PartId consumer, const ValueRegion& 
   std::vector<std::size_t> indices;
   for (std::size_t i = 0; i < transfers.size(); ++i) {
     const Transfer& transfer = transfers[i];
-    const bool consumed =
-        std::find(transfer.consumers.begin(), transfer.consumers.end(), consumer) != transfer.consumers.end();
-    if (consumed && transfer.what.value == input.value && input.region.contains(transfer.what.region)) {
-      indices.push_back(i);
-    }
+    if (transfer.what.value != input.value) continue;
+    const auto& consumers = transfer.consumers;
+    if (std::find(consumers.begin(), consumers.end(), consumer) != consumers.end()) indices.push_back(i);
   }
   return indices;
 }
 
 Expected<Routing> make_routing(const Plan& plan, const std::vector<std::string>& inputs,
                                const std::vector<std::string>& outputs) {
-  std::map<std::string, std::vector<Owned>> owners;
-  Routing routing;
-  for (const PartId id : part_ids(plan)) {
-    const Part& part = plan.stages[id.stage].parts[id.part];
-    for (const ValueRegion& input : part.inputs) {
-      const bool from_outside = std::find(inputs.begin(), inputs.end(), input.value) != inputs.end();
-      const std::vector<Owned> outside{{std::nullopt, {input.value, input.region, Combine::kPlace}}};
-      auto connected = connect(routing, from_outside ? outside : owners[input.value], input, id);
-      if (!connected) return fail_in(to_string(id), std::move(connected.error()));
-    }
-    for (const ValueRegion& output : part.outputs) owners[output.value].push_back({id, output});
-  }
-  for (const std::string& name : outputs) {
-    const std::vector<Owned>& owned = owners[name];
-    if (owned.empty()) return fail(ErrorCode::kInvalid, "no part gives the output \"{}\"", name);
-    for (const Owned& piece : owned) add_consumer(routing, piece, piece.what.region, std::nullopt);
-  }
-  return routing;
+  return Router(plan).route(inputs, outputs);
 }
 
 std::vector<std::size_t> receiving_devices(const Plan& plan, const Transfer& transfer, std::uint64_t request) {
@@ -100,6 +161,34 @@ std::vector<std::size_t> receiving_devices(const Plan& plan, const Transfer& tra
   std::sort(devices.begin(), devices.end());
   devices.erase(std::unique(devices.begin(), devices.end()), devices.end());
   return devices;
+}
+
+Expected<void> predict_traffic(const Graph& graph, Plan& plan) {
+  std::vector<std::string> inputs;
+  std::vector<std::string> outputs;
+  for (const ValueId id : graph.inputs()) inputs.push_back(graph.value(id).name);
+  for (const ValueId id : graph.outputs()) outputs.push_back(graph.value(id).name);
+  TRY_ASSIGN(const Routing routing, make_routing(plan, inputs, outputs));
+  const auto part_of = [&](PartId id) -> Part& { return plan.stages[id.stage].parts[id.part]; };
+  for (const PartId id : part_ids(plan)) part_of(id).received_bytes = part_of(id).sent_bytes = 0;
+  for (const Transfer& transfer : routing.transfers) {
+    const auto value = graph.find_value(transfer.what.value);
+    if (!value) return fail(ErrorCode::kInvalid, "no value \"{}\" in the model", transfer.what.value);
+    const auto bytes = transfer.what.region.shape().elements() *
+                       static_cast<std::int64_t>(element_bytes(graph.value(*value).type.type));
+    std::vector<std::size_t> served;
+    if (transfer.source) served.push_back(device_for(plan, *transfer.source, 0));  // by pointer
+    std::int64_t copies = transfer.to_coordinator ? 1 : 0;
+    for (const PartId consumer : transfer.consumers) {
+      const std::size_t device = device_for(plan, consumer, 0);
+      if (std::find(served.begin(), served.end(), device) != served.end()) continue;
+      served.push_back(device);
+      part_of(consumer).received_bytes += bytes;
+      ++copies;
+    }
+    if (transfer.source) part_of(*transfer.source).sent_bytes += copies * bytes;
+  }
+  return {};
 }
 
 }  // namespace onnx_split

@@ -12,8 +12,13 @@ namespace onnx_split {
 
 struct StageRequest {
   std::vector<std::string> until;  // empty: the rest of the network
+  // Every layer with weights of the rest is a stage of its own (of channel_pair: every two), whole where the split
+  // doesn't apply.
+  bool each_layer = false;
   Split split = Split::kWhole;
   std::size_t ways = 1;
+  Grid grid;                          // spatial: rows · columns == ways
+  std::vector<std::int64_t> weights;  // of each part's share; empty: by the devices' speeds
   std::size_t replicas = 1;
   std::vector<std::string> devices;  // empty: the planner chooses
 };

@@ -4,16 +4,19 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/model.h"
+#include "cli/part_report.h"
 #include "cli/table.h"
 #include "graph/operators.h"
 #include "graph/order.h"
 #include "onnx_import/import.h"
+#include "partition/plan_json.h"
 
 namespace onnx_split {
 namespace {
 
 struct Options {
   ModelOptions model;
+  std::string plan;
   bool json = false;
 };
 
@@ -125,6 +128,15 @@ void print_table(const Graph& graph, const Totals& totals, const std::vector<std
              human(static_cast<double>(peak_activation_bytes(graph)), "B"), graph.node_count() - 1);
 }
 
+// The parts of a plan in place of the layers.
+Expected<void> inspect_plan(const Graph& graph, const Options& options) {
+  TRY_ASSIGN(const Plan plan, read_plan(options.plan));
+  auto checked = check_plan(plan, graph);
+  if (!checked) return fail_in(options.plan, std::move(checked.error()));
+  print_parts(plan, options.json);
+  return {};
+}
+
 Expected<void> run(const Options& options) {
   TRY_ASSIGN(const std::vector<UnsupportedNode> unsupported, list_unsupported(options.model.path));
   if (!unsupported.empty()) {
@@ -132,6 +144,7 @@ Expected<void> run(const Options& options) {
     return {};
   }
   TRY_ASSIGN(const Graph graph, load_model(options.model));
+  if (!options.plan.empty()) return inspect_plan(graph, options);
   const Totals totals = totals_of(graph);
   const std::vector<std::int64_t> cuts = cut_bytes(graph);
   options.json ? print_json(graph, totals, cuts) : print_table(graph, totals, cuts);
@@ -145,6 +158,7 @@ Command add_inspect(CLI::App& program, const CommonOptions&) {
   CLI::App* command =
       program.add_subcommand("inspect", "show layers, shapes, MACs, weights, possible cuts, what isn't supported");
   add_model_options(*command, options->model);
+  command->add_option("--plan", options->plan, "show the parts of this plan instead")->type_name("PLAN.json");
   command->add_flag("--json", options->json, "as JSON");
   command->footer("Example:\n  onnx-split inspect resnet50.onnx");
   return [options] { return run(*options); };

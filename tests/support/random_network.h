@@ -1,7 +1,9 @@
-// Small random networks for properties: chains, residuals, concats, depthwise and grouped convolutions, pools, an FC
-// head. Seeded; every network is valid and computes in microseconds.
+// Small random networks for properties: chains, residuals, concats, depthwise and grouped convolutions, pools, local
+// normalisation, squeeze-and-excite, several kinds of heads; 1-D to 3-D. Seeded; every network is valid and computes in
+// microseconds.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "base/check.h"
@@ -13,22 +15,18 @@ namespace onnx_split::testing {
 
 class RandomNetwork {
  public:
-  explicit RandomNetwork(std::uint64_t seed) : random_(seed), builder_("random") {}
+  // `axes`: spatial ones, 1 to 3.
+  explicit RandomNetwork(std::uint64_t seed, std::size_t axes = 2) : random_(seed), axes_(axes), builder_("random") {}
 
-  // `blocks` random blocks behind one another, then a classifier or a bare feature map.
+  // `blocks` random blocks behind one another, then a head.
   Graph make(std::int64_t blocks) {
-    const Shape shape{1, random_.integer(1, 4), random_.integer(5, 9), random_.integer(5, 9)};
-    ValueId now = must(builder_.add_input("input", {DataType::kFloat32, shape}));
+    Ints dims{1, random_.integer(1, 4)};
+    for (std::size_t axis = 0; axis < axes_; ++axis) dims.push_back(random_.integer(axes_ == 3 ? 3 : 5, 9));
+    ValueId now = must(builder_.add_input("input", {DataType::kFloat32, Shape(dims)}));
     for (std::int64_t i = 0; i < blocks; ++i) now = block(now);
     std::vector<ValueId> outputs;
-    if (random_.integer(0, 2) == 0) {
-      outputs.push_back(now);  // a second output, in the middle of the network
-    }
-    now = add(OpType::kGlobalAveragePool, {}, {now});
-    now = add(OpType::kFlatten, {{"axis", std::int64_t{1}}}, {now});
-    const std::int64_t features = shape_of(now)[1];
-    outputs.insert(outputs.begin(),
-                   add(OpType::kGemm, {{"transB", std::int64_t{1}}}, {now, weights({3, features}), weights({3})}));
+    if (random_.integer(0, 2) == 0) outputs.push_back(now);  // a second output, in the middle of the network
+    outputs.insert(outputs.begin(), head(now));
     return must(std::move(builder_).build(outputs));
   }
 
@@ -41,23 +39,36 @@ class RandomNetwork {
   }
 
   const Shape& shape_of(ValueId id) const { return builder_.value(id).shape(); }
+  std::int64_t channels_of(ValueId id) const { return shape_of(id)[1]; }
+  bool coin() { return random_.integer(0, 1) == 1; }
+  // One number for each spatial axis; `twice`: begins and ends.
+  Ints all(std::int64_t value, bool twice = false) const { return Ints(twice ? 2 * axes_ : axes_, value); }
+  bool fits(ValueId x, std::int64_t extent) const {
+    const Shape& shape = shape_of(x);
+    return std::all_of(shape.begin() + 2, shape.end(), [&](std::int64_t e) { return e >= extent; });
+  }
 
   ValueId add(OpType op, Attributes attributes, std::vector<ValueId> inputs) {
     return must(
         builder_.add(fmt::format("{}_{}", op_name(op), count_++), op, std::move(attributes), std::move(inputs)));
   }
 
-  ValueId weights(Shape shape) {
+  ValueId weights(Shape shape, float low = -0.5F, float high = 0.5F) {
     std::vector<float> data(static_cast<std::size_t>(shape.elements()));
-    for (float& x : data) x = random_.uniform(-0.5F, 0.5F);
+    for (float& x : data) x = random_.uniform(low, high);
     return must(builder_.add_constant(fmt::format("w_{}", count_++), Tensor::floats(shape, data)));
   }
 
-  ValueId conv(ValueId x, std::int64_t outputs, std::int64_t kernel, std::int64_t stride, std::int64_t groups) {
-    const std::int64_t pad = kernel / 2;
-    Attributes attributes{{"group", groups}, {"pads", Ints{pad, pad, pad, pad}}, {"strides", Ints{stride, stride}}};
-    std::vector<ValueId> inputs{x, weights({outputs, shape_of(x)[1] / groups, kernel, kernel})};
-    if (random_.integer(0, 1) == 1) inputs.push_back(weights({outputs}));
+  ValueId conv(ValueId x, std::int64_t outputs, std::int64_t kernel, std::int64_t stride, std::int64_t groups,
+               std::int64_t dilation = 1) {
+    const std::int64_t pad = kernel / 2 * dilation;
+    Ints pads = all(pad, true);
+    if (kernel > 1 && fits(x, 2) && random_.integer(0, 3) == 0) --pads[0];  // asymmetric
+    Attributes attributes{{"group", groups}, {"pads", pads}, {"strides", all(stride)}, {"dilations", all(dilation)}};
+    Ints dims = all(kernel);
+    dims.insert(dims.begin(), {outputs, channels_of(x) / groups});
+    std::vector<ValueId> inputs{x, weights(Shape(dims))};
+    if (coin()) inputs.push_back(weights({outputs}));
     return add(OpType::kConv, std::move(attributes), std::move(inputs));
   }
 
@@ -70,37 +81,150 @@ class RandomNetwork {
     }
   }
 
+  ValueId any_conv(ValueId x) {
+    const std::int64_t kernel = random_.integer(0, 1) * 2 + 1;
+    const std::int64_t dilation = kernel == 3 && random_.integer(0, 3) == 0 && fits(x, 3) ? 2 : 1;
+    return activate(conv(x, random_.integer(1, 9), kernel, fits(x, 3) ? random_.integer(1, 2) : 1, 1, dilation));
+  }
+
+  ValueId grouped(ValueId x) {
+    const std::int64_t channels = channels_of(x);
+    const std::int64_t groups = channels % 3 == 0 ? 3 : channels % 2 == 0 ? 2 : 1;
+    return activate(conv(x, groups * random_.integer(1, 3), 3, 1, groups));
+  }
+
+  ValueId residual(ValueId x) {
+    const std::int64_t channels = channels_of(x);
+    const ValueId inner = activate(fits(x, 3) ? whole_conv(x, channels) : conv(x, channels, 1, 1, 1));
+    return activate(add(OpType::kAdd, {}, {conv(inner, channels, 1, 1, 1), x}));
+  }
+
+  // 3 wide, and as large as its input.
+  ValueId whole_conv(ValueId x, std::int64_t outputs) {
+    Ints dims = all(3);
+    dims.insert(dims.begin(), {outputs, channels_of(x)});
+    return add(OpType::kConv, {{"pads", all(1, true)}}, {x, weights(Shape(dims)), weights({outputs})});
+  }
+
+  ValueId branches(ValueId x) {
+    const ValueId a = activate(conv(x, random_.integer(1, 4), 1, 1, 1));
+    const ValueId b = activate(whole_conv(x, random_.integer(1, 4)));
+    return add(OpType::kConcat, {{"axis", std::int64_t{1}}}, {a, b});
+  }
+
+  ValueId inverted_residual(ValueId x) {
+    const std::int64_t channels = channels_of(x);
+    const std::int64_t wide = channels * random_.integer(1, 3);
+    const ValueId expanded = activate(conv(x, wide, 1, 1, 1));
+    Ints dims = all(3);
+    dims.insert(dims.begin(), {wide, 1});
+    const ValueId filtered =
+        add(OpType::kConv, {{"group", wide}, {"pads", all(1, true)}}, {expanded, weights(Shape(dims))});
+    return add(OpType::kAdd, {}, {x, conv(activate(filtered), channels, 1, 1, 1)});
+  }
+
+  ValueId pool(ValueId x) {
+    const bool is_max = coin();
+    if (!fits(x, 3)) return activate(x);
+    Attributes attributes{{"kernel_shape", all(random_.integer(2, 3))},
+                          {"strides", all(random_.integer(1, 2))},
+                          {"ceil_mode", random_.integer(0, 1)}};
+    if (coin()) attributes.set("pads", all(1, true));
+    if (!is_max) attributes.set("count_include_pad", random_.integer(0, 1));
+    return add(is_max ? OpType::kMaxPool : OpType::kAveragePool, attributes, {x});
+  }
+
+  // A value that is read again far behind.
+  ValueId gate(ValueId x) {
+    const ValueId a = add(OpType::kAveragePool, {{"kernel_shape", all(3)}, {"pads", all(1, true)}}, {x});
+    return add(OpType::kMul, {}, {activate(a), x});
+  }
+
+  ValueId squeeze_and_excite(ValueId x) {
+    const ValueId mean = add(OpType::kGlobalAveragePool, {}, {x});
+    const ValueId inner = add(OpType::kRelu, {}, {conv(mean, 2, 1, 1, 1)});
+    return add(OpType::kMul, {}, {x, add(OpType::kSigmoid, {}, {conv(inner, channels_of(x), 1, 1, 1)})});
+  }
+
+  ValueId normalize(ValueId x) {
+    const std::int64_t channels = channels_of(x);
+    if (coin()) return add(OpType::kLrn, {{"size", random_.integer(1, 4)}, {"alpha", 0.5F}}, {x});
+    return add(OpType::kBatchNormalization, {},
+               {x, weights({channels}), weights({channels}), weights({channels}), weights({channels}, 0.5F, 1.5F)});
+  }
+
+  // Halves change places.
+  ValueId swap_halves(ValueId x) {
+    const std::int64_t channels = channels_of(x);
+    if (channels < 2) return activate(x);
+    const std::string name = fmt::format("halves_{}", count_++);
+    const NodeId halves = must(builder_.add_node(
+        name, OpType::kSplit, {{"axis", std::int64_t{1}}, {"split", Ints{channels / 2, channels - channels / 2}}}, {x},
+        {name + "_a", name + "_b"}));
+    const std::vector<ValueId> both = builder_.graph().node(halves).outputs;
+    return add(OpType::kConcat, {{"axis", std::int64_t{1}}}, {activate(both[1]), both[0]});
+  }
+
+  ValueId resize(ValueId x) {
+    if (fits(x, 7)) return activate(x);
+    Floats scales{1.0F, 1.0F};
+    for (std::size_t axis = 0; axis < axes_; ++axis) scales.push_back(2.0F);
+    return add(OpType::kResize, {{"mode", coin() ? std::string("linear") : std::string("nearest")}, {"scales", scales}},
+               {x});
+  }
+
   ValueId block(ValueId x) {
-    const std::int64_t channels = shape_of(x)[1];
-    switch (random_.integer(0, 5)) {
-      case 0: return activate(conv(x, random_.integer(1, 6), random_.integer(0, 1) * 2 + 1, random_.integer(1, 2), 1));
+    const std::int64_t channels = channels_of(x);
+    switch (random_.integer(0, 12)) {
+      case 0: return any_conv(x);
       case 1: return activate(conv(x, channels, 3, 1, channels));
-      case 2: {  // residual
-        const ValueId inner = activate(conv(x, channels, 3, 1, 1));
-        return activate(add(OpType::kAdd, {}, {conv(inner, channels, 1, 1, 1), x}));
-      }
-      case 3: {  // two branches
-        const ValueId a = activate(conv(x, random_.integer(1, 4), 1, 1, 1));
-        const ValueId b = activate(conv(x, random_.integer(1, 4), 3, 1, 1));
-        return add(OpType::kConcat, {{"axis", std::int64_t{1}}}, {a, b});
-      }
-      case 4: {
-        if (shape_of(x)[2] < 2 || shape_of(x)[3] < 2) return activate(x);
-        return add(OpType::kMaxPool, {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{1, 1}}}, {x});
-      }
-      default: {  // a value that is read again far behind
-        const ValueId a = add(OpType::kAveragePool, {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}}, {x});
-        return add(OpType::kMul, {}, {activate(a), x});
-      }
+      case 2: return residual(x);
+      case 3: return branches(x);
+      case 4: return pool(x);
+      case 5: return gate(x);
+      case 6: return grouped(x);
+      case 7: return inverted_residual(x);
+      case 8: return normalize(x);
+      case 9: return swap_halves(x);
+      case 10: return resize(x);
+      case 11: return squeeze_and_excite(x);
+      default: return any_conv(x);
     }
   }
 
+  ValueId fully_connected(ValueId x, std::int64_t outputs) {
+    return add(OpType::kGemm, {{"transB", std::int64_t{1}}},
+               {x, weights({outputs, shape_of(x)[1]}), weights({outputs})});
+  }
+
+  ValueId head(ValueId x) {
+    const std::int64_t kind = random_.integer(0, 3);
+    if (kind == 1) {  // as AlexNet has it
+      const ValueId flat = add(OpType::kFlatten, {{"axis", std::int64_t{1}}}, {x});
+      const ValueId inner = add(OpType::kRelu, {}, {fully_connected(flat, random_.integer(4, 9))});
+      const ValueId logits = fully_connected(inner, random_.integer(3, 5));
+      return coin() ? logits : add(OpType::kSoftmax, {{"axis", std::int64_t{1}}}, {logits});
+    }
+    if (kind == 2) {
+      Ints axes;
+      for (std::size_t axis = 0; axis < axes_; ++axis) axes.push_back(static_cast<std::int64_t>(axis) + 2);
+      const ValueId mean = add(OpType::kReduceMean, {{"axes", axes}, {"keepdims", std::int64_t{0}}}, {x});
+      return add(OpType::kMatMul, {}, {mean, weights({shape_of(mean)[1], 3})});
+    }
+    if (kind == 3) return conv(x, 3, 1, 1, 1);  // a map
+    const ValueId mean = add(OpType::kGlobalAveragePool, {}, {x});
+    return fully_connected(add(OpType::kFlatten, {{"axis", std::int64_t{1}}}, {mean}), 3);
+  }
+
   Random random_;
+  std::size_t axes_;
   GraphBuilder builder_;
   int count_ = 0;
 };
 
-inline Graph random_network(std::uint64_t seed, std::int64_t blocks) { return RandomNetwork(seed).make(blocks); }
+inline Graph random_network(std::uint64_t seed, std::int64_t blocks, std::size_t axes = 2) {
+  return RandomNetwork(seed, axes).make(blocks);
+}
 
 // Seeded inputs for every input of a graph.
 inline std::vector<Tensor> random_inputs(const Graph& graph, std::uint64_t seed) {

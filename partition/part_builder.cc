@@ -1,0 +1,291 @@
+#include "partition/part_builder.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "base/check.h"
+#include "graph/cut_out.h"
+
+namespace onnx_split {
+namespace {
+
+// What a part computes of one node; of a node with several outputs, each by itself where it doesn't need all.
+struct Step {
+  NodeSlice slice;
+  std::vector<std::size_t> outputs;  // that it gives: one, slice.produced of it, or all of them, whole
+};
+
+bool is_whole(const Region& region, const Shape& shape) { return region == Region::whole(shape); }
+
+class PartBuilder {
+ public:
+  PartBuilder(const Graph& graph, const StageRoles& roles, const PartShares& shares, PartWeights weights)
+      : graph_(graph),
+        roles_(roles),
+        shares_(shares),
+        weights_(weights),
+        builder_(graph.name()),
+        needs_(graph.value_count()),
+        steps_(roles.nodes.size()),
+        own_(graph.value_count()) {}
+
+  Expected<BuiltPart> build() {
+    TRY(find_needs());
+    for (std::size_t i = 0; i < roles_.nodes.size(); ++i) {
+      auto added = add_node(i);
+      if (!added) return fail_in(describe(graph_.node(roles_.nodes[i])), std::move(added.error()));
+    }
+    std::vector<ValueId> outputs;
+    for (const ValueId id : roles_.given) {
+      const Value& value = graph_.value(id);
+      const bool partial = roles_.is_partial[id.index()];
+      const Region region = partial ? Region::whole(value.shape()) : shares_.given.at(id);
+      TRY_ASSIGN(const ValueId output, read(id, region));
+      outputs.push_back(output);
+      owned_.push_back({value.name, region, partial ? Combine::kAdd : Combine::kPlace});
+    }
+    TRY_ASSIGN(Graph graph, std::move(builder_).build(std::move(outputs)));
+    std::int64_t macs = 0;
+    for (const Node& node : graph.nodes()) macs += node_cost(graph, node).macs;
+    return BuiltPart{{std::move(inputs_), std::move(owned_), std::move(graph), macs}, std::move(computed_)};
+  }
+
+ private:
+  // The value as this part has it.
+  struct Own {
+    ValueId id;
+    Region region;
+  };
+
+  // --- backwards: which region of each value the part needs, and what becomes of each node
+
+  void need(ValueId id, const Region& region) {
+    if (graph_.value(id).constant) return;
+    std::optional<Region>& known = needs_[id.index()];
+    known = known ? bounding_box(*known, region) : region;
+  }
+
+  void need_inputs(const Node& node, const NodeSlice& slice) {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if (slice.inputs[i]) need(node.inputs[i], *slice.inputs[i]);
+    }
+  }
+
+  // The node as it stands in the model.
+  NodeSlice unchanged(const Node& node) const {
+    NodeSlice slice{node.op, node.attributes, {}, Region::whole(graph_.value(node.outputs[0]).shape())};
+    for (const ValueId input : node.inputs) slice.inputs.emplace_back(Region::whole(graph_.value(input).shape()));
+    return slice;
+  }
+
+  static std::vector<std::size_t> all_outputs(const Node& node) {
+    std::vector<std::size_t> outputs(node.outputs.size());
+    std::iota(outputs.begin(), outputs.end(), std::size_t{0});
+    return outputs;
+  }
+
+  bool needs_whole_node(const Node& node) const {
+    return std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId output) {
+      const std::optional<Region>& region = needs_[output.index()];
+      return region && is_whole(*region, graph_.value(output).shape());
+    });
+  }
+
+  // A node on partial sums: what isn't a partial sum itself is added by the first part.
+  NodeSlice linear(const Node& node) const {
+    NodeSlice slice = unchanged(node);
+    if (shares_.first) return slice;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!roles_.is_partial[node.inputs[i].index()]) slice.inputs[i].reset();
+    }
+    const auto left =
+        std::count_if(slice.inputs.begin(), slice.inputs.end(), [](const auto& in) { return in.has_value(); });
+    if (left == 1 && node.inputs.size() > 1) slice.op = OpType::kIdentity;
+    if (slice.op == OpType::kIdentity) slice.attributes = {};
+    return slice;
+  }
+
+  Expected<void> find_needs() {
+    for (const auto& [id, region] : shares_.given) need(id, region);
+    for (std::size_t i = roles_.nodes.size(); i-- > 0;) {
+      const Node& node = graph_.node(roles_.nodes[i]);
+      std::vector<Step>& steps = steps_[i];
+      switch (roles_.roles[i]) {
+        case Role::kRest: break;
+        case Role::kLinear: steps.push_back({linear(node), {0}}); break;
+        case Role::kSums: {
+          TRY_ASSIGN(NodeSlice slice,
+                     partial_sum_of_node(graph_, node, shares_.summed.at(roles_.nodes[i]), shares_.first));
+          steps.push_back({std::move(slice), {0}});
+          break;
+        }
+        case Role::kPlaced: {
+          TRY(slice_placed(node, steps));
+          break;
+        }
+      }
+      for (const Step& step : steps) need_inputs(node, step.slice);
+    }
+    return {};
+  }
+
+  Expected<void> slice_placed(const Node& node, std::vector<Step>& steps) {
+    if (needs_whole_node(node)) {
+      steps.push_back({unchanged(node), all_outputs(node)});
+      return {};
+    }
+    for (std::size_t output = 0; output < node.outputs.size(); ++output) {
+      const std::optional<Region>& region = needs_[node.outputs[output].index()];
+      if (!region) continue;
+      TRY_ASSIGN(NodeSlice slice, slice_node(graph_, node, output, *region));
+      steps.push_back({std::move(slice), {output}});
+    }
+    return {};
+  }
+
+  // --- forwards
+
+  // A name that neither the part nor the model uses.
+  std::string fresh_name(const std::string& base) const {
+    std::string name = base;
+    for (int i = 1; builder_.unique_value_name(name) != name || graph_.find_value(name) || graph_.find_node(name);
+         ++i) {
+      name = fmt::format("{}_{}", base, i);
+    }
+    return name;
+  }
+
+  // The name under which a node's result is made: the value's own, unless a slice of it bears that name.
+  std::string name_of_result(const Value& value, ValueId id, const Region& produced) const {
+    const bool is_given = std::find(roles_.given.begin(), roles_.given.end(), id) != roles_.given.end();
+    if (!is_given || roles_.is_partial[id.index()] || shares_.given.at(id) == produced) return value.name;
+    return fresh_name(value.name + "/computed");
+  }
+
+  Expected<ValueId> constant(ValueId id, const Region& region) {
+    const Value& value = graph_.value(id);
+    const bool taken = builder_.graph().find_value(value.name).has_value();
+    const std::string name = taken ? fresh_name(value.name + "/slice") : value.name;
+    if (weights_ == PartWeights::kReal) return builder_.add_constant(name, cut_out(*value.constant, region));
+    const TensorType type{value.type.type, region.shape()};
+    if (blank_.size() < type.size_bytes()) blank_ = MutableBuffer(type.size_bytes(), true).freeze();
+    return builder_.add_constant(name, Tensor(type, blank_.sub(0, type.size_bytes())));
+  }
+
+  // The value's region, sliced from what the part has of it.
+  Expected<ValueId> read(ValueId id, const Region& region) {
+    std::map<std::string, ValueId>& known = reads_[id];
+    const std::string key = region.to_string();
+    if (const auto found = known.find(key); found != known.end()) return found->second;
+    const Value& value = graph_.value(id);
+    if (value.constant) {
+      TRY_ASSIGN(known[key], constant(id, region));
+      return known[key];
+    }
+    std::optional<Own>& own = own_[id.index()];
+    if (!own) {
+      const Region& needed = *needs_[id.index()];
+      TRY_ASSIGN(const ValueId input, builder_.add_input(value.name, {value.type.type, needed.shape()}));
+      own = Own{input, needed};
+      inputs_.push_back({value.name, needed, Combine::kPlace});
+    }
+    if (own->region == region) return known[key] = own->id;
+    CHECK(own->region.contains(region));
+    Attributes attributes;
+    Ints starts, ends, axes;
+    for (std::size_t axis = 0; axis < region.rank(); ++axis) {
+      if (region[axis] == own->region[axis]) continue;
+      axes.push_back(static_cast<std::int64_t>(axis));
+      starts.push_back(region[axis].begin - own->region[axis].begin);
+      ends.push_back(region[axis].end - own->region[axis].begin);
+    }
+    attributes.set("starts", std::move(starts));
+    attributes.set("ends", std::move(ends));
+    attributes.set("axes", std::move(axes));
+    const auto share = shares_.given.find(id);
+    const bool is_share = share != shares_.given.end() && share->second == region;
+    TRY_ASSIGN(known[key], add_helper(value.name + "/slice", OpType::kSlice, std::move(attributes), {own->id},
+                                      is_share ? value.name : fresh_name(value.name + "/slice")));
+    return known[key];
+  }
+
+  // A node that the model doesn't have.
+  Expected<ValueId> add_helper(const std::string& name, OpType op, Attributes attributes, std::vector<ValueId> inputs,
+                               std::string output) {
+    TRY_ASSIGN(const NodeId added,
+               builder_.add_node(fresh_name(name), op, std::move(attributes), std::move(inputs), {std::move(output)}));
+    return builder_.graph().node(added).outputs[0];
+  }
+
+  Expected<void> add_node(std::size_t index) {
+    const Node& node = graph_.node(roles_.nodes[index]);
+    for (const Step& step : steps_[index]) {
+      std::vector<ValueId> inputs;
+      for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+        if (!step.slice.inputs[i]) continue;
+        TRY_ASSIGN(const ValueId input, read(node.inputs[i], *step.slice.inputs[i]));
+        inputs.push_back(input);
+      }
+      TRY(add_step(node, step, std::move(inputs), roles_.roles[index] == Role::kPlaced));
+    }
+    return {};
+  }
+
+  Expected<void> add_step(const Node& node, const Step& step, std::vector<ValueId> inputs, bool is_placed) {
+    const NodeSlice& slice = step.slice;
+    const bool is_scaled = slice.scale != 1.0F;
+    std::vector<Region> produced;
+    std::vector<std::string> names;
+    for (const std::size_t output : step.outputs) {
+      const ValueId id = node.outputs[output];
+      const Value& value = graph_.value(id);
+      produced.push_back(step.outputs.size() == 1 ? slice.produced : Region::whole(value.shape()));
+      names.push_back(is_scaled ? fresh_name(value.name + "/sum") : name_of_result(value, id, produced.back()));
+    }
+    // The model's name, by which the kernel is chosen, goes to the first slice.
+    std::string name = builder_.graph().find_node(node.name) ? fresh_name(node.name) : node.name;
+    TRY_ASSIGN(const NodeId added,
+               builder_.add_node(std::move(name), slice.op, slice.attributes, std::move(inputs), std::move(names)));
+    if (const std::int64_t macs = node_cost(builder_.graph(), builder_.graph().node(added)).macs;
+        is_placed && macs > 0) {
+      computed_.push_back({*graph_.find_node(node.name), slice.produced, macs});
+    }
+    for (std::size_t i = 0; i < step.outputs.size(); ++i) {
+      const ValueId id = node.outputs[step.outputs[i]];
+      const std::string& value_name = graph_.value(id).name;
+      ValueId result = builder_.graph().node(added).outputs[i];
+      if (is_scaled) {
+        TRY_ASSIGN(const ValueId scale,
+                   builder_.add_constant(fresh_name(value_name + "/share"), Tensor::scalar(slice.scale)));
+        TRY_ASSIGN(result, add_helper(value_name + "/mean", OpType::kMul, {}, {result, scale}, value_name));
+      }
+      CHECK(builder_.value(result).shape() == produced[i].shape());
+      own_[id.index()] = Own{result, std::move(produced[i])};
+    }
+    return {};
+  }
+
+  const Graph& graph_;
+  const StageRoles& roles_;
+  const PartShares& shares_;
+  PartWeights weights_;
+  GraphBuilder builder_;
+  std::vector<ValueRegion> inputs_;
+  std::vector<ValueRegion> owned_;
+  std::vector<ComputedRegion> computed_;
+  Buffer blank_;
+  std::vector<std::optional<Region>> needs_;  // by value; of partial sums: nothing, they are whole
+  std::vector<std::vector<Step>> steps_;      // by index in roles_.nodes
+  std::vector<std::optional<Own>> own_;       // by value
+  std::unordered_map<ValueId, std::map<std::string, ValueId>> reads_;
+};
+
+}  // namespace
+
+Expected<BuiltPart> build_part(const Graph& graph, const StageRoles& roles, const PartShares& shares,
+                               PartWeights weights) {
+  return PartBuilder(graph, roles, shares, weights).build();
+}
+
+}  // namespace onnx_split
