@@ -1,5 +1,7 @@
 #include "fleet/assemble.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -7,17 +9,30 @@
 namespace onnx_split {
 namespace {
 
-// Calls row(from_offset, to_offset, count), in elements, for each contiguous run along the last axis of the common box.
+// Calls row(from_offset, to_offset, count), in elements, for each contiguous run of the common box. Allocates nothing:
+// it is on every request's way.
 template <class Row>
 void for_each_row(const Region& from, const Region& to, const Row& row) {
-  const std::optional<Region> common = intersect(from, to);
-  if (!common) return;
   const std::size_t rank = from.rank();
+  CHECK(rank == to.rank() && rank <= kMaxRank);
   if (rank == 0) return row(std::size_t{0}, std::size_t{0}, std::size_t{1});
-  const std::vector<std::int64_t> from_strides = from.shape().strides();
-  const std::vector<std::int64_t> to_strides = to.shape().strides();
-  std::vector<std::int64_t> at(rank);
-  for (std::size_t axis = 0; axis < rank; ++axis) at[axis] = (*common)[axis].begin;
+  std::array<Range, kMaxRank> common;
+  std::array<std::int64_t, kMaxRank> from_strides, to_strides, at;
+  std::int64_t from_stride = 1;
+  std::int64_t to_stride = 1;
+  for (std::size_t axis = rank; axis-- > 0;) {
+    common[axis] = {std::max(from[axis].begin, to[axis].begin), std::min(from[axis].end, to[axis].end)};
+    if (common[axis].size() <= 0) return;
+    at[axis] = common[axis].begin;
+    from_strides[axis] = from_stride;
+    to_strides[axis] = to_stride;
+    from_stride *= from[axis].size();
+    to_stride *= to[axis].size();
+  }
+  // Axes that both have whole, and the one in front of them, are one run.
+  std::size_t runs = rank - 1;  // axes in front of the run
+  while (runs > 0 && common[runs] == from[runs] && common[runs] == to[runs]) --runs;
+  const std::int64_t count = common[runs].size() * from_strides[runs];
   while (true) {
     std::int64_t from_offset = 0;
     std::int64_t to_offset = 0;
@@ -25,11 +40,10 @@ void for_each_row(const Region& from, const Region& to, const Row& row) {
       from_offset += (at[axis] - from[axis].begin) * from_strides[axis];
       to_offset += (at[axis] - to[axis].begin) * to_strides[axis];
     }
-    row(static_cast<std::size_t>(from_offset), static_cast<std::size_t>(to_offset),
-        static_cast<std::size_t>((*common)[rank - 1].size()));
-    std::size_t axis = rank - 1;
-    while (axis > 0 && ++at[axis - 1] == (*common)[axis - 1].end) {
-      at[axis - 1] = (*common)[axis - 1].begin;
+    row(static_cast<std::size_t>(from_offset), static_cast<std::size_t>(to_offset), static_cast<std::size_t>(count));
+    std::size_t axis = runs;
+    while (axis > 0 && ++at[axis - 1] == common[axis - 1].end) {
+      at[axis - 1] = common[axis - 1].begin;
       --axis;
     }
     if (axis == 0) return;

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "fleet/assemble.h"
+#include "graph/cut_out.h"
 #include "onnx_import/import.h"
+#include "partition/extract.h"
 
 namespace onnx_split {
 namespace {
@@ -33,14 +35,6 @@ Expected<std::vector<std::size_t>> order_of(const Graph& graph, const std::vecto
   return order;
 }
 
-Tensor cut_out(const Tensor& value, const Region& region) {
-  const Region whole = Region::whole(value.shape());
-  if (region == whole) return value;
-  TensorBuilder builder({value.type().type, region.shape()});
-  place({whole, value.view()}, {region, builder.view()});
-  return std::move(builder).build();
-}
-
 // One value being put together.
 class Assembly {
  public:
@@ -68,7 +62,14 @@ KernelChoices choices_for(const Graph& graph, const KernelChoices& choices) {
   return own;
 }
 
-Expected<Composer> Composer::create(Manifest manifest, std::vector<Graph> parts, const SessionOptions& options) {
+Expected<Composer> Composer::create(const Graph& graph, const Plan& plan, const SessionOptions& options) {
+  TRY_ASSIGN(std::vector<PartGraph> extracted, extract_parts(graph, plan));
+  std::vector<ComposedPart> parts;
+  for (PartGraph& part : extracted) parts.push_back({std::move(part.graph), choices_of(plan, part.id)});
+  return create(make_manifest(graph, plan), std::move(parts), options);
+}
+
+Expected<Composer> Composer::create(Manifest manifest, std::vector<ComposedPart> parts, const SessionOptions& options) {
   if (parts.size() != manifest.parts.size()) {
     return fail(ErrorCode::kInvalid, "the manifest has {} parts, {} are given", manifest.parts.size(), parts.size());
   }
@@ -76,7 +77,8 @@ Expected<Composer> Composer::create(Manifest manifest, std::vector<Graph> parts,
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::string& file = manifest.parts[i].file;
     for (const bool inputs : {true, false}) {
-      auto order = order_of(parts[i], inputs ? parts[i].inputs() : parts[i].outputs(),
+      const Graph& graph = parts[i].graph;
+      auto order = order_of(graph, inputs ? graph.inputs() : graph.outputs(),
                             inputs ? manifest.parts[i].inputs : manifest.parts[i].outputs, manifest);
       if (!order) return fail_in(file, std::move(order.error()));
       // From here on the manifest's order is the part's.
@@ -86,8 +88,8 @@ Expected<Composer> Composer::create(Manifest manifest, std::vector<Graph> parts,
       tensors = std::move(sorted);
     }
     SessionOptions part_options = options;
-    part_options.choices = choices_for(parts[i], options.choices);
-    auto session = Session::create(std::move(parts[i]), part_options);
+    part_options.choices = choices_for(parts[i].graph, parts[i].choices);
+    auto session = Session::create(std::move(parts[i].graph), part_options);
     if (!session) return fail_in(file, std::move(session.error()));
     composer.sessions_.push_back(std::move(*session));
   }

@@ -15,10 +15,17 @@ namespace onnx_split {
 
 using NamedTensors = std::map<std::string, Tensor, std::less<>>;
 
+struct ComposedPart {
+  Graph graph;
+  KernelChoices choices;  // those for nodes of other parts are ignored
+};
+
 class Composer {
  public:
-  // `parts` in the manifest's order. Choices for nodes of other parts are ignored.
-  static Expected<Composer> create(Manifest manifest, std::vector<Graph> parts, const SessionOptions& options);
+  // `parts` in the manifest's order. `options.choices` isn't used.
+  static Expected<Composer> create(Manifest manifest, std::vector<ComposedPart> parts, const SessionOptions& options);
+  // The parts of a plan that fits the graph, with the plan's choices.
+  static Expected<Composer> create(const Graph& graph, const Plan& plan, const SessionOptions& options);
 
   // The values that the parts give (cut values and outputs), by name; inputs in the manifest's order.
   Expected<NamedTensors> run(std::span<const Tensor> inputs);

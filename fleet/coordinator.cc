@@ -1,10 +1,10 @@
 #include "fleet/coordinator.h"
 
 #include <algorithm>
-#include <cstring>
 #include <random>
 
 #include "base/log.h"
+#include "fleet/assemble.h"
 #include "onnx_import/export.h"
 #include "partition/extract.h"
 #include "transport/url.h"
@@ -106,6 +106,10 @@ Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, c
   std::unique_ptr<Coordinator> coordinator(new Coordinator(options));
   TRY_ASSIGN(coordinator->deployment_,
              make_deployment(new_epoch(), plan, manifest.values, manifest.inputs, manifest.outputs));
+  const std::vector<Transfer>& transfers = coordinator->deployment_.routing.transfers;
+  for (std::size_t i = 0; i < transfers.size(); ++i) {
+    if (transfers[i].to_coordinator) coordinator->result_pieces_.push_back(i);
+  }
   auto done = coordinator->connect(control_urls);
   if (done) done = coordinator->send_parts(graph);
   if (done) done = coordinator->start();
@@ -149,14 +153,18 @@ Expected<void> Coordinator::connect(const std::vector<std::string>& control_urls
   return {};
 }
 
+std::set<std::size_t> Coordinator::devices_of(PartId part) const {
+  const std::vector<std::size_t>& devices = deployment_.plan.stages[part.stage].parts[part.part].devices;
+  return {devices.begin(), devices.end()};
+}
+
 Expected<void> Coordinator::send_parts(const Graph& graph) {
   TRY_ASSIGN(const std::vector<PartGraph> parts, extract_parts(graph, deployment_.plan));
   std::vector<ExportedModel> models;
   std::uint64_t total = 0;
   for (const PartGraph& part : parts) {
     TRY_ASSIGN(ExportedModel model, export_onnx(part.graph, "model.weights"));
-    const Part& planned = deployment_.plan.stages[part.id.stage].parts[part.id.part];
-    total += (model.model.size() + model.weights_bytes) * planned.devices.size();
+    total += (model.model.size() + model.weights_bytes) * devices_of(part.id).size();
     models.push_back(std::move(model));
   }
   std::uint64_t done = 0;
@@ -168,7 +176,7 @@ Expected<void> Coordinator::send_parts(const Graph& graph) {
   };
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const PartId id = parts[i].id;
-    for (const std::size_t device : deployment_.plan.stages[id.stage].parts[id.part].devices) {
+    for (const std::size_t device : devices_of(id)) {
       const auto bytes = std::as_bytes(std::span(models[i].model));
       PartSender model_sender(*runners_[device], deployment_.epoch, id, sent);
       TRY(model_sender.send("model", bytes, bytes.size()));
@@ -337,32 +345,56 @@ void Coordinator::take_result(Message message) {
     if (header.error().code != ErrorCode::kCancelled) cancel(std::move(header.error()).in("a result"));
     return;
   }
-  const Transfer& transfer = deployment_.routing.transfers[header->transfer];
-  const auto name = std::find(deployment_.outputs.begin(), deployment_.outputs.end(), transfer.what.value);
-  if (!transfer.to_coordinator || name == deployment_.outputs.end()) return;
-  const auto output = static_cast<std::size_t>(name - deployment_.outputs.begin());
+  const auto piece = std::lower_bound(result_pieces_.begin(), result_pieces_.end(), header->transfer);
+  if (piece == result_pieces_.end() || *piece != header->transfer) return;
+  const auto index = static_cast<std::size_t>(piece - result_pieces_.begin());
   const Buffer frame = transport::share(std::move(message));
-  Tensor tensor(deployment_.type_of(header->transfer), frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes));
 
   std::optional<std::promise<Result>> done;
-  std::vector<Tensor> outputs;
+  std::vector<Buffer> pieces;
   {
     const std::scoped_lock lock(mutex_);
     if (header->request < oldest_open_ || header->request >= next_request_) return;
     Request& request = requests_[header->request % requests_.size()];
-    if (!request.open || request.arrived[output]) return;
-    request.outputs[output] = std::move(tensor);
-    request.arrived[output] = true;
+    if (!request.open || request.arrived[index]) return;
+    request.pieces[index] = frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes);
+    request.arrived[index] = true;
     if (--request.missing == 0) {
       request.open = false;
       done = std::move(request.promise);
-      outputs = std::move(request.outputs);
+      pieces = std::move(request.pieces);
       while (oldest_open_ < next_request_ && !requests_[oldest_open_ % requests_.size()].open) ++oldest_open_;
     }
   }
   if (!done) return;
   changed_.notify_all();
-  done->set_value(std::move(outputs));
+  done->set_value(put_together(pieces));
+}
+
+std::vector<Tensor> Coordinator::put_together(const std::vector<Buffer>& pieces) const {
+  std::vector<Tensor> outputs;
+  for (const std::string& name : deployment_.outputs) {
+    const TensorType& type = *deployment_.find_value(name);
+    const Region whole = Region::whole(type.shape);
+    std::vector<std::size_t> own;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (deployment_.routing.transfers[result_pieces_[i]].what.value == name) own.push_back(i);
+    }
+    if (own.size() == 1) {  // the frame's payload is the tensor
+      outputs.emplace_back(type, pieces[own.front()]);
+      continue;
+    }
+    TensorBuilder builder(type);
+    for (const std::size_t i : own) {
+      const ValueRegion& what = deployment_.routing.transfers[result_pieces_[i]].what;
+      const TensorType piece_type{type.type, what.region.shape()};
+      const RegionView from{what.region, {piece_type, pieces[i].bytes().data()}};
+      const MutableRegionView to{whole, builder.view()};
+      what.combine == Combine::kPlace || i == own.front() ? place(from, to) : add(from, to);
+    }
+    outputs.push_back(std::move(builder).build());
+  }
+  return outputs;
 }
 
 Expected<void> Coordinator::check_inputs(const std::vector<Tensor>& inputs) const {
@@ -407,9 +439,9 @@ Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>
     number = next_request_++;
     Request& request = requests_[number % requests_.size()];
     request.promise = {};
-    request.outputs.assign(deployment_.outputs.size(), {});
-    request.arrived.assign(deployment_.outputs.size(), false);
-    request.missing = deployment_.outputs.size();
+    request.pieces.assign(result_pieces_.size(), {});
+    request.arrived.assign(result_pieces_.size(), false);
+    request.missing = result_pieces_.size();
     request.open = true;
     future = request.promise.get_future();
   }
@@ -423,15 +455,13 @@ Expected<void> Coordinator::send_inputs(std::uint64_t request, const std::vector
     const Transfer& what = deployment_.routing.transfers[transfer];
     const auto name = std::find(deployment_.inputs.begin(), deployment_.inputs.end(), what.what.value);
     const Tensor& input = inputs[static_cast<std::size_t>(name - deployment_.inputs.begin())];
-    if (what.what.region != Region::whole(input.shape())) {
-      return fail(ErrorCode::kUnsupported, "input \"{}\": only whole values are supported", *name);
-    }
+    const Region whole = Region::whole(input.shape());
+    const TensorType type{input.type().type, what.what.region.shape()};
     FrameHeader header = deployment_.header_of(transfer);
     header.request = request;
     for (const std::size_t device : receiving_devices(deployment_.plan, what, request)) {
       TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes + deployment_.payload_bytes(transfer)));
-      const std::span<const std::byte> bytes = input.buffer().bytes();
-      std::memcpy(frame_payload(frame.bytes()).data(), bytes.data(), bytes.size());
+      place({whole, input.view()}, {what.what.region, {type, frame_payload(frame.bytes()).data()}});
       seal_frame(header, frame.bytes());
       TRY(inputs_[device]->send(std::move(frame), options_.heartbeat_timeout));
     }

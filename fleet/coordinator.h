@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -62,14 +63,15 @@ class Coordinator {
  private:
   struct Request {
     std::promise<Result> promise;
-    std::vector<Tensor> outputs;
-    std::vector<bool> arrived;
+    std::vector<Buffer> pieces;  // of the outputs, by index in result_pieces_
+    std::vector<bool> arrived;   // the same
     std::size_t missing = 0;
     bool open = false;
   };
 
   explicit Coordinator(CoordinatorOptions options) : options_(std::move(options)) {}
   Expected<void> connect(const std::vector<std::string>& control_urls);
+  std::set<std::size_t> devices_of(PartId part) const;  // that hold it, as any replica
   Expected<void> send_parts(const Graph& graph);
   Expected<void> start();
   Error reason_of(Error error);
@@ -79,6 +81,7 @@ class Coordinator {
   Expected<void> check_runner(ControlClient& runner);
   void result_loop();
   void take_result(transport::Message message);
+  std::vector<Tensor> put_together(const std::vector<Buffer>& pieces) const;
   Expected<std::future<Result>> submit_when(const std::vector<Tensor>& inputs, bool may_wait);
   Expected<void> check_inputs(const std::vector<Tensor>& inputs) const;
   Expected<void> send_inputs(std::uint64_t request, const std::vector<Tensor>& inputs);
@@ -86,6 +89,7 @@ class Coordinator {
 
   CoordinatorOptions options_;
   Deployment deployment_;
+  std::vector<std::size_t> result_pieces_;                    // transfers that carry (pieces of) outputs, in part order
   std::vector<std::optional<ControlClient>> runners_;         // by device
   std::vector<std::string> data_urls_;                        // by device
   std::vector<std::optional<transport::PushSocket>> inputs_;  // by device

@@ -26,23 +26,6 @@ int send_queue(const Deployment& deployment) {
   return static_cast<int>(std::min<std::size_t>(messages, kMaxSendQueue));
 }
 
-// The one transfer that is exactly this region; parts of whole values have no other kind.
-Expected<std::size_t> only_transfer(const Deployment& deployment, const ValueRegion& region,
-                                    const std::vector<std::size_t>& candidates) {
-  std::optional<std::size_t> found;
-  for (const std::size_t transfer : candidates) {
-    const ValueRegion& what = deployment.routing.transfers[transfer].what;
-    if (what.value != region.value) continue;
-    if (found || what.region != region.region || what.combine != Combine::kPlace) {
-      return fail(ErrorCode::kUnsupported, "value \"{}\" arrives or leaves in pieces: only whole values are supported",
-                  region.value);
-    }
-    found = transfer;
-  }
-  if (!found) return fail(ErrorCode::kInvalid, "value \"{}\" isn't transferred", region.value);
-  return *found;
-}
-
 Expected<void> check_type(const Graph& graph, ValueId id, const TensorType& expected) {
   const Value& value = graph.value(id);
   if (value.type != expected) {
@@ -83,27 +66,29 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
   }
   OwnPart own{part.id, nullptr, {}, {}, {}, {}, {}};
   for (std::size_t i = 0; i < planned.inputs.size(); ++i) {
-    TRY_ASSIGN(const std::size_t transfer, only_transfer(deployment_, planned.inputs[i],
-                                                         deployment_.routing.pieces_of(part.id, planned.inputs[i])));
-    TRY(check_type(part.graph, part.graph.inputs()[i], deployment_.type_of(transfer)));
-    own.input_transfers.push_back(transfer);
+    own.inputs.push_back(Port::input(deployment_, part.id, planned.inputs[i]));
+    TRY(check_type(part.graph, part.graph.inputs()[i], own.inputs.back().type()));
   }
   for (std::size_t i = 0; i < planned.outputs.size(); ++i) {
-    TRY_ASSIGN(const std::size_t transfer,
-               only_transfer(deployment_, planned.outputs[i], deployment_.routing.from(part.id)));
-    TRY(check_type(part.graph, part.graph.outputs()[i], deployment_.type_of(transfer)));
-    own.output_transfers.push_back(transfer);
+    own.outputs.push_back(Port::output(deployment_, part.id, planned.outputs[i]));
+    TRY(check_type(part.graph, part.graph.outputs()[i], own.outputs.back().type()));
   }
   // Before anything is allocated: what the part needs at the very least.
   std::size_t least_bytes = memory_bytes() + peak_activation_bytes(part.graph);
+  for (const auto* ports : {&own.inputs, &own.outputs}) {
+    for (const Port& port : *ports) least_bytes += port.held_bytes();
+  }
   for (const Value& value : part.graph.values()) {
     if (value.constant) least_bytes += value.type.size_bytes();
   }
   TRY(check_memory(least_bytes, options));
   SessionOptions session_options;
   session_options.threads = options.threads;
-  session_options.choices = choices_for(part.graph, deployment_.plan.choices);
+  session_options.choices = choices_for(part.graph, choices_of(deployment_.plan, part.id));
   TRY_ASSIGN(own.session, Session::create(std::move(part.graph), session_options));
+  for (auto* ports : {&own.inputs, &own.outputs}) {
+    for (Port& port : *ports) port.reserve();
+  }
   own.output_frames.resize(planned.outputs.size());
   parts_.push_back(std::move(own));
   return {};
@@ -123,6 +108,9 @@ std::size_t Executor::memory_bytes() const {
   std::size_t bytes = join_.capacity_bytes();
   for (const OwnPart& part : parts_) {
     bytes += part.session->weight_bytes() + part.session->arena_bytes() + part.session->workspace_bytes();
+    for (const auto* ports : {&part.inputs, &part.outputs}) {
+      for (const Port& port : *ports) bytes += port.held_bytes();
+    }
   }
   return bytes;
 }
@@ -135,7 +123,7 @@ Expected<void> Executor::start(const std::vector<std::string>& data_urls) {
   }
   peers_.resize(data_urls.size());
   for (const OwnPart& part : parts_) {
-    for (const std::size_t transfer : part.output_transfers) {
+    for (const std::size_t transfer : deployment_.routing.from(part.id)) {
       for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
         for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
           if (device == device_ || peers_[device]) continue;
@@ -222,23 +210,47 @@ Expected<void> Executor::compute(const Job& job) {
   OwnPart& part = parts_[job.part];
   part.input_views.clear();
   part.output_views.clear();
-  for (const std::size_t transfer : part.input_transfers) {
-    part.input_views.emplace_back(deployment_.type_of(transfer), join_.payload(job, transfer).bytes().data());
+  for (Port& port : part.inputs) {
+    const auto payload = [&](std::size_t piece) {
+      return join_.payload(job, port.pieces()[piece].transfer).bytes().data();
+    };
+    if (port.direct()) {
+      part.input_views.emplace_back(port.type(), payload(*port.direct()));
+      continue;
+    }
+    for (std::size_t piece = 0; piece < port.pieces().size(); ++piece) port.take(piece, payload(piece));
+    part.input_views.emplace_back(port.held());
   }
-  for (std::size_t i = 0; i < part.output_transfers.size(); ++i) {
-    const std::size_t transfer = part.output_transfers[i];
-    TRY_ASSIGN(part.output_frames[i], Message::allocate(kFrameHeaderBytes + deployment_.payload_bytes(transfer)));
-    part.output_views.emplace_back(deployment_.type_of(transfer), frame_payload(part.output_frames[i].bytes()).data());
+  for (std::size_t i = 0; i < part.outputs.size(); ++i) {
+    Port& port = part.outputs[i];
+    if (!port.direct()) {
+      part.output_views.push_back(port.held());
+      continue;
+    }
+    TRY_ASSIGN(part.output_frames[i], Message::allocate(kFrameHeaderBytes + port.type().size_bytes()));
+    part.output_views.emplace_back(port.type(), frame_payload(part.output_frames[i].bytes()).data());
   }
   TRY(part.session->run(part.input_views, part.output_views));
   join_.finish(job);
-  for (std::size_t i = 0; i < part.output_transfers.size(); ++i) {
-    TRY(send_output(job, part.output_transfers[i], std::move(part.output_frames[i])));
-  }
+  for (std::size_t i = 0; i < part.outputs.size(); ++i) TRY(send_output(part, i, job));
   return {};
 }
 
-Expected<void> Executor::send_output(const Job& job, std::size_t transfer, Message frame) {
+Expected<void> Executor::send_output(OwnPart& part, std::size_t output, const Job& job) {
+  const Port& port = part.outputs[output];
+  for (std::size_t piece = 0; piece < port.pieces().size(); ++piece) {
+    if (piece == port.direct()) continue;
+    const Port::Piece& what = port.pieces()[piece];
+    TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes + what.type.size_bytes()));
+    port.give(part.output_views[output], piece, frame_payload(frame.bytes()).data());
+    TRY(send(job, what.transfer, std::move(frame)));
+  }
+  // Last, because the others are cut out of it.
+  if (port.direct()) TRY(send(job, port.pieces()[*port.direct()].transfer, std::move(part.output_frames[output])));
+  return {};
+}
+
+Expected<void> Executor::send(const Job& job, std::size_t transfer, Message frame) {
   FrameHeader header = deployment_.header_of(transfer);
   header.request = job.request;
   seal_frame(header, frame.bytes());
@@ -270,13 +282,11 @@ Expected<void> Executor::send_output(const Job& job, std::size_t transfer, Messa
 }
 
 Expected<void> Executor::push(PushSocket& socket, Message frame) {
-  const std::size_t payload_bytes = frame.size() - kFrameHeaderBytes;
+  // Before it is on its way, so that nobody who has it finds it uncounted.
+  payload_bytes_sent_ += frame.size() - kFrameHeaderBytes;
   while (true) {
     auto sent = socket.send(std::move(frame), kPoll);
-    if (sent) {
-      payload_bytes_sent_ += payload_bytes;
-      return {};
-    }
+    if (sent) return {};
     // A slow or vanished peer: the coordinator decides which; we wait until it ends the deployment.
     if (sent.error().code != ErrorCode::kTimeout || stopping_) return tl::unexpected(std::move(sent.error()));
   }

@@ -18,6 +18,7 @@
 #include "engine/session.h"
 #include "fleet/deployment.h"
 #include "fleet/join_table.h"
+#include "fleet/port.h"
 #include "transport/push_pull.h"
 
 namespace onnx_split {
@@ -64,15 +65,15 @@ class Executor {
   ExecutorStatus status() const;
 
  private:
-  // A part, ready to compute, and the transfer that carries each of its inputs and outputs.
+  // A part, ready to compute.
   struct OwnPart {
     PartId id;
     std::unique_ptr<Session> session;
-    std::vector<std::size_t> input_transfers;   // by input of the session
-    std::vector<std::size_t> output_transfers;  // by output of the session
-    std::vector<TensorView> input_views;        // reused for every request
+    std::vector<Port> inputs;             // of the session, in its order
+    std::vector<Port> outputs;            // the same
+    std::vector<TensorView> input_views;  // reused for every request
     std::vector<MutableTensorView> output_views;
-    std::vector<transport::Message> output_frames;
+    std::vector<transport::Message> output_frames;  // of outputs that are computed right into a frame
   };
 
   Executor(Deployment deployment, std::size_t device)
@@ -82,7 +83,8 @@ class Executor {
   void receive_loop();
   void compute_loop();
   Expected<void> compute(const Job& job);
-  Expected<void> send_output(const Job& job, std::size_t transfer, transport::Message frame);
+  Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
+  Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
   Expected<void> push(transport::PushSocket& socket, transport::Message frame);
   void set_failure(const Error& error);
 

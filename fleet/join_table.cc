@@ -43,7 +43,8 @@ JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deploym
 }
 
 bool JoinTable::serves(const PartInputs& part, std::uint64_t request) const {
-  return device_for(deployment_.plan, part.id, request) == device_;
+  // A part that nobody needs gets nothing, and computes nothing.
+  return !part.transfers.empty() && device_for(deployment_.plan, part.id, request) == device_;
 }
 
 // False: the slot has done this request, or a newer one, already.

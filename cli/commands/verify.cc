@@ -8,7 +8,6 @@
 #include "cli/input_options.h"
 #include "cli/model.h"
 #include "cli/table.h"
-#include "partition/extract.h"
 #include "partition/plan_json.h"
 
 namespace onnx_split {
@@ -35,18 +34,17 @@ Expected<Subject> subject_of(const Options& options, const Graph& graph) {
   if (!options.parts.empty()) {
     auto folder = read_part_folder(options.parts);
     if (!folder) return tl::unexpected(std::move(folder.error()));
-    auto composer = Composer::create(std::move(folder->manifest), std::move(folder->parts), session);
+    std::vector<ComposedPart> parts;
+    for (Graph& part : folder->parts) parts.push_back({std::move(part), {}});
+    auto composer = Composer::create(std::move(folder->manifest), std::move(parts), session);
     if (!composer) return fail_in(options.parts, std::move(composer.error()));
     return Subject{std::move(*composer), session};
   }
   TRY_ASSIGN(const Plan plan, read_plan(options.plan));
-  auto extracted = extract_parts(graph, plan);
-  if (!extracted) return fail_in(options.plan, std::move(extracted.error()));
-  std::vector<Graph> parts;
-  for (PartGraph& part : *extracted) parts.push_back(std::move(part.graph));
+  auto composer = Composer::create(graph, plan, session);
+  if (!composer) return fail_in(options.plan, std::move(composer.error()));
   session.choices = plan.choices;
-  TRY_ASSIGN(Composer composer, Composer::create(make_manifest(graph, plan), std::move(parts), session));
-  return Subject{std::move(composer), session};
+  return Subject{std::move(*composer), session};
 }
 
 void print_report(const VerifyReport& report, bool passed, bool as_json) {

@@ -16,6 +16,7 @@
 #include "fleet/verify.h"
 #include "partition/extract.h"
 #include "partition/planner.h"
+#include "tests/fleet/runners.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 
@@ -26,52 +27,14 @@ using testing::error_of;
 using testing::must;
 using testing::random_inputs;
 using testing::random_network;
-
-// Runners as threads of this process.
-class Runners {
- public:
-  explicit Runners(std::size_t count, std::uint64_t memory_limit_bytes = 0,
-                   std::chrono::milliseconds lease = std::chrono::seconds(10))
-      : folder_(must(TemporaryDirectory::create("fleet-test"))) {
-    for (std::size_t i = 0; i < count; ++i) {
-      RunnerOptions options;
-      options.name = fmt::format("d{}", i);
-      options.model_dir = folder_.path() / options.name;
-      options.memory_limit_bytes = memory_limit_bytes;
-      options.lease = lease;
-      runners_.push_back(must(Runner::create(options)));
-    }
-    for (const auto& runner : runners_) {
-      threads_.emplace_back([&runner] { must(runner->serve()); });
-    }
-  }
-  ~Runners() {
-    for (const auto& runner : runners_) runner->stop();
-    for (std::thread& thread : threads_) thread.join();
-  }
-
-  std::vector<std::string> urls() const {
-    std::vector<std::string> urls;
-    for (const auto& runner : runners_) urls.push_back(runner->url());
-    return urls;
-  }
-  const std::filesystem::path& folder() const { return folder_.path(); }
-
- private:
-  TemporaryDirectory folder_;
-  std::vector<std::unique_ptr<Runner>> runners_;
-  std::vector<std::thread> threads_;
-};
+using testing::Runners;
 
 Plan plan_of(const Graph& graph, std::size_t devices, std::vector<StageRequest> stages = {}, std::size_t window = 0) {
   PlanRequest request;
   for (std::size_t i = 0; i < devices; ++i) request.devices.push_back(fmt::format("d{}", i));
   request.stages = std::move(stages);
   request.window = window;
-  request.engine = {1, blas_core(), {}};
-  for (const Node& node : graph.nodes()) {
-    if (has_choice(node.op)) request.engine.choices[node.name] = default_choice(graph, node, blas_core());
-  }
+  request.engine = {1, blas_core(), [](const Graph& of) { return default_choices(of, blas_core()); }};
   return must(make_plan(graph, request));
 }
 
@@ -369,11 +332,9 @@ TEST(Composer, PartsOfRandomNetworksGiveEveryCutValueBitForBit) {
   for (std::uint64_t seed = 0; seed < 40; ++seed) {
     const Graph graph = random_network(seed, 4);
     const Plan plan = plan_of(graph, 1 + seed % 5);
-    std::vector<Graph> parts;
-    for (PartGraph& part : must(extract_parts(graph, plan))) parts.push_back(std::move(part.graph));
     SessionOptions options;
     options.choices = plan.choices;
-    Composer composer = must(Composer::create(make_manifest(graph, plan), std::move(parts), options));
+    Composer composer = must(Composer::create(graph, plan, options));
     const VerifyReport report = must(verify(graph, composer, random_inputs(graph, seed), options));
     EXPECT_TRUE(report.bitwise_equal()) << "seed " << seed << ": " << report.worst().value;
     EXPECT_GE(report.values.size(), plan.stages.size());

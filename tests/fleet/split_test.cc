@@ -1,0 +1,196 @@
+// Divided stages of random networks: whatever the cuts, the splits and the devices, every cut value and every output is
+// the uncut network's.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+
+#include "engine/blas_core.h"
+#include "engine/choice.h"
+#include "engine/evaluate.h"
+#include "fleet/composer.h"
+#include "fleet/coordinator.h"
+#include "fleet/verify.h"
+#include "graph/operators.h"
+#include "partition/extract.h"
+#include "partition/plan_json.h"
+#include "tests/fleet/runners.h"
+#include "tests/support/random_network.h"
+#include "tests/support/random_plan.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::must;
+using testing::random_inputs;
+using testing::random_network;
+using testing::RandomPlan;
+using testing::Runners;
+
+constexpr double kTolerance = 1e-4;
+
+EngineFacts engine() {
+  return {1, blas_core(), [](const Graph& graph) { return default_choices(graph, blas_core()); }};
+}
+
+Graph network_of(std::uint64_t seed) {
+  return random_network(seed, 1 + static_cast<std::int64_t>(seed / 3 % 5), 1 + seed % 3);
+}
+
+bool is_undivided(const Plan& plan) {
+  return std::all_of(plan.stages.begin(), plan.stages.end(),
+                     [](const Stage& stage) { return stage.split == Split::kWhole; });
+}
+
+std::string describe_plan(const Plan& plan) {
+  std::string text;
+  for (const Stage& stage : plan.stages) {
+    text += fmt::format("{} {}: {} to {}\n", split_name(stage.split), stage.parts.size(), stage.nodes.front(),
+                        stage.nodes.back());
+  }
+  return text;
+}
+
+// ONNX_SPLIT_PLANS=N tries N plans.
+std::uint64_t plan_count() {
+  const char* wanted = std::getenv("ONNX_SPLIT_PLANS");
+  return wanted == nullptr ? 2000 : std::strtoull(wanted, nullptr, 10);
+}
+
+TEST(Splits, EveryCutValueOfRandomPlansIsTheUncutNetworks) {
+  std::map<Split, int> stages;
+  const std::uint64_t count = plan_count();
+  for (std::uint64_t seed = 0; seed < count; ++seed) {
+    const Graph graph = network_of(seed);
+    const Plan plan = RandomPlan(graph, seed, engine()).make();
+    for (const Stage& stage : plan.stages) ++stages[stage.split];
+    SessionOptions options;
+    options.choices = plan.choices;
+    Composer composer = must(Composer::create(graph, plan, options));
+    const VerifyReport report = must(verify(graph, composer, random_inputs(graph, seed), options));
+    ASSERT_LE(report.worst().relative(), kTolerance) << "seed " << seed << ": " << report.worst().value << "\n"
+                                                     << describe_plan(plan);
+    if (is_undivided(plan)) {
+      ASSERT_TRUE(report.bitwise_equal()) << "seed " << seed;
+    }
+  }
+  for (const Split split :
+       {Split::kWhole, Split::kSpatial, Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
+    EXPECT_GE(stages[split], static_cast<int>(count / 20)) << split_name(split);
+  }
+}
+
+// Elements of the weights that a graph's convolutions and matrix products have, biases left aside, by the node's name.
+std::map<std::string, std::int64_t> weights_of(const Graph& graph) {
+  std::map<std::string, std::int64_t> elements;
+  for (const Node& node : graph.nodes()) {
+    const bool is_layer = node.op == OpType::kConv || node.op == OpType::kGemm || node.op == OpType::kMatMul;
+    if (is_layer) elements[node.name] += graph.value(node.inputs[1]).shape().elements();
+  }
+  return elements;
+}
+
+TEST(Splits, PartsOfChannelSplitsHoldEveryWeightOnce) {
+  int checked = 0;
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    const Graph graph = network_of(seed);
+    const Plan plan = RandomPlan(graph, seed, engine()).make();
+    const auto whole = weights_of(graph);
+    const std::vector<PartGraph> parts = must(extract_parts(graph, plan));
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+      const Split split = plan.stages[s].split;
+      if (split == Split::kWhole || split == Split::kSpatial) continue;
+      std::map<std::string, std::int64_t> sum;
+      for (const PartGraph& part : parts) {
+        if (part.id.stage != s) continue;
+        for (const auto& [name, elements] : weights_of(part.graph)) sum[name] += elements;
+      }
+      for (const auto& [name, elements] : sum) {
+        // Depthwise and grouped layers follow what channels are there, and may be in several parts.
+        if (graph.node(*graph.find_node(name)).attributes.int_or("group", 1) > 1) continue;
+        EXPECT_EQ(elements, whole.at(name)) << "seed " << seed << " " << name << "\n" << describe_plan(plan);
+        ++checked;
+      }
+    }
+  }
+  EXPECT_GE(checked, 200);
+}
+
+TEST(Splits, SurviveJsonAndAreCheckedAgainstTheirDivision) {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const Graph graph = network_of(seed);
+    const Plan plan = RandomPlan(graph, seed, engine()).make();
+    const Json json = plan_to_json(plan);
+    EXPECT_EQ(must(plan_from_json(must(parse_json(json.dump())))), plan);
+    if (is_undivided(plan)) continue;
+    Plan damaged = plan;
+    for (Stage& stage : damaged.stages) {
+      if (stage.split == Split::kSpatial) std::swap(stage.parts.front().outputs, stage.parts.back().outputs);
+    }
+    if (damaged != plan) {
+      EXPECT_FALSE(extract_parts(graph, damaged).has_value()) << "seed " << seed;
+    }
+  }
+}
+
+// Submits `count` requests at once and compares each answer, in the order of submission.
+void expect_answers(const Graph& graph, Coordinator& coordinator, std::uint64_t count, double tolerance) {
+  std::vector<std::future<Result>> pending;
+  for (std::uint64_t seed = 0; seed < count; ++seed) {
+    pending.push_back(coordinator.submit(random_inputs(graph, seed)));
+  }
+  for (std::uint64_t seed = 0; seed < count; ++seed) {
+    const std::vector<Tensor> outputs = must(pending[seed].get());
+    const std::vector<Tensor> expected = must(evaluate_once(graph, random_inputs(graph, seed)));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const ValueError error = compare("", outputs[i], expected[i]);
+      EXPECT_LE(error.relative(), tolerance) << "request " << seed << " output " << i;
+      if (tolerance == 0.0) {
+        EXPECT_TRUE(error.bitwise_equal);
+      }
+    }
+  }
+}
+
+TEST(Splits, FleetsGiveTheAnswersInTheOrderOfSubmission) {
+  const Runners runners(8);
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Graph graph = network_of(seed);
+    const Plan plan = RandomPlan(graph, seed, engine(), 3).make();
+    std::vector<std::string> urls = runners.urls();
+    urls.resize(plan.devices.size());
+    const auto coordinator = must(Coordinator::deploy(graph, plan, urls));
+    SCOPED_TRACE(fmt::format("seed {}\n{}", seed, describe_plan(plan)));
+    expect_answers(graph, *coordinator, 15, is_undivided(plan) ? 0.0 : kTolerance);
+  }
+}
+
+TEST(Splits, PayloadOnTheWireIsWhatThePlanPredicts) {
+  const Runners runners(8);
+  constexpr std::uint64_t kRequests = 4;
+  for (std::uint64_t seed = 100; seed < 130; ++seed) {
+    const Graph graph = network_of(seed);
+    const Plan plan = RandomPlan(graph, seed, engine(), 1).make();
+    std::vector<std::string> urls = runners.urls();
+    urls.resize(plan.devices.size());
+    const auto coordinator = must(Coordinator::deploy(graph, plan, urls));
+    expect_answers(graph, *coordinator, kRequests, kTolerance);
+    const std::vector<Json> status = must(coordinator->runner_status());
+    for (std::size_t device = 0; device < status.size(); ++device) {
+      if (status[device].is_null()) continue;
+      std::int64_t received = 0;
+      std::int64_t sent = 0;
+      for (const PartId id : part_ids(plan)) {
+        const Part& part = plan.stages[id.stage].parts[id.part];
+        if (part.devices.front() != device) continue;
+        received += part.received_bytes * static_cast<std::int64_t>(kRequests);
+        sent += part.sent_bytes * static_cast<std::int64_t>(kRequests);
+      }
+      EXPECT_EQ(status[device]["payload_bytes_received"], received) << "seed " << seed << "\n" << describe_plan(plan);
+      EXPECT_EQ(status[device]["payload_bytes_sent"], sent) << "seed " << seed << "\n" << describe_plan(plan);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onnx_split
