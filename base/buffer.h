@@ -39,4 +39,7 @@ class MutableBuffer {
   std::size_t size_;
 };
 
+// Zeros that occupy no memory until somebody reads them.
+Buffer untouched_zeros(std::size_t size);
+
 }  // namespace onnx_split

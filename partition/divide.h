@@ -30,7 +30,7 @@ struct DividedStage {
 // What the parts' constants hold.
 enum class PartWeights : std::uint8_t {
   kReal,
-  kBlank,  // zeros that all share one block: enough to plan with
+  kBlank,  // zeros that occupy no memory: enough to plan with
 };
 
 // `units`: channel_units(graph). Errors (kUnsupported) say why the stage can't be divided so. A `whole` stage's only

@@ -169,8 +169,7 @@ class PartBuilder {
     const std::string name = taken ? fresh_name(value.name + "/slice") : value.name;
     if (weights_ == PartWeights::kReal) return builder_.add_constant(name, cut_out(*value.constant, region));
     const TensorType type{value.type.type, region.shape()};
-    if (blank_.size() < type.size_bytes()) blank_ = MutableBuffer(type.size_bytes(), true).freeze();
-    return builder_.add_constant(name, Tensor(type, blank_.sub(0, type.size_bytes())));
+    return builder_.add_constant(name, Tensor(type, untouched_zeros(type.size_bytes())));
   }
 
   // The value's region, sliced from what the part has of it.
@@ -274,7 +273,6 @@ class PartBuilder {
   std::vector<ValueRegion> inputs_;
   std::vector<ValueRegion> owned_;
   std::vector<ComputedRegion> computed_;
-  Buffer blank_;
   std::vector<std::optional<Region>> needs_;  // by value; of partial sums: nothing, they are whole
   std::vector<std::vector<Step>> steps_;      // by index in roles_.nodes
   std::vector<std::optional<Own>> own_;       // by value

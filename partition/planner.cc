@@ -156,16 +156,21 @@ class Planner {
     return {};
   }
 
-  // Joins each layer with the one behind it where both together can be divided.
+  // Joins each layer with those behind it up to the second dense one, where both together can be divided.
   std::vector<StageNodes> pairs(const std::vector<StageNodes>& layers, const Division& division) const {
+    constexpr std::size_t kMostLayers = 4;  // a depthwise one in front of each dense one
     std::vector<StageNodes> result;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      result.push_back(layers[i]);
-      if (i + 1 == layers.size()) break;
-      StageNodes both = merged(layers[i], layers[i + 1]);
-      if (longest_front(both, division) <= layers[i].size()) continue;
-      result.back() = std::move(both);
-      ++i;
+    for (std::size_t first = 0; first < layers.size(); ++first) {
+      StageNodes joined = layers[first];
+      result.push_back(joined);
+      for (std::size_t last = first + 1; last < std::min(first + kMostLayers, layers.size()); ++last) {
+        const std::size_t before = joined.size();
+        joined = merged(joined, layers[last]);
+        if (longest_front(joined, division) <= before) continue;
+        result.back() = std::move(joined);
+        first = last;
+        break;
+      }
     }
     return result;
   }

@@ -66,7 +66,9 @@ bool separates(const Graph& graph, const Node& node, std::size_t output, std::in
     const Value& input = graph.value(node.inputs[i]);
     if (input.constant || input.shape().rank() < 2 || !a->inputs[i] || !b->inputs[i]) continue;
     const Range& of_a = (*a->inputs[i])[kChannelAxis];
-    if (intersect(*a->inputs[i], *b->inputs[i]) && input.shape()[kChannelAxis] > 1) return false;
+    const Range& of_b = (*b->inputs[i])[kChannelAxis];
+    if (std::max(of_a.begin, of_b.begin) < std::min(of_a.end, of_b.end) && input.shape()[kChannelAxis] > 1)
+      return false;
     if (of_a.end % units[node.inputs[i].index()] != 0) return false;
   }
   return true;

@@ -1,9 +1,6 @@
 #include "graph/zoo/seeded.h"
 
-#include <sys/mman.h>
-
 #include <cmath>
-#include <memory>
 
 #include "base/random.h"
 #include "graph/zoo/zoo.h"
@@ -42,12 +39,8 @@ Tensor uniform_vector(std::int64_t elements, std::uint64_t seed, float low, floa
 }
 
 Tensor untouched_zeros(const Shape& shape) {
-  TensorType type{DataType::kFloat32, shape};
-  const std::size_t size = type.size_bytes();
-  void* const pages = mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK(pages != MAP_FAILED);
-  const std::shared_ptr<void> block(pages, [size](void* address) { munmap(address, size); });
-  return Tensor(std::move(type), Buffer({static_cast<const std::byte*>(block.get()), size}, block));
+  const TensorType type{DataType::kFloat32, shape};
+  return Tensor(type, onnx_split::untouched_zeros(type.size_bytes()));
 }
 
 Tensor random_input(const Shape& shape, std::uint64_t seed) {

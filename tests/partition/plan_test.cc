@@ -9,21 +9,17 @@
 #include "partition/plan_json.h"
 #include "partition/planner.h"
 #include "partition/routing.h"
+#include "tests/partition/split_cases.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 
 namespace onnx_split {
 namespace {
 
+using testing::devices;
 using testing::error_of;
 using testing::must;
 using testing::random_network;
-
-std::vector<std::string> devices(std::size_t count) {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < count; ++i) names.push_back(fmt::format("pi{}", i));
-  return names;
-}
 
 Plan plan_of(const Graph& graph, std::size_t count) {
   PlanRequest request;

@@ -1,0 +1,183 @@
+// Dividing stages by hand and over the zoo: who holds which weights, what is computed twice, what is handed on, and
+// what is refused with which proposal.
+#include "partition/divide.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "graph/operators.h"
+#include "graph/passes/passes.h"
+#include "graph/zoo/zoo.h"
+#include "tests/partition/split_cases.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::Chain;
+using testing::error_of;
+using testing::must;
+using testing::plan_stages;
+using testing::stage;
+
+// Elements of the weights, biases left aside, of layers that see all input channels.
+std::map<std::string, std::int64_t> dense_weights(const Graph& graph) {
+  std::map<std::string, std::int64_t> elements;
+  for (const Node& node : graph.nodes()) {
+    const bool is_dense =
+        node.op == OpType::kGemm || (node.op == OpType::kConv && node.attributes.int_or("group", 1) == 1);
+    if (is_dense) elements[node.name] += graph.value(node.inputs[1]).shape().elements();
+  }
+  return elements;
+}
+
+class ZooSplits : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ZooSplits, WeightsOfChannelSplitsAddUpToTheWholes) {
+  const Graph graph = must(simplify(must(zoo::structure(GetParam()))));
+  const std::vector<std::int64_t> units = channel_units(graph);
+  const auto whole = dense_weights(graph);
+  for (const Split split : {Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
+    for (const std::size_t ways : {2U, 3U, 4U, 8U}) {
+      StageRequest request = stage({}, split, ways);
+      request.each_layer = true;
+      const Plan plan = must(plan_stages(graph, ways, {request}));
+      std::map<std::string, std::int64_t> sum;
+      std::size_t divided_stages = 0;
+      for (const Stage& planned : plan.stages) {
+        divided_stages += planned.split == split ? 1 : 0;
+        StageNodes nodes;
+        for (const std::string& name : planned.nodes) nodes.push_back(*graph.find_node(name));
+        const DividedStage divided = must(divide_stage(graph, nodes, division_of(planned), units, PartWeights::kBlank));
+        for (const DividedPart& part : divided.parts) {
+          for (const auto& [name, elements] : dense_weights(part.graph)) sum[name] += elements;
+        }
+      }
+      EXPECT_EQ(sum, whole) << split_name(split) << " " << ways;
+      EXPECT_GE(divided_stages, split == Split::kChannelPair ? 3U : 5U) << split_name(split) << " " << ways;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Zoo, ZooSplits,
+                         ::testing::Values("alexnet", "vgg16", "resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2",
+                                           "xception", "c3d"),
+                         [](const auto& network) { return std::string(network.param); });
+
+std::vector<std::string> names_of(const Stage& planned) { return planned.nodes; }
+
+TEST(Divide, MacsOfTheHaloAreShownApart) {
+  // Two fused 3×3 layers: each inner border makes both sides compute a row of the first layer twice.
+  const Graph graph = Chain(Shape{1, 2, 12, 10}).conv("a", 4).conv("b", 3).graph();
+  const Plan plan = must(plan_stages(graph, 3, {stage({}, Split::kSpatial, 3)}));
+  constexpr std::int64_t row_of_a = 10 * 4 * 2 * 9;
+  constexpr std::int64_t row_of_b = 10 * 3 * 4 * 9;
+  EXPECT_EQ(plan.stages[0].parts[0].macs, 5 * row_of_a + 4 * row_of_b);
+  EXPECT_EQ(plan.stages[0].parts[1].macs, 6 * row_of_a + 4 * row_of_b);
+  EXPECT_EQ(plan.stages[0].parts[0].repeated_macs, 0);
+  EXPECT_EQ(plan.stages[0].parts[1].repeated_macs, 2 * row_of_a);
+  EXPECT_EQ(plan.stages[0].parts[2].repeated_macs, 2 * row_of_a);
+}
+
+TEST(Divide, WhatMustSeeTheSumOpensTheNextStage) {
+  const Graph graph = Chain(Shape{1, 8, 6, 6}).conv("a", 8).relu("r").conv("b", 4).graph();
+  const Plan plan = must(plan_stages(graph, 2, {stage({"r"}, Split::kInputChannel, 2), StageRequest{}}));
+  ASSERT_EQ(plan.stages.size(), 2U);
+  EXPECT_EQ(names_of(plan.stages[0]), (std::vector<std::string>{"a"}));
+  EXPECT_EQ(names_of(plan.stages[1]), (std::vector<std::string>{"r", "b"}));
+  EXPECT_EQ(plan.stages[0].parts[1].outputs[0].combine, Combine::kAdd);
+}
+
+TEST(Divide, AnOutputOfTheNetworkThatMustSeeTheSumGetsAFinishingStage) {
+  const Graph graph = Chain(Shape{1, 8}).fc("fc", 5).add("p", OpType::kSoftmax, {{"axis", std::int64_t{1}}}).graph();
+  const Plan plan = must(plan_stages(graph, 2, {stage({}, Split::kInputChannel, 2)}));
+  ASSERT_EQ(plan.stages.size(), 2U);
+  EXPECT_EQ(plan.stages[1].split, Split::kWhole);
+  EXPECT_EQ(plan.stages[1].parts[0].devices, plan.stages[0].parts[0].devices);
+}
+
+TEST(Divide, AChannelPartFeedsItsColumnsOfTheFcLayer) {
+  Chain chain(Shape{1, 3, 6, 6});
+  chain.conv("a", 10).relu("r").add("flat", OpType::kFlatten, {{"axis", std::int64_t{1}}}).fc("fc", 7);
+  const Graph graph = chain.graph();
+  const Plan plan = must(plan_stages(graph, 3, {stage({}, Split::kChannelPair, 3)}));
+  // 3, 3 and 4 channels, and 36 columns for each.
+  const std::vector<std::int64_t> channels{3, 3, 4};
+  for (std::size_t p = 0; p < 3; ++p) {
+    const std::int64_t floats = channels[p] * (27 + 1) + channels[p] * 36 * 7 + (p == 0 ? 7 : 0);
+    EXPECT_EQ(plan.stages[0].parts[p].weight_bytes, floats * 4) << p;
+    EXPECT_EQ(plan.stages[0].parts[p].repeated_macs, 0);
+  }
+}
+
+TEST(Divide, AnAverageOverRowsIsASumOfWeightedAverages) {
+  Chain chain(Shape{1, 3, 7, 7});
+  chain.conv("a", 4).add("mean", OpType::kGlobalAveragePool);
+  const Graph graph = chain.graph();
+  const Plan plan = must(plan_stages(graph, 3, {stage({}, Split::kSpatial, 3)}));
+  for (const Part& part : plan.stages[0].parts) EXPECT_EQ(part.outputs[0].combine, Combine::kAdd);
+}
+
+TEST(Divide, GroupsStayTogether) {
+  // A ResNeXt bottleneck: 1×1, grouped 3×3, 1×1.
+  const Graph graph = Chain(Shape{1, 8, 5, 5})
+                          .conv("in", 12, 1)
+                          .relu("r1")
+                          .conv("grouped", 12, 3, 1, 4)
+                          .relu("r2")
+                          .conv("out", 8, 1)
+                          .graph();
+  const Plan plan = must(plan_stages(graph, 2, {stage({}, Split::kChannelPair, 2)}));
+  for (const Part& part : plan.stages[0].parts) EXPECT_EQ(part.repeated_macs, 0);
+  EXPECT_EQ(plan.stages[0].parts[0].macs, plan.stages[0].parts[1].macs);
+}
+
+struct Refusal {
+  const char* name;
+  Graph graph;
+  std::vector<StageRequest> stages;
+  std::vector<std::string> texts;
+};
+
+TEST(Divide, ImpossibleRequestsAreRefusedWithTheReasonAndTheNearestChoice) {
+  Chain softmax(Shape{1, 8});
+  softmax.fc("fc1", 6).add("p", OpType::kSoftmax, {{"axis", std::int64_t{1}}}).fc("fc2", 4);
+  Chain excite(Shape{1, 4, 6, 6});
+  excite.conv("a", 8).relu("r");
+  const ValueId r = excite.now();
+  excite.add("mean", OpType::kGlobalAveragePool).conv("squeeze", 8, 1).add("gate", OpType::kMul, {}, {r}).conv("b", 4);
+  const Graph excited = excite.graph();
+  const std::vector<Refusal> cases = {
+      {"softmax",
+       softmax.graph(),
+       {stage({"fc1"}, Split::kWhole, 1), stage({}, Split::kInputChannel, 2)},
+       {"stages[1]: input_channel, 2 ways: ", "\"p\" (Softmax)", "can't be divided along axis 1: it needs all 6 of it",
+        "nearest possible: a stage until: p in front of it"}},
+      {"too many ways",
+       Chain(Shape{1, 3, 4, 4}).conv("a", 256).graph(),
+       {stage({}, Split::kOutputChannel, 300)},
+       {"stages[0]: output_channel, 300 ways: ", "has 256 channels, too few for 300 parts",
+        "nearest possible: ways: 256"}},
+      {"a grid finer than the rows",
+       Chain(Shape{1, 3, 7, 7}).conv("a", 4).graph(),
+       {stage({}, Split::kSpatial, 9)},
+       {"stages[0]: spatial, 9 ways as 9×1: ", "has 7 rows, too few for 9 parts", "nearest possible: grid: [7, 1]"}},
+      {"three dense layers",
+       Chain(Shape{1, 8, 5, 5}).conv("a", 8).relu("r1").conv("b", 8).relu("r2").conv("c", 8).graph(),
+       {stage({}, Split::kChannelPair, 2)},
+       {"it divides 2 dense layers on a path, and 3 follow one another: \"a\", \"b\", \"c\"",
+        "nearest possible: until: "}},
+      {"squeeze and excite", excited, {stage({}, Split::kChannelPair, 2)}, {"nearest possible: "}},
+      {"rows of a matrix product",
+       Chain(Shape{1, 8}).fc("fc", 6).graph(),
+       {stage({}, Split::kSpatial, 2)},
+       {"has no rows and columns", "nearest possible: split: whole"}},
+  };
+  for (const Refusal& c : cases) {
+    const std::string error = error_of(plan_stages(c.graph, 300, c.stages));
+    for (const std::string& text : c.texts) EXPECT_NE(error.find(text), std::string::npos) << c.name << ": " << error;
+  }
+}
+
+}  // namespace
+}  // namespace onnx_split
