@@ -1,6 +1,8 @@
 #include "fleet/deployment.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "base/check.h"
 #include "partition/plan_json.h"
@@ -49,9 +51,8 @@ Expected<void> check_parts(const Deployment& deployment) {
     const Stage& stage = plan.stages[id.stage];
     const Part& part = stage.parts[id.part];
     if (stage.schedule.empty()) return fail(ErrorCode::kInvalid, "{}: an empty schedule", to_string(id));
-    if (part.inputs.empty() || part.outputs.empty()) {
-      return fail(ErrorCode::kInvalid, "{}: no inputs or no outputs", to_string(id));
-    }
+    auto needs = check_needs(part);
+    if (!needs) return fail_in(to_string(id), std::move(needs.error()));
     for (const std::size_t replica : stage.schedule) {
       if (replica >= part.devices.size()) {
         return fail(ErrorCode::kInvalid, "{}: the schedule names replica {} of {}", to_string(id), replica,
@@ -66,6 +67,26 @@ Expected<void> check_parts(const Deployment& deployment) {
     for (const auto* regions : {&part.inputs, &part.outputs}) {
       auto checked = check_regions(deployment, *regions);
       if (!checked) return fail_in(to_string(id), std::move(checked.error()));
+    }
+  }
+  return {};
+}
+
+// What the parts of each stage own must make up its values: what is put together from it is used as it is.
+Expected<void> check_values(const Deployment& deployment) {
+  std::set<std::string, std::less<>> given(deployment.inputs.begin(), deployment.inputs.end());
+  for (std::size_t s = 0; s < deployment.plan.stages.size(); ++s) {
+    const Stage& stage = deployment.plan.stages[s];
+    std::map<std::string, std::vector<ValueRegion>> pieces;
+    for (const Part& part : stage.parts) {
+      for (const ValueRegion& output : part.outputs) pieces[output.value].push_back(output);
+    }
+    for (const auto& [name, regions] : pieces) {
+      if (!given.insert(name).second) {
+        return fail(ErrorCode::kInvalid, "stage {}: value \"{}\" is there already", s, name);
+      }
+      auto checked = check_pieces(name, *deployment.find_value(name), regions, stage.parts.size());
+      if (!checked) return fail_in(fmt::format("stage {}", s), std::move(checked.error()));
     }
   }
   return {};
@@ -117,6 +138,7 @@ Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector
                                      std::vector<std::string> inputs, std::vector<std::string> outputs) {
   Deployment deployment{epoch, std::move(plan), std::move(values), std::move(inputs), std::move(outputs), {}, {}};
   TRY(check_parts(deployment));
+  TRY(check_values(deployment));
   TRY_ASSIGN(deployment.routing, make_routing(deployment.plan, deployment.inputs, deployment.outputs));
   if (deployment.plan.window > kMaxTransfersInFlight / std::max<std::size_t>(deployment.routing.transfers.size(), 1)) {
     return fail(ErrorCode::kUnsupported, "{} transfers in a window of {}: at most {} together are supported",

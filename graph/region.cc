@@ -50,6 +50,14 @@ std::string Region::to_string() const {
   return text + "]";
 }
 
+bool overlap(const Region& a, const Region& b) {
+  CHECK(a.rank() == b.rank());
+  for (std::size_t axis = 0; axis < a.rank(); ++axis) {
+    if (std::max(a[axis].begin, b[axis].begin) >= std::min(a[axis].end, b[axis].end)) return false;
+  }
+  return true;
+}
+
 std::optional<Region> intersect(const Region& a, const Region& b) {
   CHECK(a.rank() == b.rank());
   std::vector<Range> ranges(a.rank());

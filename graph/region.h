@@ -41,6 +41,8 @@ class Region {
   std::vector<Range> ranges_;
 };
 
+// Whether there is a common box. Ranks must agree.
+bool overlap(const Region& a, const Region& b);
 // The common box; nothing where there is none. Ranks must agree.
 std::optional<Region> intersect(const Region& a, const Region& b);
 // The smallest box around both.

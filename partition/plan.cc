@@ -52,8 +52,7 @@ Expected<void> check_part(const Plan& plan, const Stage& stage, const Part& part
       return fail(ErrorCode::kInvalid, "the schedule names replica {} of {}", replica, part.devices.size());
     }
   }
-  if (part.outputs.empty()) return fail(ErrorCode::kInvalid, "no outputs");
-  if (part.inputs.empty()) return fail(ErrorCode::kInvalid, "no inputs: nothing would tell it of a request");
+  TRY(check_needs(part));
   for (const ValueRegion& input : part.inputs) {
     TRY_ASSIGN(const ValueId id, available.value_of(input));
     const auto& inputs = available.graph.inputs();
@@ -77,35 +76,6 @@ Expected<void> check_division(const Stage& stage) {
   const bool positive = std::all_of(stage.weights.begin(), stage.weights.end(), [](auto weight) { return weight > 0; });
   if (!stage.weights.empty() && (stage.weights.size() != parts || !positive)) {
     return fail(ErrorCode::kInvalid, "expected a positive weight for each of {} parts", parts);
-  }
-  return {};
-}
-
-// The regions of one value that the parts own are disjoint and cover it, or they are all partial sums of the whole.
-Expected<void> check_pieces(const Value& value, const std::vector<ValueRegion>& pieces, std::size_t parts) {
-  const Region whole = Region::whole(value.shape());
-  std::int64_t elements = 0;
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    if (pieces[i].combine != pieces[0].combine) {
-      return fail(ErrorCode::kInvalid, "value \"{}\" is given both as place and as add", value.name);
-    }
-    if (pieces[i].combine == Combine::kAdd && (pieces[i].region != whole || value.type.type != DataType::kFloat32)) {
-      return fail(ErrorCode::kInvalid, "value \"{}\": only all of a float32 value can be added", value.name);
-    }
-    elements += pieces[i].region.shape().elements();
-    for (std::size_t other = 0; other < i && pieces[i].combine == Combine::kPlace; ++other) {
-      if (!intersect(pieces[i].region, pieces[other].region)) continue;
-      return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} and {}, which overlap", value.name,
-                  pieces[other].region.to_string(), pieces[i].region.to_string());
-    }
-  }
-  if (pieces[0].combine == Combine::kAdd) {
-    if (pieces.size() == parts) return {};
-    return fail(ErrorCode::kInvalid, "value \"{}\": {} partial sums of {} parts", value.name, pieces.size(), parts);
-  }
-  if (elements != whole.shape().elements()) {
-    return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} elements of {}", value.name, elements,
-                whole.shape().elements());
   }
   return {};
 }
@@ -134,7 +104,7 @@ Expected<void> check_stage(const Plan& plan, const Stage& stage, Availability& a
     if (producer == nullptr || std::find(stage.nodes.begin(), stage.nodes.end(), *producer) == stage.nodes.end()) {
       return fail(ErrorCode::kInvalid, "value \"{}\" isn't computed by this stage's nodes", name);
     }
-    TRY(check_pieces(value, pieces, stage.parts.size()));
+    TRY(check_pieces(name, value.type, pieces, stage.parts.size()));
     available.given.insert(name);
   }
   return {};
@@ -175,6 +145,48 @@ std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request) {
 const NodeChoices& choices_of(const Plan& plan, PartId id) {
   const Stage& stage = plan.stages[id.stage];
   return stage.split == Split::kWhole ? plan.choices : stage.parts[id.part].choices;
+}
+
+Expected<void> check_pieces(std::string_view value, const TensorType& type, std::span<const ValueRegion> pieces,
+                            std::size_t parts) {
+  const Region whole = Region::whole(type.shape);
+  std::int64_t elements = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (pieces[i].combine != pieces[0].combine) {
+      return fail(ErrorCode::kInvalid, "value \"{}\" is given both as place and as add", value);
+    }
+    if (pieces[i].combine == Combine::kAdd && (pieces[i].region != whole || type.type != DataType::kFloat32)) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": only all of a float32 value can be added", value);
+    }
+    elements += pieces[i].region.shape().elements();
+    for (std::size_t other = 0; other < i && pieces[i].combine == Combine::kPlace; ++other) {
+      if (!overlap(pieces[i].region, pieces[other].region)) continue;
+      return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} and {}, which overlap", value,
+                  pieces[other].region.to_string(), pieces[i].region.to_string());
+    }
+  }
+  if (pieces[0].combine == Combine::kAdd) {
+    if (pieces.size() == parts) return {};
+    return fail(ErrorCode::kInvalid, "value \"{}\": {} partial sums of {} parts", value, pieces.size(), parts);
+  }
+  if (elements != whole.shape().elements()) {
+    return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} elements of {}", value, elements,
+                whole.shape().elements());
+  }
+  return {};
+}
+
+Expected<void> check_needs(const Part& part) {
+  if (part.outputs.empty()) return fail(ErrorCode::kInvalid, "no outputs");
+  if (part.inputs.empty()) return fail(ErrorCode::kInvalid, "no inputs: nothing would tell it of a request");
+  for (const auto* regions : {&part.inputs, &part.outputs}) {
+    std::set<std::string_view> seen;
+    for (const ValueRegion& region : *regions) {
+      if (seen.insert(region.value).second) continue;
+      return fail(ErrorCode::kInvalid, "two regions of value \"{}\"", region.value);
+    }
+  }
+  return {};
 }
 
 Expected<void> check_plan(const Plan& plan, const Graph& graph) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -103,6 +104,14 @@ std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request);
 
 // The choices that a part's session obeys: its own where it has its own shapes, otherwise the plan's.
 const NodeChoices& choices_of(const Plan& plan, PartId id);
+
+// Checks what the parts of one stage own of one value, which may come from a file or a peer: regions inside the value,
+// disjoint and covering it, or one partial sum of all of it for each of `parts` parts.
+Expected<void> check_pieces(std::string_view value, const TensorType& type, std::span<const ValueRegion> pieces,
+                            std::size_t parts);
+
+// Checks what a part needs and gives: something of both, and of no value two regions.
+Expected<void> check_needs(const Part& part);
 
 // Checks that a plan (perhaps from a file) fits the graph: fingerprint, every node in exactly one stage, inputs
 // available from earlier stages, regions inside their values, outputs owned exactly once, devices and schedules in

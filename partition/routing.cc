@@ -6,6 +6,9 @@
 namespace onnx_split {
 namespace {
 
+// A plan from outside mustn't cost more memory than this.
+constexpr std::size_t kMaxConnections = 1 << 20;
+
 struct Need {
   Region region;
   std::optional<PartId> consumer;  // nothing: the coordinator
@@ -78,6 +81,9 @@ class Router {
       if (!common) continue;
       if (!is_sum) covered += common->shape().elements();
       is_sum = owned.combine == Combine::kAdd;  // every addend is all of it
+      if (++connections_ > kMaxConnections) {
+        return fail(ErrorCode::kUnsupported, "more than {} connections between parts", kMaxConnections);
+      }
       owned.needs.push_back({*common, consumer});
     }
     if (covered == need.region.shape().elements()) return {};
@@ -126,6 +132,7 @@ class Router {
   std::vector<Owned> owned_;  // network inputs, then by part
   std::map<std::string, std::vector<std::size_t>> by_value_;
   std::map<PartId, std::vector<std::size_t>> by_part_;
+  std::size_t connections_ = 0;
   Routing routing_;
 };
 

@@ -249,6 +249,26 @@ TEST(Runner, SurvivesDeploymentsAndCommandsThatMakeNoSense) {
       },
       "isn't inside its shape");
   refused([](Json& j) { j["plan"]["stages"][0]["parts"][0]["inputs"] = Json::array(); }, "no inputs");
+  const auto outputs_of = [](Json& j) -> Json& { return j["plan"]["stages"][0]["parts"][0]["outputs"]; };
+  refused([&](Json& j) { outputs_of(j).push_back(outputs_of(j)[0]); }, "two regions of value");
+  refused(
+      [&](Json& j) {
+        j["values"].push_back({{"name", "n"}, {"dtype", "int64"}, {"shape", {4}}});
+        outputs_of(j).push_back({{"value", "n"}, {"offset", {0}}, {"shape", {4}}, {"combine", "add"}});
+      },
+      "only all of a float32 value can be added");
+  refused(
+      [&](Json& j) {
+        j["values"].push_back({{"name", "n"}, {"dtype", "float32"}, {"shape", {4}}});
+        outputs_of(j).push_back({{"value", "n"}, {"offset", {0}}, {"shape", {3}}, {"combine", "place"}});
+      },
+      "the parts own 3 elements of 4");
+  refused(
+      [&](Json& j) {
+        const Json stage = j["plan"]["stages"][0];
+        j["plan"]["stages"].push_back(stage);
+      },
+      "is there already");
   refused([](Json& j) { j["plan"]["window"] = 1 << 30; }, "window");
   refused([](Json& j) { j["values"] = Json::array(); }, "isn't listed");
 
