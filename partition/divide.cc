@@ -46,6 +46,9 @@ class Divider {
     std::vector<BuiltPart> built;
     for (std::size_t p = 0; p < division_.ways; ++p) {
       TRY_ASSIGN(BuiltPart part, build_part(graph_, roles, shares[p], weights));
+      if (part.part.inputs.empty()) {
+        return fail(ErrorCode::kUnsupported, "part {} would need nothing of the request: constants alone", p);
+      }
       built.push_back(std::move(part));
     }
     TRY(check_dense_layers_are_divided(built));
@@ -92,15 +95,20 @@ class Divider {
     const auto longest = std::max_element(above_.begin(), above_.end(),
                                           [](const auto& a, const auto& b) { return a.size() < b.size(); });
     if (longest->size() > most) {
+      constexpr std::size_t kShown = 5;
       std::string names;
-      for (const std::size_t i : *longest)
-        names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", graph_.node(nodes_[i]).name);
+      for (std::size_t i = 0; i < std::min(longest->size(), kShown); ++i) {
+        names += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", graph_.node(nodes_[(*longest)[i]]).name);
+      }
+      if (longest->size() > kShown) names += ", …";
       return fail(ErrorCode::kUnsupported, "it divides {} dense layer{} on a path, and {} follow one another: {}", most,
                   most == 1 ? "" : "s", longest->size(), names);
     }
     if (sums_over_channels() && longest->size() < most) {
-      return fail(ErrorCode::kUnsupported, "it divides {} dense layer{} on a path, and there {}", most,
-                  most == 1 ? "" : "s", longest->empty() ? "is none" : "is one");
+      return fail(
+          ErrorCode::kUnsupported,
+          "it divides {} dense layer{} on a path (a matrix product, or a convolution in one group), and there {}", most,
+          most == 1 ? "" : "s", longest->empty() ? "is none" : "is one");
     }
     return {};
   }
@@ -209,7 +217,10 @@ class Divider {
         std::vector<Region>& others = weights[computed.node];
         for (const Region& other : others) {
           if (!intersect(other, *slice.inputs[1])) continue;
-          return fail(ErrorCode::kUnsupported, "{}: two parts would need the same weights", describe(node));
+          return fail(ErrorCode::kUnsupported,
+                      "{}: two parts would need the same weights, because what follows in the stage doesn't keep its "
+                      "channels apart",
+                      describe(node));
         }
         others.push_back(*slice.inputs[1]);
       }

@@ -62,8 +62,9 @@ Expected<std::vector<Devices>> assign_devices(const PlanRequest& request, const 
     if (!assigned[s].empty()) continue;
     const std::size_t wanted = stages[s].ways * stages[s].replicas;
     if (wanted > free.size()) {
-      return fail(ErrorCode::kInvalid, "stages[{}]: {} ways of {} replicas want {} devices, and {} are free", s,
-                  stages[s].ways, stages[s].replicas, wanted, free.size());
+      return fail(ErrorCode::kInvalid,
+                  "stages[{}]: {} ways of {} replicas want {} devices, and {} {} not named by other stages", s,
+                  stages[s].ways, stages[s].replicas, wanted, free.size(), free.size() == 1 ? "is" : "are");
     }
     for (std::size_t i = 0; i < wanted; ++i) assigned[s].push_back(free[next_free++ % free.size()]);
   }

@@ -91,6 +91,10 @@ std::string nearest_choice(const Graph& graph, const StageNodes& nodes, const Di
     const StageNodes before(nodes.begin(), nodes.end() - static_cast<std::ptrdiff_t>(back->size()));
     return fmt::format("a stage until: {} in front of it", search.until(before));
   }
+  for (const Split split : {Split::kOutputChannel, Split::kInputChannel, Split::kSpatial}) {
+    const Division other{split, refused.ways, {refused.ways, 1}, {}};
+    if (split != refused.split && search.possible(nodes, other)) return fmt::format("split: {}", split_name(split));
+  }
   return "split: whole";
 }
 

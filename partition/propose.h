@@ -8,7 +8,7 @@
 namespace onnx_split {
 
 // What would be possible instead, in the words of the stages file: fewer ways, a smaller grid, an earlier `until`, a
-// later beginning; where nothing else helps, `whole`.
+// later beginning, another split; where nothing else helps, `whole`.
 std::string nearest_choice(const Graph& graph, const StageNodes& nodes, const Division& refused,
                            const std::vector<std::int64_t>& units);
 

@@ -38,7 +38,9 @@ class Router {
       const auto pieces = by_value_.find(name);
       if (pieces == by_value_.end()) return fail(ErrorCode::kInvalid, "no part gives the output \"{}\"", name);
       for (const std::size_t piece : pieces->second) {
-        if (!owned_[piece].source) return fail(ErrorCode::kInvalid, "the output \"{}\" is an input", name);
+        if (!owned_[piece].source) {
+          return fail(ErrorCode::kUnsupported, "the network's output \"{}\" is its input: no stage gives it", name);
+        }
         owned_[piece].needs.push_back({*owned_[piece].region, std::nullopt});
       }
     }

@@ -25,8 +25,9 @@ std::string to_string(const Division& division);
 // How a plan's stage is divided.
 Division division_of(const Stage& stage);
 
-// [0, extent) as one range for each weight, in order: ends at multiples of `unit`, as near to the weights' proportions
-// as that allows, none empty. An error where there are fewer units than weights. 7 among three equals: 2, 2, 3.
+// [0, extent) as one range for each weight, in order: ends at multiples of `unit`, each within a unit of the weights'
+// proportions unless that would leave one empty. An error where there are fewer units than weights. 7 among three
+// equals: 2, 2, 3.
 Expected<std::vector<Range>> share(std::int64_t extent, std::span<const std::int64_t> weights, std::int64_t unit = 1);
 
 // The region of a value that each part has as its share: disjoint and covering. Rows are the last but one axis

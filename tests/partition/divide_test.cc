@@ -171,7 +171,7 @@ TEST(Divide, ImpossibleRequestsAreRefusedWithTheReasonAndTheNearestChoice) {
       {"rows of a matrix product",
        Chain(Shape{1, 8}).fc("fc", 6).graph(),
        {stage({}, Split::kSpatial, 2)},
-       {"has no rows and columns", "nearest possible: split: whole"}},
+       {"has no rows and columns", "nearest possible: split: output_channel"}},
   };
   for (const Refusal& c : cases) {
     const std::string error = error_of(plan_stages(c.graph, 300, c.stages));

@@ -146,8 +146,19 @@ TEST(Plan, ReplicasTakeTurns) {
   request.devices = devices(2);  // the devices begin again
   EXPECT_EQ(device_for(must(make_plan(graph, request)), {1, 0}, 5), 0U);
   request.devices = devices(1);
-  EXPECT_NE(error_of(make_plan(graph, request)).find("1 ways of 2 replicas want 2 devices, and 1 are free"),
+  EXPECT_NE(error_of(make_plan(graph, request))
+                .find("1 ways of 2 replicas want 2 devices, and 1 is not named by other stages"),
             std::string::npos);
+}
+
+TEST(Plan, AnOutputThatIsAnInputIsRefused) {
+  GraphBuilder builder("echo");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, {2}}));
+  const ValueId y = must(builder.add("y", OpType::kRelu, {}, {x}));
+  const Graph graph = must(std::move(builder).build({y, x}));
+  PlanRequest request;
+  request.devices = devices(1);
+  EXPECT_EQ(error_of(make_plan(graph, request)), "the network's output \"x\" is its input: no stage gives it");
 }
 
 TEST(Routing, AValueNeededBySeveralStagesGoesStraightToEach) {

@@ -25,7 +25,8 @@ class RandomNetwork {
     ValueId now = must(builder_.add_input("input", {DataType::kFloat32, Shape(dims)}));
     for (std::int64_t i = 0; i < blocks; ++i) now = block(now);
     std::vector<ValueId> outputs;
-    if (random_.integer(0, 2) == 0) outputs.push_back(now);  // a second output, in the middle of the network
+    const bool is_input = !builder_.value(now).producer.valid();
+    if (!is_input && random_.integer(0, 2) == 0) outputs.push_back(now);  // in the middle of the network
     outputs.insert(outputs.begin(), head(now));
     return must(std::move(builder_).build(outputs));
   }
