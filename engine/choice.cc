@@ -91,35 +91,30 @@ TileLimits tile_limits(std::string_view core) {
 // Deeper blocks gain nothing: OpenBLAS divides the depth itself.
 constexpr std::int64_t kMostDepth = 384;
 
-// OpenBLAS's AVX-512 cores multiply up to a million products without packing the operands first
-// (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c), from 5 % faster for large layers to twice as fast for few
-// positions, where packing the weights costs as much as multiplying them. Six rows share the loads of a tile that stays
-// in the L2 cache.
-constexpr std::int64_t kUnpackedProducts = 1'000'000;
+// Unpacked products are from 5 % faster for large layers to twice as fast for few positions, where packing the weights
+// costs as much as multiplying them. They are widest where a tile stays in the L2 cache and its rows are several fours,
+// which share its loads. Measured as above.
 constexpr std::int64_t kUnpackedElements = 192 * 192;  // of a tile of the im2col matrix
 constexpr std::int64_t kUnpackedDepth = 192;
 constexpr std::int64_t kUnpackedPositions = 512;
 constexpr std::int64_t kUnpackedRows = 48;
 
-bool multiplies_unpacked(std::string_view core) {
-  return core == "skylakex" || core == "cooperlake" || core == "sapphirerapids";
-}
-
 Choice unpacked_conv_rule(const ConvGeometry& geometry, std::int64_t channels, std::int64_t depth) {
   const std::int64_t positions = geometry.output_positions();
   const auto most_positions = [](std::int64_t block) {
-    return std::min(kUnpackedPositions, std::max<std::int64_t>(kUnpackedElements / block / 16 * 16, 16));
+    return std::min(kUnpackedPositions, kUnpackedElements / block);
   };
-  // The depth of a direct product isn't divided, so where it is large, only a narrow tile would be small enough.
+  // The depth of a direct product isn't divided: where it is large, few positions are a tile, and wide tiles are
+  // faster.
   const std::int64_t direct_positions = most_positions(depth);
-  Choice choice;
   const bool direct = is_direct_1x1(geometry) && (direct_positions >= 64 || direct_positions >= positions);
+  Choice choice;
   choice.algorithm = direct ? Algorithm::kDirect1x1 : Algorithm::kIm2col;
   if (!direct) choice.depth = even_piece(depth, kUnpackedDepth, 1);
   const std::int64_t block = direct ? depth : choice.depth;
-  choice.tile = even_piece(positions, most_positions(block), 16);
-  const std::int64_t most_rows = std::min(kUnpackedRows, kUnpackedProducts / (choice.tile * block) / 6 * 6);
-  choice.rows = even_piece(channels, std::max<std::int64_t>(most_rows, 6), 6);
+  choice.tile = even_piece(positions, std::max<std::int64_t>(most_positions(block) / 16 * 16, 16), 16);
+  const std::int64_t most_rows = std::min(kUnpackedRows, kUnpackedProducts / (choice.tile * block) / 4 * 4);
+  choice.rows = even_piece(channels, std::max<std::int64_t>(most_rows, 4), 4);
   return choice;
 }
 
@@ -222,6 +217,11 @@ std::string to_text(const Choice& choice) {
   if (row.depth) text += fmt::format(" depth={}", choice.depth);
   if (row.rows) text += fmt::format(" rows={}", choice.rows);
   return text;
+}
+
+bool multiplies_unpacked(std::string_view core) {
+  const std::string name = lower_case(core);
+  return name == "skylakex" || name == "cooperlake" || name == "sapphirerapids";
 }
 
 bool has_choice(OpType op) { return op == OpType::kConv || op == OpType::kGemm || op == OpType::kMatMul; }

@@ -31,6 +31,11 @@ struct Choice {
 
 std::string to_text(const Choice& choice);
 
+// The AVX-512 cores of OpenBLAS multiply up to a million products (rows · columns · depth) without packing the operands
+// first (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c).
+inline constexpr std::int64_t kUnpackedProducts = 1'000'000;
+bool multiplies_unpacked(std::string_view core);
+
 // Whether the node can be computed in more than one way: Conv, Gemm and MatMul.
 bool has_choice(OpType op);
 

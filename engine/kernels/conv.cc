@@ -5,10 +5,12 @@
 
 #include <algorithm>
 
+#include "engine/blas_core.h"
 #include "engine/choice.h"
 #include "engine/kernels/activation.h"
 #include "engine/kernels/factories.h"
 #include "engine/kernels/im2col.h"
+#include "engine/kernels/loose_columns.h"
 
 namespace onnx_split {
 namespace {
@@ -27,7 +29,8 @@ class ConvKernel final : public Kernel {
         tile_(std::min(choice.tile, shape_.output_plane)),
         depth_block_(direct_ ? depth_ : std::min(choice.depth, depth_)),
         rows_(std::min(choice.rows, channels_)),
-        tiles_(ceil_div(shape_.output_plane, tile_)) {
+        tiles_(ceil_div(shape_.output_plane, tile_)),
+        fewest_rows_(multiplies_unpacked(blas_core()) ? (channels_ - 1) % rows_ + 1 : kUnpackedProducts + 1) {
     // A task takes a range of the row blocks: all of them, unless threads would stay idle. Each range repeats the
     // im2col, but multiplies the same blocks, so the result doesn't depend on it.
     const std::int64_t blocks = ceil_div(channels_, rows_);
@@ -38,7 +41,7 @@ class ConvKernel final : public Kernel {
   }
 
   std::size_t workspace_bytes() const override {
-    return direct_ ? 0 : static_cast<std::size_t>(depth_block_ * tile_) * sizeof(float);
+    return static_cast<std::size_t>(matrix_elements() + most_loose_columns() * depth_block_) * sizeof(float);
   }
 
   Expected<void> run(const RunContext& context) override {
@@ -55,6 +58,23 @@ class ConvKernel final : public Kernel {
   }
 
  private:
+  std::int64_t matrix_elements() const { return direct_ ? 0 : depth_block_ * tile_; }
+
+  // Those of a tile's columns that OpenBLAS would allocate memory for, at least for the last rows.
+  std::int64_t loose_of(std::int64_t width, std::int64_t depth) const {
+    const double products = static_cast<double>(fewest_rows_) * static_cast<double>(width) * static_cast<double>(depth);
+    return products <= kUnpackedProducts ? loose_columns(width, depth) : 0;
+  }
+  std::int64_t most_loose_columns() const {
+    std::int64_t most = 0;
+    for (const std::int64_t width : {tile_, (shape_.output_plane - 1) % tile_ + 1}) {
+      for (const std::int64_t depth : {depth_block_, (depth_ - 1) % depth_block_ + 1}) {
+        most = std::max(most, loose_of(width, depth));
+      }
+    }
+    return most;
+  }
+
   void compute(const RunContext& context, std::int64_t sample, std::int64_t group, std::int64_t tile,
                std::int64_t range, float* scratch) const {
     const std::int64_t positions = shape_.output_plane;
@@ -73,12 +93,22 @@ class ConvKernel final : public Kernel {
       const float* matrix = direct_ ? x + begin : scratch;
       const std::int64_t stride = direct_ ? positions : tile_;
       if (!direct_) im2col(shape_, x, {d, d + depth, begin, begin + width}, scratch, stride);
+      const std::int64_t loose = loose_of(width, depth);
+      float* columns = scratch + matrix_elements();
+      if (loose > 0) gather_columns(matrix + width - loose, stride, loose, depth, columns);
       for (std::int64_t row = row_begin; row < row_end; row += rows_) {
         const std::int64_t rows = std::min(rows_, channels_ - row);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<blasint>(rows), static_cast<blasint>(width),
-                    static_cast<blasint>(depth), 1.0F, weights + row * depth_ + d, static_cast<blasint>(depth_), matrix,
-                    static_cast<blasint>(stride), d == 0 ? 0.0F : 1.0F, y + row * positions,
-                    static_cast<blasint>(positions));
+        const float* w = weights + row * depth_ + d;
+        float* result = y + row * positions;
+        if (width > loose) {
+          cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<blasint>(rows),
+                      static_cast<blasint>(width - loose), static_cast<blasint>(depth), 1.0F, w,
+                      static_cast<blasint>(depth_), matrix, static_cast<blasint>(stride), d == 0 ? 0.0F : 1.0F, result,
+                      static_cast<blasint>(positions));
+        }
+        if (loose > 0) {
+          multiply_columns(w, depth_, columns, result + width - loose, positions, rows, loose, depth, d > 0);
+        }
       }
     }
     const float* bias = geometry_.has_bias ? context.input(2) + group * channels_ : nullptr;
@@ -100,6 +130,7 @@ class ConvKernel final : public Kernel {
   std::int64_t depth_block_;
   std::int64_t rows_;  // output channels multiplied at once
   std::int64_t tiles_;
+  std::int64_t fewest_rows_;  // multiplied at once; too many for a product without packing where there is none
   std::int64_t blocks_per_range_ = 1;
   std::int64_t ranges_ = 1;
 };

@@ -7,26 +7,12 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kLanes = 16;
-
-// Not a function that returns a Float16: how one is returned differs between processors.
-ONNX_SPLIT_INLINE const Float16& at(const float* p) { return *reinterpret_cast<const Float16*>(p); }
-
-ONNX_SPLIT_INLINE float sum_lanes(const Float16& v) {
-  float lanes[kLanes];
-  *reinterpret_cast<Float16*>(lanes) = v;
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (std::int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-
 // kRows rows at once share the loads of x.
 template <std::int64_t kRows>
 ONNX_SPLIT_INLINE void rows_block(const float* w, std::int64_t stride, const float* x, float* y, std::int64_t depth) {
   Float16 sums[kRows] = {};
-  const std::int64_t whole = depth / kLanes * kLanes;
-  for (std::int64_t k = 0; k < whole; k += kLanes) {
+  const std::int64_t whole = depth / kFloat16Lanes * kFloat16Lanes;
+  for (std::int64_t k = 0; k < whole; k += kFloat16Lanes) {
     const Float16& xs = at(x + k);
     for (std::int64_t r = 0; r < kRows; ++r) sums[r] += at(w + r * stride + k) * xs;
   }

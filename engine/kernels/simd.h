@@ -23,6 +23,19 @@ namespace onnx_split {
 
 // Sixteen floats at any address; arithmetic is element by element. The compiler splits it into what the processor has.
 typedef float Float16 __attribute__((vector_size(64), aligned(4), may_alias));  // NOLINT(modernize-use-using)
+inline constexpr std::int64_t kFloat16Lanes = 16;
+
+// Not a function that returns a Float16: how one is returned differs between processors.
+ONNX_SPLIT_INLINE const Float16& at(const float* p) { return *reinterpret_cast<const Float16*>(p); }
+
+ONNX_SPLIT_INLINE float sum_lanes(const Float16& v) {
+  float lanes[kFloat16Lanes];
+  *reinterpret_cast<Float16*>(lanes) = v;
+  for (std::int64_t half = kFloat16Lanes / 2; half > 0; half /= 2) {
+    for (std::int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
 
 // memcpy without the call, for runs that are mostly short: rows of small pictures.
 ONNX_SPLIT_INLINE void copy_run(float* target, const float* source, std::int64_t count) {

@@ -2,6 +2,8 @@
 // the uncut network's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 
@@ -22,7 +24,6 @@ namespace onnx_split {
 namespace {
 
 using testing::must;
-using testing::random_inputs;
 using testing::random_network;
 using testing::RandomPlan;
 using testing::Runners;
@@ -35,6 +36,19 @@ EngineFacts engine() {
 
 Graph network_of(std::uint64_t seed) {
   return random_network(seed, 1 + static_cast<std::int64_t>(seed / 3 % 5), 1 + seed % 3);
+}
+
+// Random inputs of one sign, as pictures have: an average of numbers around 0 may cancel until rounding, which depends
+// on the order of a sum, is all that is left.
+std::vector<Tensor> pictures(const Graph& graph, std::uint64_t seed) {
+  std::vector<Tensor> inputs = testing::random_inputs(graph, seed);
+  for (Tensor& input : inputs) {
+    TensorBuilder builder(input.type());
+    const auto x = input.as<float>();
+    std::transform(x.begin(), x.end(), builder.as<float>().begin(), [](float value) { return std::abs(value); });
+    input = std::move(builder).build();
+  }
+  return inputs;
 }
 
 bool is_undivided(const Plan& plan) {
@@ -67,7 +81,7 @@ TEST(Splits, EveryCutValueOfRandomPlansIsTheUncutNetworks) {
     SessionOptions options;
     options.choices = plan.choices;
     Composer composer = must(Composer::create(graph, plan, options));
-    const VerifyReport report = must(verify(graph, composer, random_inputs(graph, seed), options));
+    const VerifyReport report = must(verify(graph, composer, pictures(graph, seed), options));
     ASSERT_LE(report.worst().relative(), kTolerance) << "seed " << seed << ": " << report.worst().value << "\n"
                                                      << describe_plan(plan);
     if (is_undivided(plan)) {
@@ -137,11 +151,11 @@ TEST(Splits, SurviveJsonAndAreCheckedAgainstTheirDivision) {
 void expect_answers(const Graph& graph, Coordinator& coordinator, std::uint64_t count, double tolerance) {
   std::vector<std::future<Result>> pending;
   for (std::uint64_t seed = 0; seed < count; ++seed) {
-    pending.push_back(coordinator.submit(random_inputs(graph, seed)));
+    pending.push_back(coordinator.submit(pictures(graph, seed)));
   }
   for (std::uint64_t seed = 0; seed < count; ++seed) {
     const std::vector<Tensor> outputs = must(pending[seed].get());
-    const std::vector<Tensor> expected = must(evaluate_once(graph, random_inputs(graph, seed)));
+    const std::vector<Tensor> expected = must(evaluate_once(graph, pictures(graph, seed)));
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const ValueError error = compare("", outputs[i], expected[i]);
       EXPECT_LE(error.relative(), tolerance) << "request " << seed << " output " << i;
