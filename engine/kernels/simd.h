@@ -11,7 +11,7 @@
 // Where one baseline serves (arm64 has NEON), or the sanitizers start too late for the choosing, it means nothing.
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
-#define ONNX_SPLIT_CLONES __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#define ONNX_SPLIT_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define ONNX_SPLIT_CLONES
 #endif
