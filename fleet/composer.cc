@@ -102,7 +102,14 @@ Expected<NamedTensors> Composer::run(std::span<const Tensor> inputs) {
     return fail(ErrorCode::kInvalid, "the model has {} inputs, {} are given", manifest_.inputs.size(), inputs.size());
   }
   NamedTensors values;
-  for (std::size_t i = 0; i < inputs.size(); ++i) values[manifest_.inputs[i]] = inputs[i];
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const TensorType* expected = manifest_.find_value(manifest_.inputs[i]);
+    if (expected == nullptr || *expected != inputs[i].type()) {
+      return fail(ErrorCode::kInvalid, "input \"{}\" is {} in the manifest, {} is given", manifest_.inputs[i],
+                  expected == nullptr ? "nothing" : expected->to_string(), inputs[i].type().to_string());
+    }
+    values[manifest_.inputs[i]] = inputs[i];
+  }
   std::map<std::string, Assembly> assemblies;
   for (std::size_t p = 0; p < manifest_.parts.size(); ++p) {
     const ManifestPart& part = manifest_.parts[p];

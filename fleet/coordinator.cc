@@ -17,6 +17,7 @@ using transport::PullSocket;
 using transport::PushSocket;
 
 constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::size_t kMaxSendQueue = 8192;
 constexpr std::chrono::milliseconds kPatientPing{1000};
 constexpr std::chrono::milliseconds kPrepareTimeout = std::chrono::minutes(5);
 
@@ -220,11 +221,14 @@ Expected<void> Coordinator::start() {
   }
 
   inputs_.resize(runners_.size());
+  // All that a device gets of the window's requests.
+  const std::size_t frames = window() * std::max<std::size_t>(deployment_.routing.from(std::nullopt).size(), 1);
+  const auto queue = static_cast<int>(std::min<std::size_t>(frames, kMaxSendQueue));
   for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
     for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
       for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
         if (inputs_[device]) continue;
-        TRY_ASSIGN(PushSocket socket, PushSocket::open(static_cast<int>(std::min<std::size_t>(window(), 1024))));
+        TRY_ASSIGN(PushSocket socket, PushSocket::open(queue));
         socket.on_disconnect(on_broken);
         TRY(socket.dial(data_urls_[device], dial));
         inputs_[device] = std::move(socket);

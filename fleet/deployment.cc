@@ -12,6 +12,7 @@ namespace {
 
 // Each runner keeps a record of every transfer for every request of the window.
 constexpr std::size_t kMaxTransfersInFlight = 1 << 22;
+constexpr std::size_t kMaxParts = 1 << 12;
 constexpr std::int64_t kMaxPayloadBytes = std::int64_t{1} << 31;
 
 Expected<std::uint32_t> check_transfer(const Deployment& deployment, const Transfer& transfer) {
@@ -137,6 +138,11 @@ FrameHeader Deployment::header_of(std::size_t transfer) const {
 Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector<ManifestValue> values,
                                      std::vector<std::string> inputs, std::vector<std::string> outputs) {
   Deployment deployment{epoch, std::move(plan), std::move(values), std::move(inputs), std::move(outputs), {}, {}};
+  const std::size_t parts = part_ids(deployment.plan).size();
+  if (parts > kMaxParts || deployment.plan.window > kMaxTransfersInFlight / std::max<std::size_t>(parts, 1)) {
+    return fail(ErrorCode::kUnsupported, "{} parts in a window of {}: at most {} parts, and {} together, are supported",
+                parts, deployment.plan.window, kMaxParts, kMaxTransfersInFlight);
+  }
   TRY(check_parts(deployment));
   TRY(check_values(deployment));
   TRY_ASSIGN(deployment.routing, make_routing(deployment.plan, deployment.inputs, deployment.outputs));

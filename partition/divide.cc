@@ -40,6 +40,7 @@ class Divider {
   }
 
   Expected<DividedStage> divide(PartWeights weights) {
+    if (division_.split != Split::kWhole) TRY(check_extents());
     if (division_.split != Split::kWhole && division_.split != Split::kSpatial) TRY(count_dense_layers());
     TRY_ASSIGN(const StageRoles roles, find_roles());
     TRY_ASSIGN(const std::vector<PartShares> shares, find_shares(roles));
@@ -51,7 +52,7 @@ class Divider {
       }
       built.push_back(std::move(part));
     }
-    TRY(check_dense_layers_are_divided(built));
+    TRY(check_weights_are_divided(built));
     DividedStage result;
     for (std::size_t p = 0; p < built.size(); ++p) {
       built[p].part.repeated_macs = repeated_macs(built, p);
@@ -66,6 +67,21 @@ class Divider {
  private:
   bool sums_over_channels() const {
     return division_.split == Split::kInputChannel || division_.split == Split::kChannelPair;
+  }
+
+  // Nothing can't be divided.
+  Expected<void> check_extents() const {
+    for (const NodeId id : nodes_) {
+      const Node& node = graph_.node(id);
+      for (const auto* values : {&node.inputs, &node.outputs}) {
+        for (const ValueId value : *values) {
+          if (graph_.value(value).shape().elements() > 0) continue;
+          return fail(ErrorCode::kUnsupported, "{}: value \"{}\" has no elements", describe(node),
+                      graph_.value(value).name);
+        }
+      }
+    }
+    return {};
   }
 
   // The dense layers on the longest path up to and including each node, and from each node on.
@@ -204,22 +220,22 @@ class Divider {
     return shares;
   }
 
-  // Each part has its own share of every dense layer's weights. What would need more than that (local normalisation
-  // needs neighbouring channels) doesn't belong into the stage.
-  Expected<void> check_dense_layers_are_divided(const std::vector<BuiltPart>& built) const {
+  // Each part has its own share of every layer's weights. What would need more than that (local normalisation needs
+  // neighbouring channels, a depthwise layer in front of a dense one all of them) doesn't belong into the stage.
+  Expected<void> check_weights_are_divided(const std::vector<BuiltPart>& built) const {
     if (division_.ways == 1 || division_.split == Split::kSpatial) return {};
     std::map<NodeId, std::vector<Region>> weights;  // that the parts so far hold
     for (const BuiltPart& part : built) {
       for (const ComputedRegion& computed : part.computed) {
-        if (!dense_[*index_of(computed.node)]) continue;
         const Node& node = graph_.node(computed.node);
+        if (node.inputs.size() < 2 || !graph_.value(node.inputs[1]).constant) continue;
         TRY_ASSIGN(const NodeSlice slice, slice_node(graph_, node, 0, computed.region));
         std::vector<Region>& others = weights[computed.node];
         for (const Region& other : others) {
-          if (!intersect(other, *slice.inputs[1])) continue;
+          if (!overlap(other, *slice.inputs[1])) continue;
           return fail(ErrorCode::kUnsupported,
                       "{}: two parts would need the same weights, because what follows in the stage doesn't keep its "
-                      "channels apart",
+                      "channels apart there",
                       describe(node));
         }
         others.push_back(*slice.inputs[1]);

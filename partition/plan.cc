@@ -73,9 +73,10 @@ Expected<void> check_division(const Stage& stage) {
       (grid.rows == 0 || parts % grid.rows != 0 || parts / grid.rows != grid.columns)) {
     return fail(ErrorCode::kInvalid, "a grid of {}×{} for {} parts", grid.rows, grid.columns, parts);
   }
-  const bool positive = std::all_of(stage.weights.begin(), stage.weights.end(), [](auto weight) { return weight > 0; });
-  if (!stage.weights.empty() && (stage.weights.size() != parts || !positive)) {
-    return fail(ErrorCode::kInvalid, "expected a positive weight for each of {} parts", parts);
+  const bool in_range = std::all_of(stage.weights.begin(), stage.weights.end(),
+                                    [](auto weight) { return weight > 0 && weight <= kMaxWeight; });
+  if (!stage.weights.empty() && (stage.weights.size() != parts || !in_range)) {
+    return fail(ErrorCode::kInvalid, "expected a weight from 1 to {} for each of {} parts", kMaxWeight, parts);
   }
   return {};
 }

@@ -61,6 +61,9 @@ struct Grid {
   bool operator==(const Grid&) const = default;
 };
 
+// The largest weight of a part's share.
+inline constexpr std::int64_t kMaxWeight = 1'000'000;
+
 struct Stage {
   Split split = Split::kWhole;
   Grid grid;                          // spatial

@@ -76,13 +76,19 @@ Expected<std::vector<Devices>> assign_devices(const PlanRequest& request, const 
 std::vector<std::int64_t> weights_by_speed(const PlanRequest& request, const StageRequest& stage,
                                            const Devices& devices) {
   if (request.gflops.empty()) return {};
+  std::vector<double> speeds;
   std::vector<std::int64_t> weights;
   for (std::size_t part = 0; part < stage.ways; ++part) {
     double slowest = std::numeric_limits<double>::infinity();
     for (std::size_t replica = 0; replica < stage.replicas; ++replica) {
       slowest = std::min(slowest, request.gflops[devices[part * stage.replicas + replica]]);
     }
-    weights.push_back(std::llround(slowest * 1000.0));
+    speeds.push_back(slowest);
+  }
+  const double fastest = *std::max_element(speeds.begin(), speeds.end());
+  if (!(fastest > 0.0)) return {};
+  for (const double speed : speeds) {
+    weights.push_back(std::llround(static_cast<double>(kMaxWeight) * speed / fastest));
   }
   const bool known = std::all_of(weights.begin(), weights.end(), [](std::int64_t weight) { return weight > 0; });
   const bool differ = std::any_of(weights.begin(), weights.end(), [&](std::int64_t w) { return w != weights[0]; });

@@ -55,6 +55,17 @@ class Search {
     return names;
   }
 
+  // "ways: 3" or "grid: [3, 1]"
+  static std::string ways_text(const Division& division) {
+    if (division.split != Split::kSpatial) return fmt::format("ways: {}", division.ways);
+    return fmt::format("grid: [{}, {}]", division.grid.rows, division.grid.columns);
+  }
+
+  // The most that is possible of these nodes; `least` is.
+  std::string most_ways(const StageNodes& nodes, const Division& refused, const Division& least) const {
+    return ways_text(fewer_ways(nodes, refused).value_or(least));
+  }
+
  private:
   // Every division into fewer parts, the largest first; of grids, those that fit into the refused one.
   static std::vector<Division> smaller(const Division& refused) {
@@ -82,14 +93,24 @@ class Search {
 std::string nearest_choice(const Graph& graph, const StageNodes& nodes, const Division& refused,
                            const std::vector<std::int64_t>& units) {
   const Search search(graph, units);
-  if (const auto fewer = search.fewer_ways(nodes, refused)) {
-    if (refused.split == Split::kSpatial) return fmt::format("grid: [{}, {}]", fewer->grid.rows, fewer->grid.columns);
-    return fmt::format("ways: {}", fewer->ways);
-  }
+  if (const auto fewer = search.fewer_ways(nodes, refused)) return search.ways_text(*fewer);
   if (const auto front = search.shorter(nodes, refused)) return fmt::format("until: {}", search.until(*front));
   if (const auto back = search.later(nodes, refused)) {
     const StageNodes before(nodes.begin(), nodes.end() - static_cast<std::ptrdiff_t>(back->size()));
     return fmt::format("a stage until: {} in front of it", search.until(before));
+  }
+  // Two things at once.
+  Division least = refused;
+  least.ways = 2;
+  least.grid = {2, 1};
+  least.weights.clear();
+  if (const auto front = search.shorter(nodes, least)) {
+    return fmt::format("until: {}, with {}", search.until(*front), search.most_ways(*front, refused, least));
+  }
+  if (const auto back = search.later(nodes, least)) {
+    const StageNodes before(nodes.begin(), nodes.end() - static_cast<std::ptrdiff_t>(back->size()));
+    return fmt::format("a stage until: {} in front of it, and {}", search.until(before),
+                       search.most_ways(*back, refused, least));
   }
   for (const Split split : {Split::kOutputChannel, Split::kInputChannel, Split::kSpatial}) {
     const Division other{split, refused.ways, {refused.ways, 1}, {}};

@@ -74,6 +74,20 @@ bool separates(const Graph& graph, const Node& node, std::size_t output, std::in
   return true;
 }
 
+// The divisors of a number but for itself, in increasing order.
+std::vector<std::int64_t> proper_divisors(std::int64_t number) {
+  std::vector<std::int64_t> small;
+  std::vector<std::int64_t> large;
+  for (std::int64_t divisor = 1; divisor <= number / divisor; ++divisor) {
+    if (number % divisor != 0) continue;
+    small.push_back(divisor);
+    if (number / divisor != divisor) large.push_back(number / divisor);
+  }
+  small.insert(small.end(), large.rbegin(), large.rend());
+  small.pop_back();
+  return small;
+}
+
 }  // namespace
 
 std::string to_string(const Division& division) {
@@ -133,12 +147,11 @@ std::vector<std::int64_t> channel_units(const Graph& graph) {
     for (std::size_t output = 0; output < node.outputs.size(); ++output) {
       const Shape& shape = graph.value(node.outputs[output]).shape();
       if (shape.rank() < 2 || shape.elements() == 0) continue;
-      const std::int64_t extent = shape[kChannelAxis];
-      for (std::int64_t unit = 1; unit <= extent / 2; ++unit) {
-        if (extent % unit != 0 || !separates(graph, node, output, unit, units)) continue;
-        units[node.outputs[output].index()] = unit;
-        break;
-      }
+      const std::vector<std::int64_t> candidates = proper_divisors(shape[kChannelAxis]);
+      const auto unit = std::find_if(candidates.begin(), candidates.end(), [&](std::int64_t candidate) {
+        return separates(graph, node, output, candidate, units);
+      });
+      if (unit != candidates.end()) units[node.outputs[output].index()] = *unit;
     }
   }
   return units;

@@ -7,7 +7,6 @@ namespace onnx_split {
 namespace {
 
 constexpr std::int64_t kMaxWays = 1 << 12;
-constexpr std::int64_t kMaxWeight = 1'000'000;
 
 Expected<std::size_t> read_count(const YamlReader& reader, std::string_view name, std::int64_t min) {
   TRY_ASSIGN(const YamlReader field, reader.at(name));

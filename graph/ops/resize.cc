@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "graph/ops/checks.h"
@@ -118,13 +119,27 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
   return {};
 }
 
-// The fewest input elements that become a whole number of output elements; the input's extent where only all do.
-std::int64_t period_of(const ResizeAxis& axis) {
-  for (std::int64_t period = 1; period < axis.input; ++period) {
-    const double outputs = static_cast<double>(period) * static_cast<double>(axis.scale);
-    if (outputs == std::floor(outputs)) return period;
+// The fewest input elements that become a whole number of output elements, and that number; of an axis that doesn't
+// repeat, all.
+struct Period {
+  std::int64_t inputs;
+  std::int64_t outputs;
+};
+
+Period period_of(const ResizeAxis& axis) {
+  Period period{axis.input, axis.output};
+  // Where sizes decide, the scale is their ratio, rounded.
+  if (axis.scale == static_cast<float>(axis.output) / static_cast<float>(axis.input)) {
+    const std::int64_t common = std::max<std::int64_t>(std::gcd(axis.input, axis.output), 1);
+    period = {axis.input / common, axis.output / common};
   }
-  return axis.input;
+  // Otherwise it is a binary fraction.
+  const auto scale = static_cast<double>(axis.scale);
+  for (std::int64_t inputs = 1; inputs < period.inputs; inputs *= 2) {
+    const double outputs = static_cast<double>(inputs) * scale;
+    if (outputs == std::floor(outputs)) return {inputs, static_cast<std::int64_t>(outputs)};
+  }
+  return period;
 }
 
 // What one axis of a share takes and gives, whole periods both.
@@ -135,9 +150,8 @@ struct AxisShare {
 
 AxisShare share_of(const ResizeAxis& axis, bool is_linear, Range wanted) {
   if (axis.identity()) return {wanted, wanted};
-  const std::int64_t period = period_of(axis);
-  const auto outputs = static_cast<std::int64_t>(static_cast<double>(period) * static_cast<double>(axis.scale));
-  if (period == axis.input || outputs == 0) return {{0, axis.input}, {0, axis.output}};
+  const auto [period, outputs] = period_of(axis);
+  if (period >= axis.input || outputs == 0) return {{0, axis.input}, {0, axis.output}};
   const std::int64_t low = is_linear ? axis.linear(wanted.begin).low : axis.nearest(wanted.begin);
   const std::int64_t high = is_linear ? axis.linear(wanted.end - 1).high : axis.nearest(wanted.end - 1);
   // Positions and what they come from needn't lie in the same period.
@@ -149,7 +163,9 @@ AxisShare share_of(const ResizeAxis& axis, bool is_linear, Range wanted) {
 
 // Whether a share, resized by itself, takes the wanted positions from where the whole takes them.
 bool agree(const ResizeAxis& whole, const ResizeAxis& part, const AxisShare& share, bool is_linear, Range wanted) {
-  if (part.output != share.output.size()) return false;
+  if (share.output.size() == whole.output) return true;
+  constexpr std::int64_t kMostPositions = 1 << 20;  // each is looked at
+  if (part.output != share.output.size() || wanted.size() > kMostPositions) return false;
   for (std::int64_t position = wanted.begin; position < wanted.end; ++position) {
     const std::int64_t own = position - share.output.begin;
     if (!is_linear) {
@@ -181,7 +197,7 @@ Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::
   TRY_ASSIGN(const ResizeGeometry part, resize_geometry({slice.attributes, std::span(&type, 1), call.output_count}));
   for (std::size_t i = 0; i < region.rank(); ++i) {
     const bool repeats =
-        g.axes[i].identity() || region[i].size() == g.axes[i].output || period_of(g.axes[i]) < g.axes[i].input;
+        g.axes[i].identity() || region[i].size() == g.axes[i].output || period_of(g.axes[i]).inputs < g.axes[i].input;
     if (repeats && agree(g.axes[i], part.axes[i], shares[i], g.is_linear, region[i])) continue;
     return fail(ErrorCode::kUnsupported,
                 "it can't be divided along axis {}: resizing {} to {} isn't the same thing over and over", i,

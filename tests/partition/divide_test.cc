@@ -20,13 +20,12 @@ using testing::must;
 using testing::plan_stages;
 using testing::stage;
 
-// Elements of the weights, biases left aside, of layers that see all input channels.
-std::map<std::string, std::int64_t> dense_weights(const Graph& graph) {
+// Elements of the weights, biases left aside.
+std::map<std::string, std::int64_t> layer_weights(const Graph& graph) {
   std::map<std::string, std::int64_t> elements;
   for (const Node& node : graph.nodes()) {
-    const bool is_dense =
-        node.op == OpType::kGemm || (node.op == OpType::kConv && node.attributes.int_or("group", 1) == 1);
-    if (is_dense) elements[node.name] += graph.value(node.inputs[1]).shape().elements();
+    const bool is_layer = node.op == OpType::kGemm || node.op == OpType::kMatMul || node.op == OpType::kConv;
+    if (is_layer) elements[node.name] += graph.value(node.inputs[1]).shape().elements();
   }
   return elements;
 }
@@ -36,7 +35,7 @@ class ZooSplits : public ::testing::TestWithParam<const char*> {};
 TEST_P(ZooSplits, WeightsOfChannelSplitsAddUpToTheWholes) {
   const Graph graph = must(simplify(must(zoo::structure(GetParam()))));
   const std::vector<std::int64_t> units = channel_units(graph);
-  const auto whole = dense_weights(graph);
+  const auto whole = layer_weights(graph);
   for (const Split split : {Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
     for (const std::size_t ways : {2U, 3U, 4U, 8U}) {
       StageRequest request = stage({}, split, ways);
@@ -50,7 +49,7 @@ TEST_P(ZooSplits, WeightsOfChannelSplitsAddUpToTheWholes) {
         for (const std::string& name : planned.nodes) nodes.push_back(*graph.find_node(name));
         const DividedStage divided = must(divide_stage(graph, nodes, division_of(planned), units, PartWeights::kBlank));
         for (const DividedPart& part : divided.parts) {
-          for (const auto& [name, elements] : dense_weights(part.graph)) sum[name] += elements;
+          for (const auto& [name, elements] : layer_weights(part.graph)) sum[name] += elements;
         }
       }
       EXPECT_EQ(sum, whole) << split_name(split) << " " << ways;
@@ -118,6 +117,36 @@ TEST(Divide, AnAverageOverRowsIsASumOfWeightedAverages) {
   for (const Part& part : plan.stages[0].parts) EXPECT_EQ(part.outputs[0].combine, Combine::kAdd);
 }
 
+TEST(Divide, NothingCanNotBeDivided) {
+  Chain chain(Shape{0, 8, 6, 6});
+  chain.relu("a").add("b", OpType::kSigmoid);
+  const Graph graph = chain.graph();
+  for (const Split split : {Split::kSpatial, Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
+    const std::string error = error_of(plan_stages(graph, 2, {stage({}, split, 2)}));
+    EXPECT_NE(error.find("value \"x\" has no elements"), std::string::npos) << error;
+  }
+}
+
+TEST(Divide, NoTwoPartsHoldTheSameWeights) {
+  const Graph grouped = Chain(Shape{1, 6, 5, 5}).conv("a", 12, 3, 1, 2).graph();
+  EXPECT_NE(error_of(plan_stages(grouped, 3, {stage({}, Split::kOutputChannel, 3)})).find("the same weights"),
+            std::string::npos);
+  must(plan_stages(grouped, 4, {stage({}, Split::kOutputChannel, 4)}));
+  const Graph separable = Chain(Shape{1, 6, 5, 5}).conv("dw", 6, 3, 1, 6).conv("pw", 12, 1).graph();
+  const std::string error = error_of(plan_stages(separable, 2, {stage({}, Split::kOutputChannel, 2)}));
+  EXPECT_NE(error.find("\"dw\" (Conv): two parts would need the same weights"), std::string::npos) << error;
+  EXPECT_NE(error.find("nearest possible: until: dw"), std::string::npos) << error;
+}
+
+TEST(Divide, HugeAxesCostNothing) {
+  Chain softmax(Shape{1, std::int64_t{1} << 36});
+  softmax.add("p", OpType::kSoftmax, {{"axis", std::int64_t{1}}});
+  must(plan_stages(softmax.graph(), 1, {StageRequest{}}));
+  Chain resize(Shape{1, 2, 1, std::int64_t{1} << 37});
+  resize.add("r", OpType::kResize, {{"scales", Floats{1.0F, 1.0F, 1.0F, 1.3F}}});
+  EXPECT_FALSE(plan_stages(resize.graph(), 2, {stage({}, Split::kSpatial, 2, {1, 2})}));
+}
+
 TEST(Divide, GroupsStayTogether) {
   // A ResNeXt bottleneck: 1×1, grouped 3×3, 1×1.
   const Graph graph = Chain(Shape{1, 8, 5, 5})
@@ -168,6 +197,10 @@ TEST(Divide, ImpossibleRequestsAreRefusedWithTheReasonAndTheNearestChoice) {
        {"it divides 2 dense layers on a path, and 3 follow one another: \"a\", \"b\", \"c\"",
         "nearest possible: until: "}},
       {"squeeze and excite", excited, {stage({}, Split::kChannelPair, 2)}, {"nearest possible: "}},
+      {"two things at once",
+       Chain(Shape{1, 8}).fc("a", 64).fc("b", 64).fc("c", 64).graph(),
+       {stage({}, Split::kOutputChannel, 300)},
+       {"and 3 follow one another", "nearest possible: until: a, with ways: 64"}},
       {"rows of a matrix product",
        Chain(Shape{1, 8}).fc("fc", 6).graph(),
        {stage({}, Split::kSpatial, 2)},

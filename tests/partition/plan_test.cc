@@ -106,6 +106,7 @@ TEST(Plan, EveryContradictionIsRefused) {
       {[](Plan& p) { p.stages[0].schedule.clear(); }, "an empty schedule"},
       {[](Plan& p) { p.stages[0].parts[0].inputs[0].region[1].end += 1; }, "isn't inside its shape"},
       {[](Plan& p) { p.stages.clear(); }, "no stages"},
+      {[](Plan& p) { p.stages[0].weights = {std::int64_t{1} << 62}; }, "expected a weight from 1 to 1000000"},
   };
   for (const Case& c : cases) {
     Plan plan = good;
