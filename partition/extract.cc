@@ -21,10 +21,10 @@ Expected<void> check_regions(std::string_view what, const std::vector<ValueRegio
 
 // The parts of one stage.
 Expected<std::vector<Graph>> extract_stage(const Graph& graph, const Stage& stage,
-                                           const std::vector<std::int64_t>& units) {
+                                           const std::vector<std::int64_t>& units, PartWeights weights) {
   StageNodes nodes;
   for (const std::string& name : stage.nodes) nodes.push_back(*graph.find_node(name));
-  TRY_ASSIGN(DividedStage divided, divide_stage(graph, nodes, division_of(stage), units, PartWeights::kReal));
+  TRY_ASSIGN(DividedStage divided, divide_stage(graph, nodes, division_of(stage), units, weights));
   if (!divided.rest.empty()) {
     return fail(ErrorCode::kInvalid, "{} needs the sum of the stage's parts", describe(graph.node(divided.rest[0])));
   }
@@ -38,18 +38,27 @@ Expected<std::vector<Graph>> extract_stage(const Graph& graph, const Stage& stag
   return graphs;
 }
 
-}  // namespace
-
-Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& plan) {
+Expected<std::vector<PartGraph>> extract(const Graph& graph, const Plan& plan, PartWeights weights) {
   TRY(check_plan(plan, graph));
   const std::vector<std::int64_t> units = channel_units(graph);
   std::vector<PartGraph> parts;
   for (std::size_t s = 0; s < plan.stages.size(); ++s) {
-    auto stage = extract_stage(graph, plan.stages[s], units);
+    auto stage = extract_stage(graph, plan.stages[s], units, weights);
     if (!stage) return fail_in(fmt::format("stage {}", s), std::move(stage.error()));
     for (std::size_t p = 0; p < stage->size(); ++p) parts.push_back({{s, p}, std::move((*stage)[p])});
   }
   return parts;
+}
+
+}  // namespace
+
+Expected<void> check_parts(const Graph& graph, const Plan& plan) {
+  TRY(extract(graph, plan, PartWeights::kBlank));
+  return {};
+}
+
+Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& plan) {
+  return extract(graph, plan, PartWeights::kReal);
 }
 
 }  // namespace onnx_split

@@ -18,4 +18,7 @@ struct PartGraph {
 // the stages anew doesn't give the regions that the plan names.
 Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& plan);
 
+// The same checks, without making any weights.
+Expected<void> check_parts(const Graph& graph, const Plan& plan);
+
 }  // namespace onnx_split

@@ -9,6 +9,7 @@
 #include "graph/operators.h"
 #include "graph/order.h"
 #include "onnx_import/import.h"
+#include "partition/extract.h"
 #include "partition/plan_json.h"
 
 namespace onnx_split {
@@ -131,7 +132,7 @@ void print_table(const Graph& graph, const Totals& totals, const std::vector<std
 // The parts of a plan in place of the layers.
 Expected<void> inspect_plan(const Graph& graph, const Options& options) {
   TRY_ASSIGN(const Plan plan, read_plan(options.plan));
-  auto checked = check_plan(plan, graph);
+  auto checked = check_parts(graph, plan);
   if (!checked) return fail_in(options.plan, std::move(checked.error()));
   print_parts(plan, options.json);
   return {};

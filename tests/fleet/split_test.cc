@@ -134,6 +134,7 @@ TEST(Splits, SurviveJsonAndAreCheckedAgainstTheirDivision) {
     const Plan plan = RandomPlan(graph, seed, engine()).make();
     const Json json = plan_to_json(plan);
     EXPECT_EQ(must(plan_from_json(must(parse_json(json.dump())))), plan);
+    must(check_parts(graph, plan));
     if (is_undivided(plan)) continue;
     Plan damaged = plan;
     for (Stage& stage : damaged.stages) {
@@ -141,6 +142,7 @@ TEST(Splits, SurviveJsonAndAreCheckedAgainstTheirDivision) {
     }
     if (damaged != plan) {
       EXPECT_FALSE(extract_parts(graph, damaged).has_value()) << "seed " << seed;
+      EXPECT_FALSE(check_parts(graph, damaged).has_value()) << "seed " << seed;
     }
   }
 }
