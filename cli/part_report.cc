@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include "base/json.h"
 #include "cli/table.h"
 
 namespace onnx_split {
@@ -18,13 +19,6 @@ std::string split_text(const Stage& stage) {
   std::string text(split_name(stage.split));
   if (stage.split == Split::kSpatial) text += fmt::format(" {}×{}", stage.grid.rows, stage.grid.columns);
   return text;
-}
-
-}  // namespace
-
-void print_parts(const Plan& plan, bool as_json) {
-  if (!as_json) return fmt::print("{}", parts_table(plan));
-  fmt::print("{}\n", to_text(Json{{"window", plan.window}, {"parts", parts_to_json(plan)}}, 1));
 }
 
 std::string parts_table(const Plan& plan) {
@@ -63,6 +57,13 @@ Json parts_to_json(const Plan& plan) {
                     {"sent_bytes", part.sent_bytes}});
   }
   return list;
+}
+
+}  // namespace
+
+void print_parts(const Plan& plan, bool as_json) {
+  if (!as_json) return fmt::print("{}", parts_table(plan));
+  fmt::print("{}\n", to_text(Json{{"window", plan.window}, {"parts", parts_to_json(plan)}}, 1));
 }
 
 }  // namespace onnx_split

@@ -9,7 +9,6 @@
 // threads.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <string_view>

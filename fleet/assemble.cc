@@ -70,4 +70,8 @@ void add(const RegionView& from, const MutableRegionView& to) {
   });
 }
 
+void take_piece(const RegionView& from, Combine combine, bool is_first, const MutableRegionView& to) {
+  combine == Combine::kPlace || is_first ? place(from, to) : add(from, to);
+}
+
 }  // namespace onnx_split

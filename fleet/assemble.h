@@ -3,6 +3,7 @@
 
 #include "graph/region.h"
 #include "graph/tensor.h"
+#include "partition/plan.h"
 
 namespace onnx_split {
 
@@ -21,5 +22,9 @@ void place(const RegionView& from, const MutableRegionView& to);
 
 // Adds what both have in common to `to`. float32 only.
 void add(const RegionView& from, const MutableRegionView& to);
+
+// One of several pieces on its way into `to`, which need not be initialised: they are placed, or, but for the first,
+// added.
+void take_piece(const RegionView& from, Combine combine, bool is_first, const MutableRegionView& to);
 
 }  // namespace onnx_split

@@ -17,7 +17,6 @@ using transport::PullSocket;
 using transport::PushSocket;
 
 constexpr std::chrono::milliseconds kPoll{200};
-constexpr std::size_t kMaxSendQueue = 8192;
 constexpr std::chrono::milliseconds kPatientPing{1000};
 constexpr std::chrono::milliseconds kPrepareTimeout = std::chrono::minutes(5);
 
@@ -221,14 +220,12 @@ Expected<void> Coordinator::start() {
   }
 
   inputs_.resize(runners_.size());
-  // All that a device gets of the window's requests.
-  const std::size_t frames = window() * std::max<std::size_t>(deployment_.routing.from(std::nullopt).size(), 1);
-  const auto queue = static_cast<int>(std::min<std::size_t>(frames, kMaxSendQueue));
-  for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
+  const std::vector<std::size_t> transfers = deployment_.routing.from(std::nullopt);
+  for (const std::size_t transfer : transfers) {
     for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
       for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
         if (inputs_[device]) continue;
-        TRY_ASSIGN(PushSocket socket, PushSocket::open(queue));
+        TRY_ASSIGN(PushSocket socket, PushSocket::open(deployment_.send_queue(transfers.size())));
         socket.on_disconnect(on_broken);
         TRY(socket.dial(data_urls_[device], dial));
         inputs_[device] = std::move(socket);
@@ -392,9 +389,8 @@ std::vector<Tensor> Coordinator::put_together(const std::vector<Buffer>& pieces)
     for (const std::size_t i : own) {
       const ValueRegion& what = deployment_.routing.transfers[result_pieces_[i]].what;
       const TensorType piece_type{type.type, what.region.shape()};
-      const RegionView from{what.region, {piece_type, pieces[i].bytes().data()}};
-      const MutableRegionView to{whole, builder.view()};
-      what.combine == Combine::kPlace || i == own.front() ? place(from, to) : add(from, to);
+      const TensorView piece{piece_type, pieces[i].bytes().data()};
+      take_piece({what.region, piece}, what.combine, i == own.front(), {whole, builder.view()});
     }
     outputs.push_back(std::move(builder).build());
   }

@@ -111,6 +111,11 @@ std::size_t Deployment::largest_frame_bytes() const {
   return largest + kFrameHeaderBytes;
 }
 
+int Deployment::send_queue(std::size_t transfers) const {
+  constexpr std::size_t kMost = 8192;
+  return static_cast<int>(std::min(plan.window * std::max<std::size_t>(transfers, 1), kMost));
+}
+
 std::vector<PartId> Deployment::parts_of(std::size_t device) const {
   std::vector<PartId> parts;
   for (const PartId id : part_ids(plan)) {

@@ -28,6 +28,8 @@ struct Deployment {
   // Bytes of a transfer's payload.
   std::size_t payload_bytes(std::size_t transfer) const;
   std::size_t largest_frame_bytes() const;
+  // Messages that a push socket must hold so that sending `transfers` transfers of the whole window never blocks.
+  int send_queue(std::size_t transfers) const;
   // The parts that a device computes (as any replica).
   std::vector<PartId> parts_of(std::size_t device) const;
   // The header that a transfer's frame must have, request and deadline left open.

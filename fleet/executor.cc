@@ -18,13 +18,6 @@ using transport::PushSocket;
 
 constexpr std::chrono::milliseconds kPoll{200};
 constexpr std::chrono::milliseconds kConnectTimeout{10000};
-constexpr int kMaxSendQueue = 8192;
-
-// The window's worth of messages never blocks the computing thread.
-int send_queue(const Deployment& deployment) {
-  const std::size_t messages = deployment.plan.window * std::max<std::size_t>(deployment.routing.transfers.size(), 1);
-  return static_cast<int>(std::min<std::size_t>(messages, kMaxSendQueue));
-}
 
 Expected<void> check_type(const Graph& graph, ValueId id, const TensorType& expected) {
   const Value& value = graph.value(id);
@@ -99,7 +92,7 @@ Expected<void> Executor::listen(const ExecutorOptions& options) {
   const std::string host = options.host.find(':') == std::string::npos ? options.host : "[" + options.host + "]";
   TRY_ASSIGN(data_url_,
              data_->listen(fmt::format("tcp://{}:{}", host, options.data_port), deployment_.largest_frame_bytes()));
-  TRY_ASSIGN(results_, PushSocket::open(send_queue(deployment_)));
+  TRY_ASSIGN(results_, PushSocket::open(deployment_.send_queue(deployment_.routing.transfers.size())));
   TRY_ASSIGN(results_url_, results_->listen(fmt::format("tcp://{}:0", host)));
   return {};
 }
@@ -127,7 +120,7 @@ Expected<void> Executor::start(const std::vector<std::string>& data_urls) {
       for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
         for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
           if (device == device_ || peers_[device]) continue;
-          TRY_ASSIGN(PushSocket socket, PushSocket::open(send_queue(deployment_)));
+          TRY_ASSIGN(PushSocket socket, PushSocket::open(deployment_.send_queue(deployment_.routing.transfers.size())));
           // What was on its way is lost, and nobody would ask for it again.
           socket.on_disconnect([this, device](const std::string& url) {
             set_failure({ErrorCode::kUnavailable, fmt::format("device \"{}\": {}: the connection broke",

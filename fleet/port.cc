@@ -36,9 +36,7 @@ Port::Port(const Deployment& deployment, const ValueRegion& what, const std::vec
 }
 
 void Port::take(std::size_t piece, const std::byte* payload) {
-  const RegionView from{pieces_[piece].region, {pieces_[piece].type, payload}};
-  const MutableRegionView to{region_, held()};
-  combine_ == Combine::kPlace || piece == 0 ? place(from, to) : add(from, to);
+  take_piece({pieces_[piece].region, {pieces_[piece].type, payload}}, combine_, piece == 0, {region_, held()});
 }
 
 void Port::give(const TensorView& tensor, std::size_t piece, std::byte* payload) const {

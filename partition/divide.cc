@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "base/check.h"
 #include "partition/part_builder.h"
@@ -41,7 +40,7 @@ class Divider {
 
   Expected<DividedStage> divide(PartWeights weights) {
     if (division_.split != Split::kWhole) TRY(check_extents());
-    if (division_.split != Split::kWhole && division_.split != Split::kSpatial) TRY(count_dense_layers());
+    if (division_.split != Split::kWhole && division_.split != Split::kSpatial) TRY(find_dense_layers());
     TRY_ASSIGN(const StageRoles roles, find_roles());
     TRY_ASSIGN(const std::vector<PartShares> shares, find_shares(roles));
     std::vector<BuiltPart> built;
@@ -84,19 +83,19 @@ class Divider {
     return {};
   }
 
-  // The dense layers on the longest path up to and including each node, and from each node on.
-  Expected<void> count_dense_layers() {
+  // Finds the dense layers, and checks how many of them follow one another.
+  Expected<void> find_dense_layers() {
     const std::size_t count = nodes_.size();
     dense_.assign(count, false);
-    above_.assign(count, {});
+    std::vector<std::vector<std::size_t>> above(count);  // on the longest path to each node, its own included
     for (std::size_t i = 0; i < count; ++i) {
       const Node& node = graph_.node(nodes_[i]);
       for (const ValueId input : node.inputs) {
         const std::optional<std::size_t> producer = index_of(graph_.value(input).producer);
-        if (producer && above_[*producer].size() > above_[i].size()) above_[i] = above_[*producer];
+        if (producer && above[*producer].size() > above[i].size()) above[i] = above[*producer];
       }
       dense_[i] = is_dense(graph_, node);
-      if (dense_[i]) above_[i].push_back(i);
+      if (dense_[i]) above[i].push_back(i);
     }
     has_dense_below_.assign(count, false);
     for (std::size_t i = count; i-- > 0;) {
@@ -108,8 +107,8 @@ class Divider {
       }
     }
     const std::size_t most = division_.split == Split::kChannelPair ? 2 : 1;
-    const auto longest = std::max_element(above_.begin(), above_.end(),
-                                          [](const auto& a, const auto& b) { return a.size() < b.size(); });
+    const auto longest =
+        std::max_element(above.begin(), above.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
     if (longest->size() > most) {
       constexpr std::size_t kShown = 5;
       std::string names;
@@ -136,7 +135,7 @@ class Divider {
   }
 
   // Whether the parts compute partial sums of this node: it sums over what is divided.
-  Expected<bool> sums(std::size_t index) const {
+  bool sums(std::size_t index) const {
     const Node& node = graph_.node(nodes_[index]);
     if (sums_over_channels()) return dense_[index] && !has_dense_below_[index];
     if (division_.split != Split::kSpatial || node.inputs.size() != 1) return false;
@@ -188,8 +187,7 @@ class Divider {
     const bool sees_sum = any(is_rest) || (any(is_partial) && (definition.linearity == Linearity::kNone || repeats));
     if (!sees_sum) {
       if (any(is_partial)) return Role::kLinear;
-      TRY_ASSIGN(const bool is_sum, sums(index));
-      return is_sum ? Role::kSums : Role::kPlaced;
+      return sums(index) ? Role::kSums : Role::kPlaced;
     }
     // What is divided would have to wait for the sum.
     for (const ValueId input : node.inputs) {
@@ -227,18 +225,16 @@ class Divider {
     std::map<NodeId, std::vector<Region>> weights;  // that the parts so far hold
     for (const BuiltPart& part : built) {
       for (const ComputedRegion& computed : part.computed) {
-        const Node& node = graph_.node(computed.node);
-        if (node.inputs.size() < 2 || !graph_.value(node.inputs[1]).constant) continue;
-        TRY_ASSIGN(const NodeSlice slice, slice_node(graph_, node, 0, computed.region));
+        if (!computed.weights) continue;
         std::vector<Region>& others = weights[computed.node];
         for (const Region& other : others) {
-          if (!overlap(other, *slice.inputs[1])) continue;
+          if (!overlap(other, *computed.weights)) continue;
           return fail(ErrorCode::kUnsupported,
                       "{}: two parts would need the same weights, because what follows in the stage doesn't keep its "
                       "channels apart there",
-                      describe(node));
+                      describe(graph_.node(computed.node)));
         }
-        others.push_back(*slice.inputs[1]);
+        others.push_back(*computed.weights);
       }
     }
     return {};
@@ -265,7 +261,6 @@ class Divider {
   const std::vector<std::int64_t>& units_;
   // By index in nodes_; of channel splits only.
   std::vector<bool> dense_;
-  std::vector<std::vector<std::size_t>> above_;  // the dense layers on the longest path, this node's included
   std::vector<bool> has_dense_below_;
 };
 
@@ -274,6 +269,13 @@ class Divider {
 Expected<DividedStage> divide_stage(const Graph& graph, const StageNodes& nodes, const Division& division,
                                     const std::vector<std::int64_t>& units, PartWeights weights) {
   return Divider(graph, nodes, division, units).divide(weights);
+}
+
+std::size_t longest_front(const Graph& graph, const StageNodes& nodes, const Division& division,
+                          const std::vector<std::int64_t>& units) {
+  StageNodes front = nodes;
+  while (!front.empty() && !divide_stage(graph, front, division, units, PartWeights::kBlank)) front.pop_back();
+  return front.size();
 }
 
 }  // namespace onnx_split

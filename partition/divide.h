@@ -38,4 +38,8 @@ enum class PartWeights : std::uint8_t {
 Expected<DividedStage> divide_stage(const Graph& graph, const StageNodes& nodes, const Division& division,
                                     const std::vector<std::int64_t>& units, PartWeights weights);
 
+// How many of the nodes, from the first on, can be divided so; 0: none.
+std::size_t longest_front(const Graph& graph, const StageNodes& nodes, const Division& division,
+                          const std::vector<std::int64_t>& units);
+
 }  // namespace onnx_split

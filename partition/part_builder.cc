@@ -248,7 +248,9 @@ class PartBuilder {
                builder_.add_node(std::move(name), slice.op, slice.attributes, std::move(inputs), std::move(names)));
     if (const std::int64_t macs = node_cost(builder_.graph(), builder_.graph().node(added)).macs;
         is_placed && macs > 0) {
-      computed_.push_back({*graph_.find_node(node.name), slice.produced, macs});
+      const bool has_weights = node.inputs.size() > 1 && graph_.value(node.inputs[1]).constant;
+      computed_.push_back(
+          {*graph_.find_node(node.name), slice.produced, macs, has_weights ? slice.inputs[1] : std::nullopt});
     }
     for (std::size_t i = 0; i < step.outputs.size(); ++i) {
       const ValueId id = node.outputs[step.outputs[i]];

@@ -39,6 +39,7 @@ struct ComputedRegion {
   NodeId node;
   Region region;
   std::int64_t macs = 0;
+  std::optional<Region> weights;  // of its second input, where that is a constant
 };
 
 struct BuiltPart {

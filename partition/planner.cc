@@ -35,10 +35,6 @@ StageNodes merged(StageNodes a, const StageNodes& b) {
   return a;
 }
 
-StageNodes front_of(const StageNodes& nodes, std::size_t count) {
-  return {nodes.begin(), nodes.begin() + static_cast<std::ptrdiff_t>(count)};
-}
-
 Draft whole(const Draft& like, StageNodes nodes) { return {like.request, std::move(nodes), {}, false, {}}; }
 
 // The devices of each requested stage: part 0's replicas, then part 1's, …
@@ -173,20 +169,13 @@ class Planner {
       for (std::size_t last = first + 1; last < std::min(first + kMostLayers, layers.size()); ++last) {
         const std::size_t before = joined.size();
         joined = merged(joined, layers[last]);
-        if (longest_front(joined, division) <= before) continue;
+        if (longest_front(graph_, joined, division, units_) <= before) continue;
         result.back() = std::move(joined);
         first = last;
         break;
       }
     }
     return result;
-  }
-
-  // How many of the nodes, from the first on, can be divided so; 0: none.
-  std::size_t longest_front(const StageNodes& nodes, const Division& division) const {
-    std::size_t count = nodes.size();
-    while (count > 0 && !divide(front_of(nodes, count), division)) --count;
-    return count;
   }
 
   // Cuts in front of every node with MACs and weights but the first.
@@ -225,7 +214,7 @@ class Planner {
       draft = drafts_.insert(draft, whole(*draft, std::exchange(draft->left_over, {})));
       return divide(draft->nodes, draft->division);
     }
-    if (const std::size_t count = longest_front(draft->nodes, draft->division); count > 0) {
+    if (const std::size_t count = longest_front(graph_, draft->nodes, draft->division, units_); count > 0) {
       leave_over(draft, StageNodes(draft->nodes.begin() + static_cast<std::ptrdiff_t>(count), draft->nodes.end()));
       draft->nodes.resize(count);
       return divide(draft->nodes, draft->division);

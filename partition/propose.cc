@@ -24,11 +24,9 @@ class Search {
 
   // The longest beginning of the stage that can be divided so.
   std::optional<StageNodes> shorter(const StageNodes& nodes, const Division& division) const {
-    for (std::size_t count = nodes.size() - 1; count > 0; --count) {
-      StageNodes front(nodes.begin(), nodes.begin() + static_cast<std::ptrdiff_t>(count));
-      if (possible(front, division)) return front;
-    }
-    return std::nullopt;
+    StageNodes front(nodes.begin(), nodes.end() - 1);
+    front.resize(longest_front(graph_, front, division, units_));
+    return front.empty() ? std::nullopt : std::optional(std::move(front));
   }
 
   // The longest end of the stage that can be divided so.

@@ -72,19 +72,14 @@ Expected<NodeSlice> slice(const OpCall& call, std::span<const TensorType>, std::
   const std::int64_t in_channels = g.input_channels / g.groups;
   const std::int64_t out_channels = g.output_channels / g.groups;
   const Range groups{region[1].begin / out_channels, (region[1].end - 1) / out_channels + 1};
-  const WindowSlice window = slice_window(g.window, region);
 
   NodeSlice slice{OpType::kConv, call.attributes, {}, region};
   slice.attributes.set("group", groups.size());
-  slice.attributes.set("pads", window.pads);
   if (groups.size() > 1) slice.produced[1] = {groups.begin * out_channels, groups.end * out_channels};
   Region x = Region::whole(call.inputs[0].shape);
   x[0] = region[0];
   x[1] = {groups.begin * in_channels, groups.end * in_channels};
-  for (std::size_t i = 0; i < window.inputs.size(); ++i) {
-    x[i + 2] = window.inputs[i];
-    slice.produced[i + 2] = window.outputs[i];
-  }
+  slice_window(g.window, region).apply(slice, x);
   Region w = Region::whole(call.inputs[1].shape);
   w[0] = slice.produced[1];
   slice.inputs = {x, w};

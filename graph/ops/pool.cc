@@ -87,14 +87,9 @@ Expected<void> evaluate(const OpCall& call, std::span<const TensorView> inputs,
 template <OpType op>
 Expected<NodeSlice> slice_pool(const OpCall& call, std::span<const TensorType>, std::size_t, const Region& region) {
   TRY_ASSIGN(const PoolGeometry g, pool_geometry(call));
-  const WindowSlice window = slice_window(g.window, region, g.count_include_pad);
   NodeSlice slice{op, call.attributes, {}, region};
-  slice.attributes.set("pads", window.pads);
   Region x = region;
-  for (std::size_t i = 0; i < window.inputs.size(); ++i) {
-    x[i + 2] = window.inputs[i];
-    slice.produced[i + 2] = window.outputs[i];
-  }
+  slice_window(g.window, region, g.count_include_pad).apply(slice, x);
   slice.inputs = {x};
   return slice;
 }
@@ -115,7 +110,7 @@ Expected<NodeSlice> partial_average(const OpCall& call, std::span<const TensorTy
   summed[0] = summed[1] = false;
   TRY(expect_summed(region, x, summed));
   NodeSlice slice{OpType::kGlobalAveragePool, call.attributes, {region}, Region::whole(outputs[0].shape)};
-  slice.scale = static_cast<float>(static_cast<double>(region.shape().elements()) / static_cast<double>(x.elements()));
+  slice.scale = share_of_mean(region, x);
   return slice;
 }
 

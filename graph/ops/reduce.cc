@@ -91,10 +91,7 @@ Expected<NodeSlice> partial_sum(const OpCall& call, std::span<const TensorType> 
   }
   TRY(expect_summed(region, x.shape, g.is_reduced));
   NodeSlice slice{op, call.attributes, {region}, Region::whole(outputs[0].shape)};
-  if (op == OpType::kReduceMean) {
-    slice.scale =
-        static_cast<float>(static_cast<double>(region.shape().elements()) / static_cast<double>(x.shape.elements()));
-  }
+  if (op == OpType::kReduceMean) slice.scale = share_of_mean(region, x.shape);
   return slice;
 }
 

@@ -63,6 +63,10 @@ Expected<void> expect_summed(const Region& region, const Shape& input, const std
   return {};
 }
 
+float share_of_mean(const Region& region, const Shape& input) {
+  return static_cast<float>(static_cast<double>(region.shape().elements()) / static_cast<double>(input.elements()));
+}
+
 std::optional<Region> reshaped_region(const Region& region, const Shape& shape, const Shape& other) {
   CHECK(shape.elements() == other.elements() && !region.empty());
   // Groups of neighbouring axes with the same product correspond; within a group a box must be one run.

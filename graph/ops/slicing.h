@@ -25,6 +25,9 @@ Expected<void> expect_whole_axis(const Range& range, std::int64_t extent, std::s
 // An error where a share of a sum is partial along an axis that isn't summed over. `summed`: one flag for each axis.
 Expected<void> expect_summed(const Region& region, const Shape& input, const std::vector<bool>& summed);
 
+// What the mean of a share counts for in the mean of all: its part of the elements.
+float share_of_mean(const Region& region, const Shape& input);
+
 // The box that holds the same elements, in the same order, after a change of shape from `shape` to `other`, which has
 // as many elements; nothing where they don't form one box.
 std::optional<Region> reshaped_region(const Region& region, const Shape& shape, const Shape& other);

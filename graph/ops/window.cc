@@ -50,6 +50,14 @@ Range possible_positions(const WindowAxis& axis, Range wanted, bool counts_pads)
 
 }  // namespace
 
+void WindowSlice::apply(NodeSlice& slice, Region& input) const {
+  slice.attributes.set("pads", pads);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    input[i + 2] = inputs[i];
+    slice.produced[i + 2] = outputs[i];
+  }
+}
+
 WindowSlice slice_window(const Window& window, const Region& region, bool counts_pads) {
   WindowSlice slice;
   Ints pads_end;

@@ -35,6 +35,9 @@ struct WindowSlice {
   std::vector<Range> inputs;   // by spatial axis
   std::vector<Range> outputs;  // positions; more than were asked for where those can't stand alone
   Ints pads;
+
+  // Writes the pads, and the spatial axes of what is read of input 0 and of what comes out.
+  void apply(NodeSlice& slice, Region& input) const;
 };
 
 // `region` of an output [N,C,spatial…]. `counts_pads`: what ceil_mode adds beyond the padding mustn't become padding

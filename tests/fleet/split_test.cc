@@ -17,12 +17,14 @@
 #include "partition/extract.h"
 #include "partition/plan_json.h"
 #include "tests/fleet/runners.h"
+#include "tests/support/layer_weights.h"
 #include "tests/support/random_network.h"
 #include "tests/support/random_plan.h"
 
 namespace onnx_split {
 namespace {
 
+using testing::layer_weights;
 using testing::must;
 using testing::random_network;
 using testing::RandomPlan;
@@ -94,22 +96,12 @@ TEST(Splits, EveryCutValueOfRandomPlansIsTheUncutNetworks) {
   }
 }
 
-// Elements of the weights that a graph's convolutions and matrix products have, biases left aside, by the node's name.
-std::map<std::string, std::int64_t> weights_of(const Graph& graph) {
-  std::map<std::string, std::int64_t> elements;
-  for (const Node& node : graph.nodes()) {
-    const bool is_layer = node.op == OpType::kConv || node.op == OpType::kGemm || node.op == OpType::kMatMul;
-    if (is_layer) elements[node.name] += graph.value(node.inputs[1]).shape().elements();
-  }
-  return elements;
-}
-
 TEST(Splits, PartsOfChannelSplitsHoldEveryWeightOnce) {
   int checked = 0;
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
     const Graph graph = network_of(seed);
     const Plan plan = RandomPlan(graph, seed, engine()).make();
-    const auto whole = weights_of(graph);
+    const auto whole = layer_weights(graph);
     const std::vector<PartGraph> parts = must(extract_parts(graph, plan));
     for (std::size_t s = 0; s < plan.stages.size(); ++s) {
       const Split split = plan.stages[s].split;
@@ -117,7 +109,7 @@ TEST(Splits, PartsOfChannelSplitsHoldEveryWeightOnce) {
       std::map<std::string, std::int64_t> sum;
       for (const PartGraph& part : parts) {
         if (part.id.stage != s) continue;
-        for (const auto& [name, elements] : weights_of(part.graph)) sum[name] += elements;
+        for (const auto& [name, elements] : layer_weights(part.graph)) sum[name] += elements;
       }
       for (const auto& [name, elements] : sum) {
         EXPECT_EQ(elements, whole.at(name)) << "seed " << seed << " " << name << "\n" << describe_plan(plan);
@@ -166,14 +158,19 @@ void expect_answers(const Graph& graph, Coordinator& coordinator, std::uint64_t 
   }
 }
 
+// On as many of the runners as the plan has devices.
+std::unique_ptr<Coordinator> deploy(const Graph& graph, const Plan& plan, const Runners& runners) {
+  std::vector<std::string> urls = runners.urls();
+  urls.resize(plan.devices.size());
+  return must(Coordinator::deploy(graph, plan, urls));
+}
+
 TEST(Splits, FleetsGiveTheAnswersInTheOrderOfSubmission) {
   const Runners runners(8);
   for (std::uint64_t seed = 0; seed < 40; ++seed) {
     const Graph graph = network_of(seed);
     const Plan plan = RandomPlan(graph, seed, engine(), 3).make();
-    std::vector<std::string> urls = runners.urls();
-    urls.resize(plan.devices.size());
-    const auto coordinator = must(Coordinator::deploy(graph, plan, urls));
+    const auto coordinator = deploy(graph, plan, runners);
     SCOPED_TRACE(fmt::format("seed {}\n{}", seed, describe_plan(plan)));
     expect_answers(graph, *coordinator, 15, is_undivided(plan) ? 0.0 : kTolerance);
   }
@@ -185,9 +182,7 @@ TEST(Splits, PayloadOnTheWireIsWhatThePlanPredicts) {
   for (std::uint64_t seed = 100; seed < 130; ++seed) {
     const Graph graph = network_of(seed);
     const Plan plan = RandomPlan(graph, seed, engine(), 1).make();
-    std::vector<std::string> urls = runners.urls();
-    urls.resize(plan.devices.size());
-    const auto coordinator = must(Coordinator::deploy(graph, plan, urls));
+    const auto coordinator = deploy(graph, plan, runners);
     expect_answers(graph, *coordinator, kRequests, kTolerance);
     const std::vector<Json> status = must(coordinator->runner_status());
     for (std::size_t device = 0; device < status.size(); ++device) {

@@ -10,25 +10,17 @@
 #include "graph/passes/passes.h"
 #include "graph/zoo/zoo.h"
 #include "tests/partition/split_cases.h"
+#include "tests/support/layer_weights.h"
 
 namespace onnx_split {
 namespace {
 
 using testing::Chain;
 using testing::error_of;
+using testing::layer_weights;
 using testing::must;
 using testing::plan_stages;
 using testing::stage;
-
-// Elements of the weights, biases left aside.
-std::map<std::string, std::int64_t> layer_weights(const Graph& graph) {
-  std::map<std::string, std::int64_t> elements;
-  for (const Node& node : graph.nodes()) {
-    const bool is_layer = node.op == OpType::kGemm || node.op == OpType::kMatMul || node.op == OpType::kConv;
-    if (is_layer) elements[node.name] += graph.value(node.inputs[1]).shape().elements();
-  }
-  return elements;
-}
 
 class ZooSplits : public ::testing::TestWithParam<const char*> {};
 
