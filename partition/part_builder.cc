@@ -2,36 +2,26 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
+#include <unordered_map>
 
 #include "base/check.h"
+#include "graph/builder.h"
 #include "graph/cut_out.h"
 
 namespace onnx_split {
 namespace {
 
-// What a part computes of one node; of a node with several outputs, each by itself where it doesn't need all.
-struct Step {
-  NodeSlice slice;
-  std::vector<std::size_t> outputs;  // that it gives: one, slice.produced of it, or all of them, whole
-};
-
-bool is_whole(const Region& region, const Shape& shape) { return region == Region::whole(shape); }
-
 class PartBuilder {
  public:
-  PartBuilder(const Graph& graph, const StageRoles& roles, const PartShares& shares, PartWeights weights)
+  PartBuilder(const Graph& graph, const StageRoles& roles, const PartNeeds& needs, PartWeights weights)
       : graph_(graph),
         roles_(roles),
-        shares_(shares),
+        needs_(needs),
         weights_(weights),
         builder_(graph.name()),
-        needs_(graph.value_count()),
-        steps_(roles.nodes.size()),
         own_(graph.value_count()) {}
 
-  Expected<BuiltPart> build() {
-    TRY(find_needs());
+  Expected<DividedPart> build() {
     for (std::size_t i = 0; i < roles_.nodes.size(); ++i) {
       auto added = add_node(i);
       if (!added) return fail_in(describe(graph_.node(roles_.nodes[i])), std::move(added.error()));
@@ -40,7 +30,7 @@ class PartBuilder {
     for (const ValueId id : roles_.given) {
       const Value& value = graph_.value(id);
       const bool partial = roles_.is_partial[id.index()];
-      const Region region = partial ? Region::whole(value.shape()) : shares_.given.at(id);
+      const Region region = partial ? Region::whole(value.shape()) : needs_.shares.given.at(id);
       TRY_ASSIGN(const ValueId output, read(id, region));
       outputs.push_back(output);
       owned_.push_back({value.name, region, partial ? Combine::kAdd : Combine::kPlace});
@@ -48,7 +38,7 @@ class PartBuilder {
     TRY_ASSIGN(Graph graph, std::move(builder_).build(std::move(outputs)));
     std::int64_t macs = 0;
     for (const Node& node : graph.nodes()) macs += node_cost(graph, node).macs;
-    return BuiltPart{{std::move(inputs_), std::move(owned_), std::move(graph), macs}, std::move(computed_)};
+    return DividedPart{std::move(inputs_), std::move(owned_), std::move(graph), macs};
   }
 
  private:
@@ -57,94 +47,6 @@ class PartBuilder {
     ValueId id;
     Region region;
   };
-
-  // --- backwards: which region of each value the part needs, and what becomes of each node
-
-  void need(ValueId id, const Region& region) {
-    if (graph_.value(id).constant) return;
-    std::optional<Region>& known = needs_[id.index()];
-    known = known ? bounding_box(*known, region) : region;
-  }
-
-  void need_inputs(const Node& node, const NodeSlice& slice) {
-    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if (slice.inputs[i]) need(node.inputs[i], *slice.inputs[i]);
-    }
-  }
-
-  // The node as it stands in the model.
-  NodeSlice unchanged(const Node& node) const {
-    NodeSlice slice{node.op, node.attributes, {}, Region::whole(graph_.value(node.outputs[0]).shape())};
-    for (const ValueId input : node.inputs) slice.inputs.emplace_back(Region::whole(graph_.value(input).shape()));
-    return slice;
-  }
-
-  static std::vector<std::size_t> all_outputs(const Node& node) {
-    std::vector<std::size_t> outputs(node.outputs.size());
-    std::iota(outputs.begin(), outputs.end(), std::size_t{0});
-    return outputs;
-  }
-
-  bool needs_whole_node(const Node& node) const {
-    return std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId output) {
-      const std::optional<Region>& region = needs_[output.index()];
-      return region && is_whole(*region, graph_.value(output).shape());
-    });
-  }
-
-  // A node on partial sums: what isn't a partial sum itself is added by the first part.
-  NodeSlice linear(const Node& node) const {
-    NodeSlice slice = unchanged(node);
-    if (shares_.first) return slice;
-    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if (!roles_.is_partial[node.inputs[i].index()]) slice.inputs[i].reset();
-    }
-    const auto left =
-        std::count_if(slice.inputs.begin(), slice.inputs.end(), [](const auto& in) { return in.has_value(); });
-    if (left == 1 && node.inputs.size() > 1) slice.op = OpType::kIdentity;
-    if (slice.op == OpType::kIdentity) slice.attributes = {};
-    return slice;
-  }
-
-  Expected<void> find_needs() {
-    for (const auto& [id, region] : shares_.given) need(id, region);
-    for (std::size_t i = roles_.nodes.size(); i-- > 0;) {
-      const Node& node = graph_.node(roles_.nodes[i]);
-      std::vector<Step>& steps = steps_[i];
-      switch (roles_.roles[i]) {
-        case Role::kRest: break;
-        case Role::kLinear: steps.push_back({linear(node), {0}}); break;
-        case Role::kSums: {
-          TRY_ASSIGN(NodeSlice slice,
-                     partial_sum_of_node(graph_, node, shares_.summed.at(roles_.nodes[i]), shares_.first));
-          steps.push_back({std::move(slice), {0}});
-          break;
-        }
-        case Role::kPlaced: {
-          TRY(slice_placed(node, steps));
-          break;
-        }
-      }
-      for (const Step& step : steps) need_inputs(node, step.slice);
-    }
-    return {};
-  }
-
-  Expected<void> slice_placed(const Node& node, std::vector<Step>& steps) {
-    if (needs_whole_node(node)) {
-      steps.push_back({unchanged(node), all_outputs(node)});
-      return {};
-    }
-    for (std::size_t output = 0; output < node.outputs.size(); ++output) {
-      const std::optional<Region>& region = needs_[node.outputs[output].index()];
-      if (!region) continue;
-      TRY_ASSIGN(NodeSlice slice, slice_node(graph_, node, output, *region));
-      steps.push_back({std::move(slice), {output}});
-    }
-    return {};
-  }
-
-  // --- forwards
 
   // A name that neither the part nor the model uses.
   std::string fresh_name(const std::string& base) const {
@@ -159,7 +61,7 @@ class PartBuilder {
   // The name under which a node's result is made: the value's own, unless a slice of it bears that name.
   std::string name_of_result(const Value& value, ValueId id, const Region& produced) const {
     const bool is_given = std::find(roles_.given.begin(), roles_.given.end(), id) != roles_.given.end();
-    if (!is_given || roles_.is_partial[id.index()] || shares_.given.at(id) == produced) return value.name;
+    if (!is_given || roles_.is_partial[id.index()] || needs_.shares.given.at(id) == produced) return value.name;
     return fresh_name(value.name + "/computed");
   }
 
@@ -184,7 +86,7 @@ class PartBuilder {
     }
     std::optional<Own>& own = own_[id.index()];
     if (!own) {
-      const Region& needed = *needs_[id.index()];
+      const Region& needed = *needs_.values[id.index()];
       TRY_ASSIGN(const ValueId input, builder_.add_input(value.name, {value.type.type, needed.shape()}));
       own = Own{input, needed};
       inputs_.push_back({value.name, needed, Combine::kPlace});
@@ -202,8 +104,8 @@ class PartBuilder {
     attributes.set("starts", std::move(starts));
     attributes.set("ends", std::move(ends));
     attributes.set("axes", std::move(axes));
-    const auto share = shares_.given.find(id);
-    const bool is_share = share != shares_.given.end() && share->second == region;
+    const auto share = needs_.shares.given.find(id);
+    const bool is_share = share != needs_.shares.given.end() && share->second == region;
     TRY_ASSIGN(known[key], add_helper(value.name + "/slice", OpType::kSlice, std::move(attributes), {own->id},
                                       is_share ? value.name : fresh_name(value.name + "/slice")));
     return known[key];
@@ -219,19 +121,19 @@ class PartBuilder {
 
   Expected<void> add_node(std::size_t index) {
     const Node& node = graph_.node(roles_.nodes[index]);
-    for (const Step& step : steps_[index]) {
+    for (const Step& step : needs_.steps[index]) {
       std::vector<ValueId> inputs;
       for (std::size_t i = 0; i < node.inputs.size(); ++i) {
         if (!step.slice.inputs[i]) continue;
         TRY_ASSIGN(const ValueId input, read(node.inputs[i], *step.slice.inputs[i]));
         inputs.push_back(input);
       }
-      TRY(add_step(node, step, std::move(inputs), roles_.roles[index] == Role::kPlaced));
+      TRY(add_step(node, step, std::move(inputs)));
     }
     return {};
   }
 
-  Expected<void> add_step(const Node& node, const Step& step, std::vector<ValueId> inputs, bool is_placed) {
+  Expected<void> add_step(const Node& node, const Step& step, std::vector<ValueId> inputs) {
     const NodeSlice& slice = step.slice;
     const bool is_scaled = slice.scale != 1.0F;
     std::vector<Region> produced;
@@ -246,12 +148,6 @@ class PartBuilder {
     std::string name = builder_.graph().find_node(node.name) ? fresh_name(node.name) : node.name;
     TRY_ASSIGN(const NodeId added,
                builder_.add_node(std::move(name), slice.op, slice.attributes, std::move(inputs), std::move(names)));
-    if (const std::int64_t macs = node_cost(builder_.graph(), builder_.graph().node(added)).macs;
-        is_placed && macs > 0) {
-      const bool has_weights = node.inputs.size() > 1 && graph_.value(node.inputs[1]).constant;
-      computed_.push_back(
-          {*graph_.find_node(node.name), slice.produced, macs, has_weights ? slice.inputs[1] : std::nullopt});
-    }
     for (std::size_t i = 0; i < step.outputs.size(); ++i) {
       const ValueId id = node.outputs[step.outputs[i]];
       const std::string& value_name = graph_.value(id).name;
@@ -269,23 +165,20 @@ class PartBuilder {
 
   const Graph& graph_;
   const StageRoles& roles_;
-  const PartShares& shares_;
+  const PartNeeds& needs_;
   PartWeights weights_;
   GraphBuilder builder_;
   std::vector<ValueRegion> inputs_;
   std::vector<ValueRegion> owned_;
-  std::vector<ComputedRegion> computed_;
-  std::vector<std::optional<Region>> needs_;  // by value; of partial sums: nothing, they are whole
-  std::vector<std::vector<Step>> steps_;      // by index in roles_.nodes
-  std::vector<std::optional<Own>> own_;       // by value
+  std::vector<std::optional<Own>> own_;  // by value
   std::unordered_map<ValueId, std::map<std::string, ValueId>> reads_;
 };
 
 }  // namespace
 
-Expected<BuiltPart> build_part(const Graph& graph, const StageRoles& roles, const PartShares& shares,
-                               PartWeights weights) {
-  return PartBuilder(graph, roles, shares, weights).build();
+Expected<DividedPart> build_part(const Graph& graph, const StageRoles& roles, const PartNeeds& needs,
+                                 PartWeights weights) {
+  return PartBuilder(graph, roles, needs, weights).build();
 }
 
 }  // namespace onnx_split
