@@ -82,8 +82,8 @@ pin() {
   done
   for name in "${names[@]}"; do ((total_us += quota_us[$name])); done
   ((total_us <= ${#cores[@]} * period_us - coordinator_us)) ||
-    fail "the devices' cpu adds up to $((total_us * 100 / period_us))%; ${#cores[@]} cores are $((${#cores[@]} * 100))%," \
-      "of which the coordinator needs $((coordinator_us * 100 / period_us))%"
+    fail "the devices' cpu adds up to $((total_us * 100 / period_us))%;" \
+      "${#cores[@]} cores are $((${#cores[@]} * 100))%, of which the coordinator needs $((coordinator_us * 100 / period_us))%"
   while read -r _ name; do
     best=${cores[0]}
     for c in "${cores[@]}"; do ((load_us[$c] >= load_us[$best])) || best=$c; done

@@ -58,7 +58,7 @@ await_runner() {  # NAME
     if [[ $REPLY == dead ]] || ((SECONDS >= deadline)); then
       words=$(tail -n 3 -- "$folder/log" | paste -s -d ' ')
       oom_kills "$name"
-      ((REPLY == 0)) || words+="${words:+; }the kernel killed it: it needs more memory than ${memory_bytes[$name]} bytes"
+      ((REPLY == 0)) || words+="${words:+; }the kernel killed it for want of memory"
       fail "$name's runner doesn't listen: ${words:-its log is empty}"
     fi
     sleep 0.05

@@ -68,14 +68,15 @@ nothing_left() {
     ip -oneline link | grep -F ": ${PI_CLUSTER_PREFIX}0" || true
     find /sys/fs/cgroup -maxdepth 2 -name "pi-cluster.$PI_CLUSTER_PREFIX"
     ! ls -d "$state" 2>/dev/null
-    for pid in "$@"; do ps -o pid=,stat=,args= -p "$pid" | grep -v ' Z' || true; done
+    # Whoever inherits a process that has ended may not have noticed yet (Z).
+    for pid in "$@"; do grep -sE '^(Name|State|Pid):' "/proc/$pid/status" | paste -s | grep -v 'State:.Z' || true; done
   )
   [[ -z $found ]] || wrong "left over: $found"
 }
 
 # Whether this machine can do it at all, before the script is asked.
 ((EUID == 0)) || skip "it needs root"
-for tool in ip tc taskset setsid flock ps; do command -v "$tool" >/dev/null || skip "$tool isn't installed"; done
+for tool in ip tc taskset setsid flock; do command -v "$tool" >/dev/null || skip "$tool isn't installed"; done
 controllers=$(awk '$3 == "cgroup" { print $4 }' /proc/mounts)
 while read -r folder; do controllers+=" $(cat "$folder/cgroup.controllers")"; done < <(
   awk '$3 == "cgroup2" { print $2 }' /proc/mounts)
