@@ -83,7 +83,7 @@ Expected<std::uint64_t> parse_size_bytes(std::string_view text) {
 
 Expected<Cluster> parse_cluster(std::string_view text, const std::string& file_name) {
   TRY_ASSIGN(const YamlReader root, YamlReader::parse(text, file_name));
-  TRY(root.check_keys({"devices", "link", "links"}));
+  TRY(root.check_keys({"devices", "link", "links", "coordinator"}));
   Cluster cluster;
   TRY_ASSIGN(const YamlReader devices, root.at("devices"));
   TRY_ASSIGN(const std::vector<YamlReader> elements, devices.elements());
@@ -103,6 +103,11 @@ Expected<Cluster> parse_cluster(std::string_view text, const std::string& file_n
       TRY_ASSIGN(const YamlReader shared, link.at("shared"));
       TRY_ASSIGN(cluster.shared, shared.boolean());
     }
+  }
+  if (root.has("coordinator")) {
+    TRY_ASSIGN(const YamlReader coordinator, root.at("coordinator"));
+    TRY(coordinator.check_keys({"bandwidth_mbps", "latency_ms"}));
+    TRY_ASSIGN(cluster.coordinator, read_link(coordinator));
   }
   if (root.has("links")) {
     TRY_ASSIGN(const YamlReader links, root.at("links"));

@@ -34,6 +34,7 @@ struct Cluster {
   std::vector<Device> devices;
   Link link;            // each device's own
   bool shared = false;  // all devices share one medium
+  Link coordinator;     // the coordinator's own; bandwidth 0: no limit
   std::vector<LinkException> links;
 };
 

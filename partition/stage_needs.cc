@@ -9,12 +9,6 @@
 namespace onnx_split {
 namespace {
 
-// A convolution or matrix product of which every output channel needs every input channel.
-bool is_dense(const Graph& graph, const Node& node) {
-  if (node.inputs.size() < 2 || !graph.value(node.inputs[1]).constant) return false;
-  return partial_sum_of_node(graph, node, Region::whole(graph.value(node.inputs[0]).shape()), true).has_value();
-}
-
 // What the stage gives to later stages or to the outside.
 std::vector<ValueId> given_values(const Graph& graph, const StageNodes& nodes) {
   std::vector<ValueId> given;
@@ -207,7 +201,7 @@ class StageNeedsFinder {
         const std::optional<std::size_t> producer = index_of(graph_.value(input).producer);
         if (producer && above[*producer].size() > above[i].size()) above[i] = above[*producer];
       }
-      dense_[i] = is_dense(graph_, node);
+      dense_[i] = is_dense_layer(graph_, node);
       if (dense_[i]) above[i].push_back(i);
     }
     has_dense_below_.assign(count, false);
@@ -391,6 +385,11 @@ std::int64_t macs_of(const Graph& graph, const Node& node, const Step& step) {
     outputs.push_back(step.outputs.size() == 1 ? TensorType{type.type, step.slice.produced.shape()} : type);
   }
   return definition.macs({step.slice.attributes, inputs, outputs.size()}, outputs);
+}
+
+bool is_dense_layer(const Graph& graph, const Node& node) {
+  if (node.inputs.size() < 2 || !graph.value(node.inputs[1]).constant) return false;
+  return partial_sum_of_node(graph, node, Region::whole(graph.value(node.inputs[0]).shape()), true).has_value();
 }
 
 Expected<StageNeeds> find_stage_needs(const Graph& graph, const StageNodes& nodes, const Division& division,

@@ -64,6 +64,9 @@ struct StageNeeds {
   std::vector<PartNeeds> parts;
 };
 
+// A convolution or matrix product of which every output channel needs every input channel.
+bool is_dense_layer(const Graph& graph, const Node& node);
+
 // `units`: channel_units(graph). Errors (kUnsupported) say why the stage can't be divided so.
 Expected<StageNeeds> find_stage_needs(const Graph& graph, const StageNodes& nodes, const Division& division,
                                       const std::vector<std::int64_t>& units);

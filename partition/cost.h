@@ -1,0 +1,76 @@
+// What a plan costs before it is made: throughput, latency and memory, from what its stages compute, hold and send
+// (StageShapes) and what that takes on the devices and links (ClusterModel). docs/planner.md writes the model down.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "partition/stage_shapes.h"
+
+namespace onnx_split {
+
+// A stage of a possible plan: the nodes from cut `begin` to cut `end` (indices into StageShapes::cuts()).
+struct CandidateStage {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  Division division;
+  std::size_t replicas = 1;
+  std::vector<std::size_t> devices;  // part 0's replicas, then part 1's, …: division.ways · replicas, all different
+
+  bool operator==(const CandidateStage&) const = default;
+};
+using Candidate = std::vector<CandidateStage>;  // stages cover all nodes, in order
+
+// A device's share of the work, for each request on average.
+struct DeviceLoad {
+  double compute_s = 0.0;
+  double receive_s = 0.0;  // processor time
+  double send_s = 0.0;     // processor time
+  double up_s = 0.0;       // of its own link, sending
+  double down_s = 0.0;     // receiving
+  std::int64_t memory_bytes = 0;
+
+  double busy_s() const { return compute_s + receive_s + send_s; }
+};
+
+// What limits the throughput.
+struct Bottleneck {
+  enum class Kind : std::uint8_t { kDevice, kUplink, kDownlink, kMedium, kCoordinator };
+  Kind kind = Kind::kDevice;
+  std::size_t device = 0;  // of the first three
+};
+
+struct Cost {
+  double period_s = 0.0;  // the time of the busiest device or link for each request: throughput is 1 / period
+  double latency_s =
+      0.0;  // of one request alone, from the coordinator and back: the longest path; a mean over replicas
+  Bottleneck bottleneck;
+  std::size_t window = 1;  // requests in flight: as many as keep all devices busy, or as memory allows
+  // Bytes over the devices' limits, all devices together; 0: it fits.
+  std::int64_t missing_bytes = 0;
+  std::vector<DeviceLoad> devices;  // by device of the cluster
+};
+
+// The share of the requests that each replica of a stage serves: in inverse proportion to its time, so that all are
+// equally busy.
+std::vector<double> replica_shares(std::span<const double> replica_s);
+
+class CostModel {
+ public:
+  // Both must outlive this. `shapes` is asked for the stages' shapes.
+  CostModel(const ClusterModel& model, StageShapes& shapes);
+
+  // Every stage must be possible (StageShapes::find).
+  Cost of(const Candidate& candidate) const;
+
+  const ClusterModel& model() const { return model_; }
+  StageShapes& shapes() const { return shapes_; }
+
+ private:
+  class Evaluation;
+
+  const ClusterModel& model_;
+  StageShapes& shapes_;
+};
+
+}  // namespace onnx_split

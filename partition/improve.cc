@@ -1,0 +1,280 @@
+// Local search: small changes to a plan, as long as they help.
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <limits>
+#include <set>
+
+#include "base/check.h"
+#include "partition/search_methods.h"
+
+namespace onnx_split {
+namespace {
+
+class LocalSearch {
+ public:
+  LocalSearch(const CostModel& cost, const SearchOptions& options, Scored from, std::size_t evaluations)
+      : cost_(cost), options_(options), best_(std::move(from)), left_(evaluations), order_(canonical_order(cost)) {
+    rank_.resize(order_.size());
+    for (std::size_t i = 0; i < order_.size(); ++i) rank_[order_[i]] = i;
+  }
+
+  Scored run() {
+    // Whichever kind of change helped is tried again from the beginning.
+    bool improved = true;
+    while (improved && left_ > 0) {
+      improved =
+          move_cuts() || divide_otherwise() || move_devices() || exchange_devices() || join_stages() || part_stages();
+    }
+    return std::move(best_);
+  }
+
+ private:
+  using Devices = std::vector<std::size_t>;
+
+  // Devices of a stage that other stages use too may not be moved about.
+  bool disjoint() const {
+    std::vector<bool> used(order_.size(), false);
+    for (const CandidateStage& stage : best_.candidate) {
+      for (const std::size_t d : stage.devices) {
+        if (used[d]) return false;
+        used[d] = true;
+      }
+    }
+    return true;
+  }
+
+  Devices sorted(Devices devices) const {
+    std::sort(devices.begin(), devices.end(), [&](std::size_t a, std::size_t b) { return rank_[a] < rank_[b]; });
+    return devices;
+  }
+
+  bool try_plan(Candidate candidate) {
+    if (left_ == 0) return false;
+    --left_;
+    Cost cost = cost_.of(candidate);
+    if (!is_better(cost, best_.cost, options_)) return false;
+    best_ = {std::move(candidate), std::move(cost)};
+    return true;
+  }
+
+  // The stage with other ends or devices, divided as before.
+  std::optional<CandidateStage> like(const CandidateStage& stage, std::size_t begin, std::size_t end,
+                                     const Devices& devices) const {
+    if (devices.size() % stage.division.ways != 0) return std::nullopt;
+    const bool square = stage.division.split == Split::kSpatial && stage.division.grid.columns > 1;
+    return stage_choice(cost_, begin, end, devices, stage.division.split, stage.division.ways, square);
+  }
+
+  // Replaces stages [first, first + count) by others.
+  bool try_replacing(std::size_t first, std::size_t count, std::vector<CandidateStage> stages) {
+    Candidate candidate(best_.candidate.begin(), best_.candidate.begin() + static_cast<std::ptrdiff_t>(first));
+    candidate.insert(candidate.end(), stages.begin(), stages.end());
+    candidate.insert(candidate.end(), best_.candidate.begin() + static_cast<std::ptrdiff_t>(first + count),
+                     best_.candidate.end());
+    return try_plan(std::move(candidate));
+  }
+
+  // All that the stage could be on these devices.
+  std::vector<CandidateStage> choices(std::size_t begin, std::size_t end, const Devices& devices) const {
+    return stage_choices(cost_, begin, end, devices, options_.space);
+  }
+
+  bool move_cuts() {
+    for (std::size_t s = 0; s + 1 < best_.candidate.size(); ++s) {
+      for (const std::ptrdiff_t step : {-1, 1, -2, 2, -4, 4}) {
+        const CandidateStage& a = best_.candidate[s];
+        const CandidateStage& b = best_.candidate[s + 1];
+        const auto cut = static_cast<std::ptrdiff_t>(a.end) + step;
+        if (cut <= static_cast<std::ptrdiff_t>(a.begin) || cut >= static_cast<std::ptrdiff_t>(b.end)) continue;
+        const auto at = static_cast<std::size_t>(cut);
+        auto first = like(a, a.begin, at, sorted(a.devices));
+        auto second = like(b, at, b.end, sorted(b.devices));
+        if (first && second && try_replacing(s, 2, {std::move(*first), std::move(*second)})) return true;
+      }
+    }
+    return false;
+  }
+
+  // Another split, another number of ways; where devices may serve several stages, also on more or fewer of them.
+  bool divide_otherwise() {
+    const bool may_share = options_.objective == Objective::kLatency || !disjoint();
+    for (std::size_t s = 0; s < best_.candidate.size(); ++s) {
+      const CandidateStage stage = best_.candidate[s];
+      std::vector<Devices> sets{sorted(stage.devices)};
+      if (may_share) {
+        const std::size_t n = stage.devices.size();
+        for (const std::size_t w : {n - 1, n + 1, n / 2, n * 2, order_.size(), std::size_t{1}}) {
+          if (w >= 1 && w <= order_.size() && w != n) {
+            sets.emplace_back(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(w));
+          }
+        }
+      }
+      for (const Devices& devices : sets) {
+        SpaceOptions space = options_.space;
+        if (may_share) space.replicas = false;
+        for (CandidateStage& other : stage_choices(cost_, stage.begin, stage.end, devices, space)) {
+          if (other != stage && try_replacing(s, 1, {std::move(other)})) return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  // One device of each kind that the stage has: the others are like it.
+  Devices one_of_each_kind(const Devices& devices) const {
+    std::set<std::size_t> seen;
+    Devices result;
+    for (const std::size_t d : sorted(devices)) {
+      if (seen.insert(cost_.model().devices[d].kind).second) result.push_back(d);
+    }
+    return result;
+  }
+
+  Devices idle() const {
+    std::vector<bool> used(order_.size(), false);
+    for (const CandidateStage& stage : best_.candidate) {
+      for (const std::size_t d : stage.devices) used[d] = true;
+    }
+    Devices result;
+    for (const std::size_t d : order_) {
+      if (!used[d]) result.push_back(d);
+    }
+    return result;
+  }
+
+  static Devices without(Devices devices, std::size_t device) {
+    std::erase(devices, device);
+    return devices;
+  }
+  Devices with(Devices devices, std::size_t device) const {
+    devices.push_back(device);
+    return sorted(std::move(devices));
+  }
+
+  // From one stage to another; from the idle ones to a stage; from a stage to the idle ones.
+  bool move_devices() {
+    if (!disjoint()) return false;
+    const std::size_t stages = best_.candidate.size();
+    for (std::size_t to = 0; to < stages; ++to) {
+      const CandidateStage target = best_.candidate[to];
+      for (const std::size_t d : one_of_each_kind(idle())) {
+        for (CandidateStage& choice : choices(target.begin, target.end, with(target.devices, d))) {
+          if (try_replacing(to, 1, {std::move(choice)})) return true;
+        }
+      }
+    }
+    for (std::size_t from = 0; from < stages; ++from) {
+      const CandidateStage source = best_.candidate[from];
+      if (source.devices.size() < 2) continue;
+      for (const std::size_t d : one_of_each_kind(source.devices)) {
+        const std::vector<CandidateStage> left = choices(source.begin, source.end, sorted(without(source.devices, d)));
+        for (const CandidateStage& smaller : left) {
+          if (try_replacing(from, 1, {smaller})) return true;
+          for (std::size_t to = 0; to < stages; ++to) {
+            if (to == from) continue;
+            const CandidateStage target = best_.candidate[to];
+            for (const CandidateStage& larger : choices(target.begin, target.end, with(target.devices, d))) {
+              Candidate candidate = best_.candidate;
+              candidate[from] = smaller;
+              candidate[to] = larger;
+              if (try_plan(std::move(candidate))) return true;
+            }
+          }
+        }
+      }
+    }
+    return false;
+  }
+
+  bool exchange_devices() {
+    if (!disjoint()) return false;
+    for (std::size_t a = 0; a < best_.candidate.size(); ++a) {
+      for (std::size_t b = a + 1; b <= best_.candidate.size(); ++b) {
+        const CandidateStage first = best_.candidate[a];
+        const bool with_idle = b == best_.candidate.size();
+        const Devices others = with_idle ? idle() : best_.candidate[b].devices;
+        for (const std::size_t x : one_of_each_kind(first.devices)) {
+          for (const std::size_t y : one_of_each_kind(others)) {
+            if (cost_.model().devices[x].kind == cost_.model().devices[y].kind) continue;
+            Candidate candidate = best_.candidate;
+            auto changed = like(first, first.begin, first.end, with(without(first.devices, x), y));
+            if (!changed) continue;
+            candidate[a] = std::move(*changed);
+            if (!with_idle) {
+              const CandidateStage& second = best_.candidate[b];
+              auto other = like(second, second.begin, second.end, with(without(second.devices, y), x));
+              if (!other) continue;
+              candidate[b] = std::move(*other);
+            }
+            if (try_plan(std::move(candidate))) return true;
+          }
+        }
+      }
+    }
+    return false;
+  }
+
+  bool join_stages() {
+    for (std::size_t s = 0; s + 1 < best_.candidate.size(); ++s) {
+      const CandidateStage a = best_.candidate[s];
+      const CandidateStage b = best_.candidate[s + 1];
+      Devices both = a.devices;
+      for (const std::size_t d : b.devices) {
+        if (std::find(both.begin(), both.end(), d) == both.end()) both.push_back(d);
+      }
+      std::vector<Devices> sets{sorted(both)};
+      if (sorted(a.devices) != sets[0]) sets.push_back(sorted(a.devices));
+      if (sorted(b.devices) != sets[0]) sets.push_back(sorted(b.devices));
+      for (const Devices& devices : sets) {
+        for (CandidateStage& joined : choices(a.begin, b.end, devices)) {
+          if (try_replacing(s, 2, {std::move(joined)})) return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  // One stage becomes two: on its devices both, or each on some of them.
+  bool part_stages() {
+    for (std::size_t s = 0; s < best_.candidate.size(); ++s) {
+      const CandidateStage stage = best_.candidate[s];
+      const Devices devices = sorted(stage.devices);
+      const bool same = options_.objective == Objective::kLatency || !disjoint();
+      for (std::size_t cut = stage.begin + 1; cut < stage.end; ++cut) {
+        for (std::size_t count = 1; count < devices.size() && !same; ++count) {
+          const auto middle = devices.begin() + static_cast<std::ptrdiff_t>(count);
+          if (try_parts(s, cut, {devices.begin(), middle}, {middle, devices.end()})) return true;
+        }
+        if (same && try_parts(s, cut, devices, devices)) return true;
+      }
+    }
+    return false;
+  }
+
+  bool try_parts(std::size_t s, std::size_t cut, const Devices& first, const Devices& second) {
+    const CandidateStage stage = best_.candidate[s];
+    const std::vector<CandidateStage> seconds = choices(cut, stage.end, second);
+    for (const CandidateStage& a : choices(stage.begin, cut, first)) {
+      for (const CandidateStage& b : seconds) {
+        if (try_replacing(s, 1, {a, b})) return true;
+      }
+    }
+    return false;
+  }
+
+  const CostModel& cost_;
+  const SearchOptions& options_;
+  Scored best_;
+  std::size_t left_;
+  std::vector<std::size_t> order_;
+  std::vector<std::size_t> rank_;  // by device
+};
+
+}  // namespace
+
+Scored improve(const CostModel& cost, const SearchOptions& options, Scored from, std::size_t evaluations) {
+  return LocalSearch(cost, options, std::move(from), evaluations).run();
+}
+
+}  // namespace onnx_split

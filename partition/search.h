@@ -1,0 +1,50 @@
+// Finds the plan that costs least: where to cut, how to divide, how often to replicate, and which device does what.
+//
+// Small instances are searched completely; larger ones by dynamic programming over cuts and sets of devices (or numbers
+// of devices of each kind), from which, and from simple plans, local search goes on. Every answer comes with a lower
+// bound. Deterministic: it depends on neither time nor the order in which the devices are listed. docs/planner.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "partition/plan_space.h"
+
+namespace onnx_split {
+
+enum class Objective : std::uint8_t { kThroughput, kLatency };
+
+struct SearchOptions {
+  Objective objective = Objective::kThroughput;
+  double max_latency_s = 0.0;  // with kThroughput; 0: any
+  SpaceOptions space;
+  // The most complete plans for which a complete search is tried.
+  double exact_plans = 20'000;
+};
+
+struct SearchResult {
+  Candidate candidate;
+  Cost cost;
+  // The best that one device alone could do, memory permitting or not; and whether it is permitted.
+  Cost single;
+  std::size_t single_device = 0;
+  bool single_fits = false;
+  double bound_s = 0.0;  // no plan's period (or, for kLatency, latency) is below
+  bool exact = false;    // nothing in the plan space is better
+};
+
+// Errors: kExhausted, where no plan that was found fits into the devices' memory (says how much is missing where) or
+// none is as quick as max_latency_s (says the least that was found).
+Expected<SearchResult> search(const CostModel& cost, const SearchOptions& options);
+
+// What is compared: less is better.
+double objective_s(const Cost& cost, const SearchOptions& options);
+// Whether the costs respect memory and max_latency_s.
+bool is_allowed(const Cost& cost, const SearchOptions& options);
+
+// No plan's period can be below this: all devices busy all the time, each node on them at its best, each request
+// received and its answer sent once. docs/planner.md, "The lower bound".
+double period_bound_s(const CostModel& cost);
+double latency_bound_s(const CostModel& cost);
+
+}  // namespace onnx_split

@@ -1,0 +1,271 @@
+#include "partition/stage_shapes.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/check.h"
+#include "graph/operators.h"
+#include "partition/stage_needs.h"
+
+namespace onnx_split {
+namespace {
+
+std::int64_t bytes_of(const Graph& graph, ValueId value, const Region& region) {
+  return region.shape().elements() * static_cast<std::int64_t>(element_bytes(graph.value(value).type.type));
+}
+
+// Bytes of the values that cross each place: made (or given to the network) before it, and needed behind it.
+std::vector<std::int64_t> crossing_bytes(const Graph& graph) {
+  const std::size_t nodes = graph.node_count();
+  std::vector<std::int64_t> change(nodes + 2, 0);
+  for (const Value& value : graph.values()) {
+    if (value.constant || value.consumers.empty()) continue;
+    const std::size_t first = value.producer.valid() ? value.producer.index() + 1 : 0;
+    const std::size_t last = value.consumers.back().index();  // crosses the places first … last
+    if (first > last) continue;
+    change[first] += static_cast<std::int64_t>(value.type.size_bytes());
+    change[last + 1] -= static_cast<std::int64_t>(value.type.size_bytes());
+  }
+  std::vector<std::int64_t> crossing(nodes + 1, 0);
+  std::int64_t now = 0;
+  for (std::size_t i = 0; i <= nodes; ++i) crossing[i] = now += change[i];
+  return crossing;
+}
+
+// The most bytes alive at one step of a run of nodes. `size` gives the bytes of a value there, 0 for what isn't.
+template <class Size>
+std::int64_t peak_bytes(const Graph& graph, std::span<const NodeId> nodes, const std::vector<ValuePiece>& inputs,
+                        const std::vector<ValuePiece>& outputs, const Size& size) {
+  std::map<ValueId, std::pair<std::size_t, std::size_t>> alive;
+  for (const ValuePiece& input : inputs) alive[input.value] = {0, 0};
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const Node& node = graph.node(nodes[i]);
+    for (const ValueId id : node.outputs) alive[id] = {i, i};
+    for (const ValueId id : node.inputs) {
+      if (const auto found = alive.find(id); found != alive.end()) found->second.second = i;
+    }
+  }
+  for (const ValuePiece& output : outputs) alive[output.value].second = nodes.size();
+  std::vector<std::int64_t> change(nodes.size() + 2, 0);
+  for (const auto& [id, steps] : alive) {
+    const std::int64_t bytes = size(id);
+    change[steps.first] += bytes;
+    change[steps.second + 1] -= bytes;
+  }
+  std::int64_t now = 0, peak = 0;
+  for (const std::int64_t delta : change) peak = std::max(peak, now += delta);
+  return peak;
+}
+
+}  // namespace
+
+std::vector<std::size_t> all_cuts(const Graph& graph) {
+  std::vector<std::size_t> cuts(graph.node_count() + 1);
+  std::iota(cuts.begin(), cuts.end(), std::size_t{0});
+  return cuts;
+}
+
+std::vector<std::size_t> candidate_cuts(const Graph& graph, std::size_t most) {
+  CHECK(most >= 2);
+  const std::vector<std::int64_t> crossing = crossing_bytes(graph);
+  std::vector<std::int64_t> macs_before(graph.node_count() + 1, 0);
+  for (std::size_t i = 0; i < graph.node_count(); ++i) {
+    macs_before[i + 1] = macs_before[i] + node_cost(graph, graph.nodes()[i]).macs;
+  }
+  std::vector<std::size_t> cuts{0};
+  for (std::size_t i = 1; i < graph.node_count(); ++i) {
+    const bool has_macs = macs_before[i + 1] > macs_before[i];
+    if (has_macs || crossing[i] < crossing[i + 1]) cuts.push_back(i);
+  }
+  cuts.push_back(graph.node_count());
+  while (cuts.size() > most) {
+    std::size_t least = 1;
+    for (std::size_t i = 2; i + 1 < cuts.size(); ++i) {
+      const auto joined = [&](std::size_t c) { return macs_before[cuts[c + 1]] - macs_before[cuts[c - 1]]; };
+      if (joined(i) < joined(least) || (joined(i) == joined(least) && crossing[cuts[i]] > crossing[cuts[least]])) {
+        least = i;
+      }
+    }
+    cuts.erase(cuts.begin() + static_cast<std::ptrdiff_t>(least));
+  }
+  return cuts;
+}
+
+StageShapes::StageShapes(const Graph& graph, const ClusterModel& model, std::vector<std::size_t> cuts)
+    : graph_(graph), cuts_(std::move(cuts)), units_(channel_units(graph)), times_(model.kinds, nullptr) {
+  CHECK(cuts_.size() >= 2 && cuts_.front() == 0 && cuts_.back() == graph.node_count());
+  for (const DeviceModel& device : model.devices) times_[device.kind] = device.times.get();
+  whole_before_s_.resize(times_.size());
+  least_before_s_.resize(times_.size());
+  for (std::size_t kind = 0; kind < times_.size(); ++kind) {
+    double whole_s = 0.0, least_s = 0.0;
+    std::size_t node = 0;
+    for (const std::size_t cut : cuts_) {
+      for (; node < cut; ++node) {
+        whole_s += times_[kind]->node_s(NodeId(node));
+        least_s += times_[kind]->least_s(NodeId(node));
+      }
+      whole_before_s_[kind].push_back(whole_s);
+      least_before_s_[kind].push_back(least_s);
+    }
+  }
+  std::int64_t weights = 0;
+  for (const std::size_t cut : cuts_) {
+    for (std::size_t node = macs_.size(); node < cut; ++node) {
+      const NodeCost cost = node_cost(graph, graph.nodes()[node]);
+      weights += cost.weight_bytes;
+      macs_.push_back(cost.macs);
+    }
+    weights_before_.push_back(weights);
+  }
+  find_dense_paths();
+}
+
+void StageShapes::find_dense_paths() {
+  constexpr std::uint8_t kMost = 3;
+  std::vector<bool> is_dense;
+  for (const Node& node : graph_.nodes()) is_dense.push_back(is_dense_layer(graph_, node));
+  dense_.assign(segments(), std::vector<std::uint8_t>(segments(), 0));
+  for (std::size_t begin = 0; begin < segments(); ++begin) {
+    std::vector<std::uint8_t> above(graph_.node_count(), 0);  // on the longest path to each node, its own included
+    std::uint8_t longest = 0;
+    std::size_t end = begin + 1;
+    for (std::size_t i = cuts_[begin]; i < graph_.node_count(); ++i) {
+      const Node& node = graph_.nodes()[i];
+      for (const ValueId input : node.inputs) {
+        const NodeId producer = graph_.value(input).producer;
+        if (producer.valid()) above[i] = std::max(above[i], above[producer.index()]);
+      }
+      if (is_dense[i] && above[i] < kMost) ++above[i];
+      longest = std::max(longest, above[i]);
+      if (i + 1 == cuts_[end]) dense_[begin][end++ - 1] = longest;
+    }
+  }
+}
+
+// What find_stage_needs would refuse after a longer look.
+bool StageShapes::may_be_divided(std::size_t begin, std::size_t end, Split split) const {
+  const std::uint8_t dense = dense_[begin][end - 1];
+  switch (split) {
+    case Split::kOutputChannel: return dense <= 1;
+    case Split::kInputChannel: return dense == 1;
+    case Split::kChannelPair: return dense == 2;
+    default: return true;
+  }
+}
+
+const StageShape* StageShapes::find(std::size_t begin, std::size_t end, const Division& division) {
+  CHECK(begin < end && end < cuts_.size());
+  if (!may_be_divided(begin, end, division.split)) return nullptr;
+  const bool is_spatial = division.split == Split::kSpatial;
+  Key key{begin, end, division.split, division.ways, is_spatial ? division.grid.columns : 1, division.weights};
+  auto [found, is_new] = known_.try_emplace(std::move(key));
+  if (is_new) {
+    found->second = division.split == Split::kWhole ? whole(begin, end) : divided(begin, end, division);
+  }
+  return found->second.get();
+}
+
+ValuePiece StageShapes::piece(ValueId value, Region region, Combine combine) const {
+  const std::int64_t bytes = bytes_of(graph_, value, region);
+  return {value, std::move(region), combine, bytes};
+}
+
+std::unique_ptr<StageShape> StageShapes::whole(std::size_t begin, std::size_t end) const {
+  auto shape = std::make_unique<StageShape>();
+  shape->parts.resize(1);
+  PartShape& part = shape->parts[0];
+  const std::size_t first = cuts_[begin], last = cuts_[end];
+  std::vector<NodeId> nodes;
+  std::vector<bool> is_input(graph_.value_count(), false);
+  for (std::size_t i = first; i < last; ++i) {
+    nodes.emplace_back(i);
+    const Node& node = graph_.nodes()[i];
+    for (const ValueId id : node.inputs) {
+      const Value& value = graph_.value(id);
+      const bool inside = value.producer.valid() && value.producer.index() >= first;
+      if (value.constant || inside || is_input[id.index()]) continue;
+      is_input[id.index()] = true;
+      part.inputs.push_back(piece(id, Region::whole(value.shape()), Combine::kPlace));
+    }
+    for (const ValueId id : node.outputs) {
+      const Value& value = graph_.value(id);
+      const bool needed = !value.consumers.empty() && value.consumers.back().index() >= last;
+      if (needed || graph_.is_output(id))
+        part.outputs.push_back(piece(id, Region::whole(value.shape()), Combine::kPlace));
+    }
+  }
+  part.weight_bytes = weight_bytes(begin, end);
+  part.activation_bytes = peak_bytes(graph_, nodes, part.inputs, part.outputs, [&](ValueId id) {
+    return static_cast<std::int64_t>(graph_.value(id).type.size_bytes());
+  });
+  for (std::size_t kind = 0; kind < times_.size(); ++kind) part.compute_s.push_back(whole_s(kind, begin, end));
+  return shape;
+}
+
+std::unique_ptr<StageShape> StageShapes::divided(std::size_t begin, std::size_t end, const Division& division) const {
+  StageNodes nodes;
+  for (std::size_t i = cuts_[begin]; i < cuts_[end]; ++i) nodes.emplace_back(i);
+  const auto needs = find_stage_needs(graph_, nodes, division, units_);
+  if (!needs) return nullptr;
+  const StageRoles& roles = needs->roles;
+  if (std::find(roles.roles.begin(), roles.roles.end(), Role::kRest) != roles.roles.end()) return nullptr;
+  auto shape = std::make_unique<StageShape>();
+  shape->division = division;
+  for (const PartNeeds& from : needs->parts) {
+    PartShape part;
+    part.compute_s.assign(times_.size(), 0.0);
+    std::map<ValueId, std::int64_t> size;  // of what the part has of each value
+    for (std::size_t i = 0; i < roles.nodes.size(); ++i) {
+      const Node& node = graph_.node(roles.nodes[i]);
+      for (const Step& step : from.steps[i]) {
+        const Shape& whole = graph_.value(node.outputs[step.outputs[0]]).shape();
+        const std::int64_t whole_macs = macs_[roles.nodes[i].index()];
+        const double fraction = whole_macs > 0
+                                    ? static_cast<double>(macs_of(graph_, node, step)) / static_cast<double>(whole_macs)
+                                    : static_cast<double>(step.slice.produced.shape().elements()) /
+                                          static_cast<double>(std::max<std::int64_t>(whole.elements(), 1));
+        // Of a pair the last layer sums over its input channels; the first is divided by output channels.
+        const Split split = division.split != Split::kChannelPair ? division.split
+                            : roles.roles[i] == Role::kSums       ? Split::kInputChannel
+                                                                  : Split::kOutputChannel;
+        for (std::size_t kind = 0; kind < times_.size(); ++kind) {
+          part.compute_s[kind] += times_[kind]->share_s(roles.nodes[i], split, fraction);
+        }
+        for (const std::size_t output : step.outputs) {
+          const ValueId id = node.outputs[output];
+          const Region produced =
+              step.outputs.size() == 1 ? step.slice.produced : Region::whole(graph_.value(id).shape());
+          size[id] = bytes_of(graph_, id, produced);
+        }
+        for (std::size_t input = 0; input < node.inputs.size(); ++input) {
+          const std::optional<Region>& region = step.slice.inputs[input];
+          if (!region) continue;
+          const ValueId id = node.inputs[input];
+          if (graph_.value(id).constant) {
+            part.weight_bytes += bytes_of(graph_, id, *region);
+          } else if (!size.contains(id)) {
+            const Region& needed = *from.values[id.index()];
+            size[id] = bytes_of(graph_, id, needed);
+            part.inputs.push_back(piece(id, needed, Combine::kPlace));
+          }
+        }
+      }
+    }
+    for (const ValueId id : roles.given) {
+      if (roles.is_partial[id.index()]) {
+        part.outputs.push_back(piece(id, Region::whole(graph_.value(id).shape()), Combine::kAdd));
+      } else {
+        part.outputs.push_back(piece(id, from.shares.given.at(id), Combine::kPlace));
+      }
+    }
+    part.activation_bytes = peak_bytes(graph_, nodes, part.inputs, part.outputs, [&](ValueId id) {
+      const auto found = size.find(id);
+      return found == size.end() ? std::int64_t{0} : found->second;
+    });
+    shape->parts.push_back(std::move(part));
+  }
+  return shape;
+}
+
+}  // namespace onnx_split
