@@ -1,7 +1,9 @@
 #include "partition/cost.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <unordered_map>
 
 #include "base/check.h"
 
@@ -125,18 +127,15 @@ class CostModel::Evaluation {
   void add_flow(const Flow& flow, ValueId value) {
     if (alone(flow.to_stage)) {
       const std::size_t to = device(flow.to_stage, flow.to_part, 0);
-      for (std::size_t i = 0; i < flows_.size(); ++i) {
-        Flow& other = flows_[i];
-        if (values_[i] != value || other.from_stage != flow.from_stage || other.from_part != flow.from_part) continue;
-        if (!alone(other.to_stage) || device(other.to_stage, other.to_part, 0) != to) continue;
+      const auto [known, is_new] = sent_.try_emplace({value, flow.from_stage, flow.from_part, to}, flows_.size());
+      if (!is_new) {
         // The boxes overlap as a rule: it goes with the first, as large as the larger.
-        other.bytes = std::max(other.bytes, flow.bytes);
-        shared_.push_back({flow.to_stage, flow.to_part, i});
+        flows_[known->second].bytes = std::max(flows_[known->second].bytes, flow.bytes);
+        shared_.push_back({flow.to_stage, flow.to_part, known->second});
         return;
       }
     }
     flows_.push_back(flow);
-    values_.push_back(value);
   }
 
   // How the requests are shared out among each stage's replicas.
@@ -389,7 +388,21 @@ class CostModel::Evaluation {
   const Candidate& candidate_;
   std::vector<const StageShape*> shapes_;  // by stage
   std::vector<Flow> flows_;
-  std::vector<ValueId> values_;  // of each flow
+  // The flow by which a device gets a piece of a value: by value, source and device.
+  struct Sent {
+    ValueId value;
+    std::size_t from_stage;
+    std::size_t from_part;
+    std::size_t device;
+    bool operator==(const Sent&) const = default;
+  };
+  struct SentHash {
+    std::size_t operator()(const Sent& sent) const {
+      return ((sent.value.index() * 1'000'003 + sent.from_stage) * 1'000'003 + sent.from_part) * 1'000'003 +
+             sent.device;
+    }
+  };
+  std::unordered_map<Sent, std::size_t, SentHash> sent_;
   std::vector<Shared> shared_;
   std::vector<std::size_t> inputs_;                              // flows from the coordinator
   std::vector<std::vector<std::vector<std::size_t>>> outgoing_;  // flows, by stage and part

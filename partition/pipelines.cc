@@ -9,8 +9,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <map>
-#include <tuple>
+#include <unordered_map>
 
 #include "base/check.h"
 #include "partition/search_methods.h"
@@ -37,9 +36,10 @@ struct Type {
 
 class PipelineSearch {
  public:
-  // The segments from `segments` on are stages on all devices together.
-  PipelineSearch(const CostModel& cost, const SearchOptions& options, std::size_t segments)
-      : cost_(cost), options_(options), shapes_(cost.shapes()), segments_(segments) {}
+  // The segments from `segments` on are stages on all devices together. `waiting`: for how many requests at once each
+  // device is taken to hold inputs.
+  PipelineSearch(const CostModel& cost, const SearchOptions& options, std::size_t segments, std::int64_t waiting)
+      : cost_(cost), options_(options), shapes_(cost.shapes()), segments_(segments), waiting_(waiting) {}
 
   std::vector<Candidate> run() {
     CHECK(segments_ <= kMostSegments);
@@ -189,9 +189,9 @@ class PipelineSearch {
     return std::max({busy_s, in / device.down_bytes_per_s, out / device.up_bytes_per_s});
   }
 
-  static std::int64_t held_bytes(const PartShape& part) {
+  std::int64_t held_bytes(const PartShape& part) const {
     std::int64_t bytes = part.weight_bytes + part.activation_bytes;
-    for (const ValuePiece& input : part.inputs) bytes += 2 * input.bytes;
+    for (const ValuePiece& input : part.inputs) bytes += waiting_ * input.bytes;
     return bytes;
   }
 
@@ -289,12 +289,19 @@ class PipelineSearch {
   };
 
   Estimate divided(std::size_t begin, std::size_t end, const std::vector<std::size_t>& devices) {
-    Estimate best;
     const bool weights_fit = std::all_of(devices.begin(), devices.end(), [&](std::size_t d) {
       const DeviceModel& device = cost_.model().devices[d];
       return device.memory_bytes == 0 ||
              device.idle_bytes + common_bytes_[d] + shapes_.weight_bytes(begin, end) <= device.memory_bytes;
     });
+    const std::size_t kind = cost_.model().devices[devices.back()].kind;
+    const std::size_t key =
+        (((devices.size() * cost_.model().kinds + kind) * 2 + (weights_fit ? 1 : 0)) * kMostSegments + begin) *
+            kMostSegments +
+        end - 1;
+    const auto [known, is_new] = estimates_.try_emplace(key);
+    Estimate& best = known->second;
+    if (!is_new) return best;
     for (std::size_t ways = 2; ways <= std::min(devices.size(), options_.space.most_ways); ++ways) {
       if (devices.size() % ways != 0 || (ways < devices.size() && !options_.space.replicas)) continue;
       for (const Split split : {Split::kSpatial, Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
@@ -306,10 +313,8 @@ class PipelineSearch {
     return best;
   }
 
-  double overhead_of(std::size_t begin, std::size_t end, Split split, std::size_t ways, std::size_t device) {
+  double overhead_of(std::size_t begin, std::size_t end, Split split, std::size_t ways, std::size_t device) const {
     const std::size_t kind = cost_.model().devices[device].kind;
-    auto [found, is_new] = overheads_.try_emplace({begin, end, split, ways, kind}, kNever);
-    if (!is_new) return found->second;
     // Long fused stages repeat too much of their work.
     constexpr double kLongest = 0.5;
     const double whole_s = std::max(shapes_.whole_s(kind, begin, end), 1e-12);
@@ -324,7 +329,7 @@ class PipelineSearch {
     for (const PartShape& part : shape->parts) {
       slowest_s = std::max(slowest_s, fits(part, device) ? part_s(part, device) : kNever);
     }
-    return found->second = slowest_s * static_cast<double>(ways) / whole_s;
+    return slowest_s * static_cast<double>(ways) / whole_s;
   }
 
   bool fits_each(std::size_t begin, std::size_t end, const std::vector<std::size_t>& devices) const {
@@ -445,9 +450,10 @@ class PipelineSearch {
   const SearchOptions& options_;
   StageShapes& shapes_;
   std::size_t segments_;
+  std::int64_t waiting_;
   std::vector<CandidateStage> common_;
   std::vector<std::int64_t> common_bytes_;  // by device
-  std::map<std::tuple<std::size_t, std::size_t, Split, std::size_t, std::size_t>, double> overheads_;
+  std::unordered_map<std::size_t, Estimate> estimates_;
   std::vector<Type> types_;
   std::vector<std::size_t> strides_;
   std::size_t states_ = 1;                          // a state: how many units of each type are used
@@ -459,22 +465,32 @@ class PipelineSearch {
 
 }  // namespace
 
-// Where the last layers have most of the weights and little to compute, as fully connected ones have, devices that held
-// them alone would idle: all devices share them beside their own stage.
+// How many requests wait in front of a stage depends on the window, which depends on the plan: more and more are
+// allowed for until the plans fit.
 std::vector<Candidate> pipelines(const CostModel& cost, const SearchOptions& options) {
   const StageShapes& shapes = cost.shapes();
   const std::size_t segments = shapes.segments();
-  std::vector<Candidate> plans = PipelineSearch(cost, options, segments).run();
-  const bool may_share =
-      options.space.splits && cost.model().devices.size() > 1 && cost.model().devices.size() <= options.space.most_ways;
-  if (!may_share) return plans;
+  // Where the last layers have most of the weights and little to compute, as fully connected ones have, devices that
+  // held them alone would idle: all devices share them beside their own stage.
   constexpr std::size_t kMostShared = 4;
   constexpr double kHeavy = 0.2;
-  for (std::size_t count = 1; count <= std::min(kMostShared, segments - 1); ++count) {
-    const std::size_t begin = segments - count;
-    const auto weights = static_cast<double>(shapes.weight_bytes(begin, segments));
-    if (weights < kHeavy * static_cast<double>(shapes.weight_bytes(0, segments))) continue;
-    for (Candidate& plan : PipelineSearch(cost, options, begin).run()) plans.push_back(std::move(plan));
+  std::vector<std::size_t> ends{segments};
+  const std::size_t devices = cost.model().devices.size();
+  const bool may_share = options.space.splits && devices > 1 && devices <= options.space.most_ways;
+  for (std::size_t count = 1; may_share && count <= std::min(kMostShared, segments - 1); ++count) {
+    const auto weights = static_cast<double>(shapes.weight_bytes(segments - count, segments));
+    if (weights >= kHeavy * static_cast<double>(shapes.weight_bytes(0, segments))) ends.push_back(segments - count);
+  }
+  std::vector<Candidate> plans;
+  for (const std::size_t end : ends) {
+    for (const std::int64_t waiting : {2, 5, 12, 30}) {
+      bool fits = false;
+      for (Candidate& plan : PipelineSearch(cost, options, end, waiting).run()) {
+        fits = fits || cost.of(plan).missing_bytes == 0;
+        plans.push_back(std::move(plan));
+      }
+      if (fits) break;
+    }
   }
   return plans;
 }
