@@ -1,5 +1,4 @@
-// Load scenarios, as MLPerf Inference names them: single-stream (the next request goes when the last one is answered),
-// server (requests come at random times, a Poisson process), offline (as fast as they are taken).
+// Loads a backend with requests in one of the scenarios of partition/scenario.h, and measures.
 #pragma once
 
 #include <chrono>
@@ -8,12 +7,9 @@
 #include <vector>
 
 #include "cli/backend.h"
+#include "partition/scenario.h"
 
 namespace onnx_split {
-
-enum class Scenario : std::uint8_t { kSingleStream, kServer, kOffline };
-std::string_view scenario_name(Scenario scenario);  // "single-stream", "server", "offline"
-Expected<Scenario> scenario_from_name(std::string_view name);
 
 struct LoadOptions {
   Scenario scenario = Scenario::kSingleStream;

@@ -1,7 +1,7 @@
 #include "fleet/join_table.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include "base/check.h"
 
@@ -14,7 +14,8 @@ bool later(const Job& a, const Job& b) { return a.request != b.request ? a.reque
 }  // namespace
 
 JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deployment_(deployment), device_(device) {
-  std::set<std::size_t> all;
+  const std::size_t window = deployment.plan.window;
+  std::map<std::size_t, std::size_t> most;  // of each transfer: for how many requests it may wait here at once
   for (const PartId id : deployment.parts_of(device)) {
     PartInputs part{id, {}};
     for (const ValueRegion& input : deployment.plan.stages[id.stage].parts[id.part].inputs) {
@@ -24,12 +25,12 @@ JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deploym
         }
       }
     }
-    all.insert(part.transfers.begin(), part.transfers.end());
+    const std::size_t served = most_served(deployment.plan, id, device, window);
+    for (const std::size_t transfer : part.transfers) most[transfer] = std::min(window, most[transfer] + served);
     parts_.push_back(std::move(part));
   }
-  const std::size_t window = deployment.plan.window;
-  for (const std::size_t transfer : all) {
-    capacity_bytes_ += window * (deployment.payload_bytes(transfer) + kFrameHeaderBytes);
+  for (const auto& [transfer, requests] : most) {
+    capacity_bytes_ += requests * (deployment.payload_bytes(transfer) + kFrameHeaderBytes);
   }
   const std::size_t transfers = deployment.routing.transfers.size();
   slots_.resize(window);

@@ -62,6 +62,7 @@ class CostModel::Evaluation {
     find_period();
     find_memory();
     find_latency();
+    cost_.shares = std::move(rates_);
     return std::move(cost_);
   }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "partition/prediction.h"
 #include "partition/stage_shapes.h"
 
 namespace onnx_split {
@@ -21,18 +22,6 @@ struct CandidateStage {
 };
 using Candidate = std::vector<CandidateStage>;  // stages cover all nodes, in order
 
-// A device's share of the work, for each request on average.
-struct DeviceLoad {
-  double compute_s = 0.0;
-  double receive_s = 0.0;  // processor time
-  double send_s = 0.0;     // processor time
-  double up_s = 0.0;       // of its own link, sending
-  double down_s = 0.0;     // receiving
-  std::int64_t memory_bytes = 0;
-
-  double busy_s() const { return compute_s + receive_s + send_s; }
-};
-
 // What limits the throughput.
 struct Bottleneck {
   enum class Kind : std::uint8_t { kDevice, kUplink, kDownlink, kMedium, kCoordinator };
@@ -48,7 +37,8 @@ struct Cost {
   std::size_t window = 1;  // requests in flight: as many as keep all devices busy, or as memory allows
   // Bytes over the devices' limits, all devices together; 0: it fits.
   std::int64_t missing_bytes = 0;
-  std::vector<DeviceLoad> devices;  // by device of the cluster
+  std::vector<DeviceLoad> devices;          // by device of the cluster
+  std::vector<std::vector<double>> shares;  // of the requests, by stage and replica
 };
 
 // The share of the requests that each replica of a stage serves: in inverse proportion to its time, so that all are

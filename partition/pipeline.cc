@@ -147,10 +147,17 @@ Expected<std::vector<StageNodes>> balance_stages(const Graph& graph, std::size_t
                 nodes, nodes);
   }
   const StageCosts costs(graph);
-  const std::vector<std::size_t> cuts = fewest_bytes(costs, nodes, stages, smallest_bottleneck(costs, nodes, stages));
-  std::vector<StageNodes> result(stages);
-  for (std::size_t s = 0; s < stages; ++s) {
-    for (std::size_t node = cuts[s]; node < cuts[s + 1]; ++node) result[s].emplace_back(node);
+  std::vector<std::size_t> cuts = fewest_bytes(costs, nodes, stages, smallest_bottleneck(costs, nodes, stages));
+  cuts.erase(cuts.begin());
+  return stages_at(graph, cuts);
+}
+
+Expected<std::vector<StageNodes>> stages_at(const Graph& graph, const std::vector<std::size_t>& cuts) {
+  std::vector<StageNodes> result;
+  std::size_t node = 0;
+  for (const std::size_t cut : cuts) {
+    StageNodes& stage = result.emplace_back();
+    for (; node < cut; ++node) stage.emplace_back(node);
   }
   return with_constant_nodes_attached(graph, result);
 }

@@ -20,6 +20,9 @@ using StageNodes = std::vector<NodeId>;  // of one stage, in graph order
 // alone join the first stage that needs them; stages that had no others disappear.
 Expected<std::vector<StageNodes>> balance_stages(const Graph& graph, std::size_t stages);
 
+// Cuts behind these numbers of nodes in graph order (increasing, the last is all of them); constants as above.
+Expected<std::vector<StageNodes>> stages_at(const Graph& graph, const std::vector<std::size_t>& cuts);
+
 // Cuts by hand: stage i computes what the values until[i] need and no earlier stage has computed; what is left over
 // is one more stage. Unknown, constant and input values, and stages with nothing to compute, are refused.
 Expected<std::vector<StageNodes>> stages_until(const Graph& graph, const std::vector<std::vector<std::string>>& until);

@@ -143,6 +143,25 @@ std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request) {
   return stage.parts[id.part].devices[stage.schedule[request % stage.schedule.size()]];
 }
 
+std::size_t most_served(const Plan& plan, PartId id, std::size_t device, std::size_t window) {
+  const Stage& stage = plan.stages[id.stage];
+  const std::vector<std::size_t>& schedule = stage.schedule;
+  std::vector<bool> serves;
+  for (const std::size_t replica : schedule) serves.push_back(stage.parts[id.part].devices[replica] == device);
+  const auto in_all = static_cast<std::size_t>(std::count(serves.begin(), serves.end(), true));
+  const std::size_t length = schedule.size(), rest = window % length;
+  // The rest of the window slides over the schedule, which repeats.
+  std::size_t now = 0;
+  for (std::size_t i = 0; i < rest; ++i) now += serves[i] ? 1 : 0;
+  std::size_t most = now;
+  for (std::size_t i = 0; i < length; ++i) {
+    now -= rest > 0 && serves[i] ? 1 : 0;
+    now += rest > 0 && serves[(i + rest) % length] ? 1 : 0;
+    most = std::max(most, now);
+  }
+  return window / length * in_all + most;
+}
+
 const NodeChoices& choices_of(const Plan& plan, PartId id) {
   const Stage& stage = plan.stages[id.stage];
   return stage.split == Split::kWhole ? plan.choices : stage.parts[id.part].choices;
@@ -191,6 +210,14 @@ Expected<void> check_needs(const Part& part) {
 }
 
 Expected<void> check_plan(const Plan& plan, const Graph& graph) {
+  const auto names = [&](const std::vector<ValueId>& values) {
+    std::vector<std::string> result;
+    for (const ValueId id : values) result.push_back(graph.value(id).name);
+    return result;
+  };
+  if (plan.inputs != names(graph.inputs()) || plan.outputs != names(graph.outputs())) {
+    return fail(ErrorCode::kInvalid, "the plan's inputs and outputs aren't the model's");
+  }
   const std::string expected = fingerprint(graph);
   if (plan.fingerprint != expected) {
     return fail(ErrorCode::kInvalid, "the plan was made for another model: its fingerprint is {}, this model's is {}",

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 
 #include "graph/graph.h"
 #include "graph/region.h"
+#include "partition/prediction.h"
 
 namespace onnx_split {
 
@@ -48,6 +50,7 @@ struct Part {
   std::int64_t activation_bytes = 0;  // peak
   std::int64_t received_bytes = 0;    // payload of request 0, from the coordinator and from other devices
   std::int64_t sent_bytes = 0;        // the same, to the coordinator and to other devices
+  std::vector<double> compute_s;      // a request, by replica; predicted; empty: nothing was predicted
   NodeChoices choices;                // of a split stage's part, whose shapes aren't the network's
 
   bool operator==(const Part&) const = default;
@@ -76,14 +79,17 @@ struct Stage {
 };
 
 struct Plan {
-  std::string model;        // the graph's name
-  std::string fingerprint;  // of the simplified graph, with its weights
+  std::string model;                 // the graph's name
+  std::string fingerprint;           // of the simplified graph, with its weights
+  std::vector<std::string> inputs;   // of the network, by name
+  std::vector<std::string> outputs;  // the same
   std::vector<std::string> devices;
   unsigned threads = 1;    // of each runner
   std::string core_type;   // the OpenBLAS core type that the choices were made for
   NodeChoices choices;     // of the uncut network and of whole stages
   std::size_t window = 1;  // requests in flight
   std::vector<Stage> stages;
+  std::optional<Prediction> prediction;
 
   bool operator==(const Plan&) const = default;
 };
@@ -104,6 +110,9 @@ std::string to_string(PartId id);
 
 // The device that computes a part for a request.
 std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request);
+
+// The most requests of any `window` consecutive ones that the device serves as a replica of the part.
+std::size_t most_served(const Plan& plan, PartId id, std::size_t device, std::size_t window);
 
 // The choices that a part's session obeys: its own where it has its own shapes, otherwise the plan's.
 const NodeChoices& choices_of(const Plan& plan, PartId id);

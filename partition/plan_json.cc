@@ -1,11 +1,12 @@
 #include "partition/plan_json.h"
 
 #include "base/file.h"
+#include "partition/prediction_json.h"
 
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kFormat = 2;
+constexpr std::int64_t kFormat = 3;
 constexpr std::int64_t kMaxCount = 1 << 20;
 constexpr std::uint64_t kMaxPlanBytes = 64 << 20;
 
@@ -32,16 +33,18 @@ Expected<NodeChoices> read_choices(const JsonReader& reader) {
 }
 
 Json part_to_json(const Part& part) {
-  return {{"devices", part.devices},
-          {"inputs", regions_to_json(part.inputs)},
-          {"outputs", regions_to_json(part.outputs)},
-          {"macs", part.macs},
-          {"repeated_macs", part.repeated_macs},
-          {"weight_bytes", part.weight_bytes},
-          {"activation_bytes", part.activation_bytes},
-          {"received_bytes", part.received_bytes},
-          {"sent_bytes", part.sent_bytes},
-          {"choices", choices_to_json(part.choices)}};
+  Json json = {{"devices", part.devices},
+               {"inputs", regions_to_json(part.inputs)},
+               {"outputs", regions_to_json(part.outputs)},
+               {"macs", part.macs},
+               {"repeated_macs", part.repeated_macs},
+               {"weight_bytes", part.weight_bytes},
+               {"activation_bytes", part.activation_bytes},
+               {"received_bytes", part.received_bytes},
+               {"sent_bytes", part.sent_bytes},
+               {"choices", choices_to_json(part.choices)}};
+  if (!part.compute_s.empty()) json["compute_s"] = part.compute_s;
+  return json;
 }
 
 Json stage_to_json(const Stage& stage) {
@@ -83,6 +86,9 @@ Expected<Part> read_part(const JsonReader& reader) {
   TRY_ASSIGN(part.received_bytes, reader.integer("received_bytes", 0, INT64_MAX));
   TRY_ASSIGN(part.sent_bytes, reader.integer("sent_bytes", 0, INT64_MAX));
   TRY_ASSIGN(part.choices, read_choices(reader));
+  if (reader.has("compute_s")) {
+    TRY_ASSIGN(part.compute_s, read_list<double>(reader, "compute_s", read_amount));
+  }
   return part;
 }
 
@@ -138,9 +144,19 @@ Expected<ValueRegion> value_region_from_json(const JsonReader& reader) {
 Json plan_to_json(const Plan& plan) {
   Json stages = Json::array();
   for (const Stage& stage : plan.stages) stages.push_back(stage_to_json(stage));
-  return {{"format", kFormat},       {"model", plan.model},         {"fingerprint", plan.fingerprint},
-          {"devices", plan.devices}, {"threads", plan.threads},     {"core_type", plan.core_type},
-          {"window", plan.window},   {"stages", std::move(stages)}, {"choices", choices_to_json(plan.choices)}};
+  Json json = {{"format", kFormat},
+               {"model", plan.model},
+               {"fingerprint", plan.fingerprint},
+               {"inputs", plan.inputs},
+               {"outputs", plan.outputs},
+               {"devices", plan.devices},
+               {"threads", plan.threads},
+               {"core_type", plan.core_type},
+               {"window", plan.window},
+               {"stages", std::move(stages)},
+               {"choices", choices_to_json(plan.choices)}};
+  if (plan.prediction) json["prediction"] = prediction_to_json(*plan.prediction);
+  return json;
 }
 
 Expected<Plan> plan_from_json(const Json& json) {
@@ -149,6 +165,8 @@ Expected<Plan> plan_from_json(const Json& json) {
   Plan plan;
   TRY_ASSIGN(plan.model, reader.string("model"));
   TRY_ASSIGN(plan.fingerprint, reader.string("fingerprint"));
+  TRY_ASSIGN(plan.inputs, reader.strings("inputs"));
+  TRY_ASSIGN(plan.outputs, reader.strings("outputs"));
   TRY_ASSIGN(plan.devices, reader.strings("devices"));
   TRY_ASSIGN(const std::int64_t threads, reader.integer("threads", 1, 1024));
   plan.threads = static_cast<unsigned>(threads);
@@ -157,6 +175,10 @@ Expected<Plan> plan_from_json(const Json& json) {
   plan.window = static_cast<std::size_t>(window);
   TRY_ASSIGN(plan.stages, read_list<Stage>(reader, "stages", read_stage));
   TRY_ASSIGN(plan.choices, read_choices(reader));
+  if (reader.has("prediction")) {
+    TRY_ASSIGN(const JsonReader prediction, reader.at("prediction"));
+    TRY_ASSIGN(plan.prediction, prediction_from_json(prediction));
+  }
   return plan;
 }
 

@@ -5,13 +5,16 @@
 #include <limits>
 #include <list>
 #include <numeric>
+#include <queue>
 #include <set>
 #include <utility>
 
+#include "base/check.h"
 #include "graph/operators.h"
 #include "graph/order.h"
 #include "partition/divide.h"
 #include "partition/pipeline.h"
+#include "partition/predict.h"
 #include "partition/propose.h"
 #include "partition/routing.h"
 
@@ -98,6 +101,29 @@ class Planner {
 
   Expected<Plan> plan() {
     TRY(draft_stages());
+    return plan_drafts();
+  }
+
+  // Of the stages that a search has found.
+  Expected<Plan> plan(const StageShapes& shapes, const Candidate& candidate,
+                      std::vector<std::vector<std::size_t>> schedules) {
+    std::vector<std::size_t> cuts;
+    for (const CandidateStage& stage : candidate) cuts.push_back(shapes.cuts()[stage.end]);
+    TRY_ASSIGN(const std::vector<StageNodes> nodes, stages_at(graph_, cuts));
+    if (nodes.size() != candidate.size()) return fail(ErrorCode::kUnsupported, "a stage has constants alone");
+    for (std::size_t s = 0; s < candidate.size(); ++s) {
+      StageRequest& stage = stages_.emplace_back();
+      stage.ways = candidate[s].division.ways;
+      stage.replicas = candidate[s].replicas;
+      devices_.push_back(candidate[s].devices);
+      drafts_.push_back({s, nodes[s], candidate[s].division, false, {}});
+    }
+    schedules_ = std::move(schedules);
+    return plan_drafts();
+  }
+
+ private:
+  Expected<Plan> plan_drafts() {
     for (auto draft = drafts_.begin(); draft != drafts_.end(); ++draft) {
       TRY_ASSIGN(const DividedStage divided, divide_draft(draft));
       add_stage(*draft, divided);
@@ -108,6 +134,8 @@ class Planner {
     plan_.window = request_.window > 0 ? request_.window : 2 * std::min(servers, request_.devices.size());
     plan_.model = graph_.name();
     plan_.fingerprint = fingerprint(graph_);
+    for (const ValueId id : graph_.inputs()) plan_.inputs.push_back(graph_.value(id).name);
+    for (const ValueId id : graph_.outputs()) plan_.outputs.push_back(graph_.value(id).name);
     plan_.devices = request_.devices;
     plan_.threads = request_.engine.threads;
     plan_.core_type = request_.engine.core_type;
@@ -116,7 +144,6 @@ class Planner {
     return std::move(plan_);
   }
 
- private:
   NodeChoices choices_of(const Graph& graph) const {
     return request_.engine.choose ? request_.engine.choose(graph) : NodeChoices{};
   }
@@ -274,8 +301,12 @@ class Planner {
     stage.grid = draft.division.grid;
     stage.weights = draft.division.weights;
     for (const NodeId node : divided.nodes) stage.nodes.push_back(graph_.node(node).name);
-    stage.schedule.resize(request.replicas);
-    std::iota(stage.schedule.begin(), stage.schedule.end(), std::size_t{0});
+    if (draft.request < schedules_.size()) {
+      stage.schedule = schedules_[draft.request];
+    } else {
+      stage.schedule.resize(request.replicas);
+      std::iota(stage.schedule.begin(), stage.schedule.end(), std::size_t{0});
+    }
     for (std::size_t p = 0; p < divided.parts.size(); ++p) {
       const DividedPart& from = divided.parts[p];
       const auto first = devices_[draft.request].begin() + static_cast<std::ptrdiff_t>(p * request.replicas);
@@ -299,7 +330,8 @@ class Planner {
   const PlanRequest& request_;
   std::vector<std::int64_t> units_;
   std::vector<StageRequest> stages_;
-  std::vector<Devices> devices_;  // by request
+  std::vector<Devices> devices_;                     // by request
+  std::vector<std::vector<std::size_t>> schedules_;  // by request; where there is none, replicas take turns
   std::list<Draft> drafts_;
   Plan plan_;
 };
@@ -309,6 +341,58 @@ class Planner {
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request) {
   if (request.devices.empty()) return fail(ErrorCode::kInvalid, "no devices to plan for");
   return Planner(graph, request).plan();
+}
+
+std::vector<std::size_t> make_schedule(std::span<const double> shares) {
+  constexpr std::size_t kLongest = 1 << 16;
+  constexpr double kClose = 1.005;
+  CHECK(!shares.empty());
+  // Whoever would be done first serves next.
+  using Next = std::pair<double, std::size_t>;  // (requests served with this one over the share, replica)
+  std::priority_queue<Next, std::vector<Next>, std::greater<>> queue;
+  for (std::size_t r = 0; r < shares.size(); ++r) queue.emplace(1.0 / shares[r], r);
+  std::vector<std::size_t> schedule;
+  std::size_t best_length = 0;
+  double best = std::numeric_limits<double>::infinity(), busiest = 0.0;
+  std::vector<double> served(shares.size(), 0.0);
+  const std::size_t longest = std::max(shares.size(), std::min(kLongest, 64 * shares.size()));
+  while (schedule.size() < longest) {
+    const auto [done, replica] = queue.top();
+    queue.pop();
+    schedule.push_back(replica);
+    served[replica] += 1.0;
+    queue.emplace((served[replica] + 1.0) / shares[replica], replica);
+    busiest = std::max(busiest, done);
+    const double excess = busiest / static_cast<double>(schedule.size());
+    if (schedule.size() < shares.size() || excess >= best) continue;
+    best = excess;
+    best_length = schedule.size();
+    if (best <= kClose) break;
+  }
+  schedule.resize(best_length);
+  return schedule;
+}
+
+Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
+                         const SearchOptions& options, const EngineFacts& engine) {
+  PlanRequest request;
+  for (const DeviceModel& device : cost.model().devices) request.devices.push_back(device.name);
+  request.engine = engine;
+  request.window = found.cost.window;
+  std::vector<std::vector<std::size_t>> schedules;
+  for (const std::vector<double>& shares : found.cost.shares) schedules.push_back(make_schedule(shares));
+  TRY_ASSIGN(Plan plan, Planner(graph, request).plan(cost.shapes(), found.candidate, std::move(schedules)));
+  TRY(predict(graph, cost.model(), plan));
+  Prediction& prediction = *plan.prediction;
+  const double bound_s = period_bound_s(cost);
+  prediction.bound_per_s = bound_s > 0.0 ? 1.0 / bound_s : 0.0;
+  prediction.bound_latency_s = latency_bound_s(cost);
+  prediction.single_device = cost.model().devices[found.single_device].name;
+  prediction.single_per_s = 1.0 / found.single.period_s;
+  prediction.single_latency_s = found.single.latency_s;
+  prediction.single_fits = found.single_fits;
+  prediction.optimal = found.exact && options.max_latency_s <= 0.0;
+  return plan;
 }
 
 }  // namespace onnx_split

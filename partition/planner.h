@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "partition/plan.h"
+#include "partition/search.h"
 #include "partition/stages_file.h"
 
 namespace onnx_split {
@@ -34,5 +35,13 @@ struct PlanRequest {
 // equal shares, or, where the devices' speeds are known and differ, shares in proportion. A split that is impossible is
 // refused with the reason and the nearest possible choice.
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request);
+
+// The plan that a search has found (partition/search.h), with its prediction. The cost model must be of this graph.
+Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
+                         const SearchOptions& options, const EngineFacts& engine);
+
+// Who serves which request, for replicas that get these shares of them (positive, adding up to 1): a repeating
+// schedule, evenly mixed, as short as comes within half a percent of the shares, and at most 65,536 long.
+std::vector<std::size_t> make_schedule(std::span<const double> shares);
 
 }  // namespace onnx_split

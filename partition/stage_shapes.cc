@@ -57,6 +57,11 @@ std::int64_t peak_bytes(const Graph& graph, std::span<const NodeId> nodes, const
   return peak;
 }
 
+ValuePiece piece(const Graph& graph, ValueId value, Region region, Combine combine) {
+  const std::int64_t bytes = bytes_of(graph, value, region);
+  return {value, std::move(region), combine, bytes};
+}
+
 }  // namespace
 
 std::vector<std::size_t> all_cuts(const Graph& graph) {
@@ -110,12 +115,9 @@ StageShapes::StageShapes(const Graph& graph, const ClusterModel& model, std::vec
     }
   }
   std::int64_t weights = 0;
+  std::size_t next = 0;
   for (const std::size_t cut : cuts_) {
-    for (std::size_t node = macs_.size(); node < cut; ++node) {
-      const NodeCost cost = node_cost(graph, graph.nodes()[node]);
-      weights += cost.weight_bytes;
-      macs_.push_back(cost.macs);
-    }
+    for (; next < cut; ++next) weights += node_cost(graph, graph.nodes()[next]).weight_bytes;
     weights_before_.push_back(weights);
   }
   find_dense_paths();
@@ -166,11 +168,6 @@ const StageShape* StageShapes::find(std::size_t begin, std::size_t end, const Di
   return found->second.get();
 }
 
-ValuePiece StageShapes::piece(ValueId value, Region region, Combine combine) const {
-  const std::int64_t bytes = bytes_of(graph_, value, region);
-  return {value, std::move(region), combine, bytes};
-}
-
 std::unique_ptr<StageShape> StageShapes::whole(std::size_t begin, std::size_t end) const {
   auto shape = std::make_unique<StageShape>();
   shape->parts.resize(1);
@@ -186,13 +183,13 @@ std::unique_ptr<StageShape> StageShapes::whole(std::size_t begin, std::size_t en
       const bool inside = value.producer.valid() && value.producer.index() >= first;
       if (value.constant || inside || is_input[id.index()]) continue;
       is_input[id.index()] = true;
-      part.inputs.push_back(piece(id, Region::whole(value.shape()), Combine::kPlace));
+      part.inputs.push_back(piece(graph_, id, Region::whole(value.shape()), Combine::kPlace));
     }
     for (const ValueId id : node.outputs) {
       const Value& value = graph_.value(id);
       const bool needed = !value.consumers.empty() && value.consumers.back().index() >= last;
       if (needed || graph_.is_output(id))
-        part.outputs.push_back(piece(id, Region::whole(value.shape()), Combine::kPlace));
+        part.outputs.push_back(piece(graph_, id, Region::whole(value.shape()), Combine::kPlace));
     }
   }
   part.weight_bytes = weight_bytes(begin, end);
@@ -206,64 +203,71 @@ std::unique_ptr<StageShape> StageShapes::whole(std::size_t begin, std::size_t en
 std::unique_ptr<StageShape> StageShapes::divided(std::size_t begin, std::size_t end, const Division& division) const {
   StageNodes nodes;
   for (std::size_t i = cuts_[begin]; i < cuts_[end]; ++i) nodes.emplace_back(i);
-  const auto needs = find_stage_needs(graph_, nodes, division, units_);
-  if (!needs) return nullptr;
+  auto shape = divided_shape(graph_, nodes, division, units_, times_);
+  return shape ? std::make_unique<StageShape>(std::move(*shape)) : nullptr;
+}
+
+std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& nodes, const Division& division,
+                                        const std::vector<std::int64_t>& units,
+                                        std::span<const NodeTimes* const> times) {
+  const auto needs = find_stage_needs(graph, nodes, division, units);
+  if (!needs) return std::nullopt;
   const StageRoles& roles = needs->roles;
-  if (std::find(roles.roles.begin(), roles.roles.end(), Role::kRest) != roles.roles.end()) return nullptr;
-  auto shape = std::make_unique<StageShape>();
-  shape->division = division;
+  if (std::find(roles.roles.begin(), roles.roles.end(), Role::kRest) != roles.roles.end()) return std::nullopt;
+  StageShape shape;
+  shape.division = division;
   for (const PartNeeds& from : needs->parts) {
     PartShape part;
-    part.compute_s.assign(times_.size(), 0.0);
+    part.compute_s.assign(times.size(), 0.0);
     std::map<ValueId, std::int64_t> size;  // of what the part has of each value
     for (std::size_t i = 0; i < roles.nodes.size(); ++i) {
-      const Node& node = graph_.node(roles.nodes[i]);
+      const Node& node = graph.node(roles.nodes[i]);
       for (const Step& step : from.steps[i]) {
-        const Shape& whole = graph_.value(node.outputs[step.outputs[0]]).shape();
-        const std::int64_t whole_macs = macs_[roles.nodes[i].index()];
+        const Shape& whole = graph.value(node.outputs[step.outputs[0]]).shape();
+        const std::int64_t whole_macs = node_cost(graph, node).macs;
         const double fraction = whole_macs > 0
-                                    ? static_cast<double>(macs_of(graph_, node, step)) / static_cast<double>(whole_macs)
+                                    ? static_cast<double>(macs_of(graph, node, step)) / static_cast<double>(whole_macs)
                                     : static_cast<double>(step.slice.produced.shape().elements()) /
                                           static_cast<double>(std::max<std::int64_t>(whole.elements(), 1));
         // Of a pair the last layer sums over its input channels; the first is divided by output channels.
         const Split split = division.split != Split::kChannelPair ? division.split
                             : roles.roles[i] == Role::kSums       ? Split::kInputChannel
                                                                   : Split::kOutputChannel;
-        for (std::size_t kind = 0; kind < times_.size(); ++kind) {
-          part.compute_s[kind] += times_[kind]->share_s(roles.nodes[i], split, fraction);
+        for (std::size_t kind = 0; kind < times.size(); ++kind) {
+          part.compute_s[kind] += times[kind]->share_s(roles.nodes[i], split, fraction);
         }
         for (const std::size_t output : step.outputs) {
           const ValueId id = node.outputs[output];
           const Region produced =
-              step.outputs.size() == 1 ? step.slice.produced : Region::whole(graph_.value(id).shape());
-          size[id] = bytes_of(graph_, id, produced);
+              step.outputs.size() == 1 ? step.slice.produced : Region::whole(graph.value(id).shape());
+          size[id] = bytes_of(graph, id, produced);
         }
         for (std::size_t input = 0; input < node.inputs.size(); ++input) {
           const std::optional<Region>& region = step.slice.inputs[input];
           if (!region) continue;
           const ValueId id = node.inputs[input];
-          if (graph_.value(id).constant) {
-            part.weight_bytes += bytes_of(graph_, id, *region);
+          if (graph.value(id).constant) {
+            part.weight_bytes += bytes_of(graph, id, *region);
           } else if (!size.contains(id)) {
             const Region& needed = *from.values[id.index()];
-            size[id] = bytes_of(graph_, id, needed);
-            part.inputs.push_back(piece(id, needed, Combine::kPlace));
+            size[id] = bytes_of(graph, id, needed);
+            part.inputs.push_back(piece(graph, id, needed, Combine::kPlace));
           }
         }
       }
     }
     for (const ValueId id : roles.given) {
       if (roles.is_partial[id.index()]) {
-        part.outputs.push_back(piece(id, Region::whole(graph_.value(id).shape()), Combine::kAdd));
+        part.outputs.push_back(piece(graph, id, Region::whole(graph.value(id).shape()), Combine::kAdd));
       } else {
-        part.outputs.push_back(piece(id, from.shares.given.at(id), Combine::kPlace));
+        part.outputs.push_back(piece(graph, id, from.shares.given.at(id), Combine::kPlace));
       }
     }
-    part.activation_bytes = peak_bytes(graph_, nodes, part.inputs, part.outputs, [&](ValueId id) {
+    part.activation_bytes = peak_bytes(graph, nodes, part.inputs, part.outputs, [&](ValueId id) {
       const auto found = size.find(id);
       return found == size.end() ? std::int64_t{0} : found->second;
     });
-    shape->parts.push_back(std::move(part));
+    shape.parts.push_back(std::move(part));
   }
   return shape;
 }

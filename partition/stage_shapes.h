@@ -4,6 +4,8 @@
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -40,6 +42,12 @@ inline constexpr std::size_t kMostCuts = 65;  // the search works with words of 
 std::vector<std::size_t> candidate_cuts(const Graph& graph, std::size_t most);
 std::vector<std::size_t> all_cuts(const Graph& graph);
 
+// The shape of a divided stage of any nodes; nothing where it can't be divided so, or only with nodes left over.
+// `units`: channel_units(graph); `times`: by kind of device.
+std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& nodes, const Division& division,
+                                        const std::vector<std::int64_t>& units,
+                                        std::span<const NodeTimes* const> times);
+
 class StageShapes {
  public:
   // `cuts`: increasing, from 0 to the number of nodes. Graph and model must outlive this.
@@ -71,12 +79,9 @@ class StageShapes {
   bool may_be_divided(std::size_t begin, std::size_t end, Split split) const;
   std::unique_ptr<StageShape> whole(std::size_t begin, std::size_t end) const;
   std::unique_ptr<StageShape> divided(std::size_t begin, std::size_t end, const Division& division) const;
-  ValuePiece piece(ValueId value, Region region, Combine combine) const;
-
   const Graph& graph_;
   std::vector<std::size_t> cuts_;
   std::vector<std::int64_t> units_;
-  std::vector<std::int64_t> macs_;  // by node
   // The most dense layers on a path within a run of segments, by begin and end - 1; at most 3 are counted.
   std::vector<std::vector<std::uint8_t>> dense_;
   std::vector<const NodeTimes*> times_;              // by kind

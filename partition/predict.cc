@@ -1,0 +1,212 @@
+#include "partition/predict.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "partition/routing.h"
+#include "partition/simulate.h"
+#include "partition/stage_shapes.h"
+
+namespace onnx_split {
+namespace {
+
+class Predictor {
+ public:
+  Predictor(const Graph& graph, const ClusterModel& model, Plan& plan) : graph_(graph), model_(model), plan_(plan) {}
+
+  Expected<void> run() {
+    if (model_.devices.size() != plan_.devices.size()) {
+      return fail(ErrorCode::kInvalid, "the plan is for {} devices, the cluster has {}", plan_.devices.size(),
+                  model_.devices.size());
+    }
+    TRY(set_compute_times());
+    set_rates();
+    TRY(add_loads());
+    add_memory();
+    find_bottleneck();
+    SimulationOptions single{Scenario::kSingleStream, 0.0, most_replicas(), 1};
+    TRY_ASSIGN(const SimulationReport alone, simulate(plan_, single));
+    Prediction& prediction = *plan_.prediction;
+    prediction.latency_s = std::accumulate(alone.latency_s.begin(), alone.latency_s.end(), 0.0) /
+                           static_cast<double>(alone.latency_s.size());
+    // The averages say what is possible; whether the window is enough for it, the simulation does.
+    SimulationOptions offline{Scenario::kOffline, 0.0, std::clamp<std::size_t>(8 * plan_.window, 64, 8192), 1};
+    TRY_ASSIGN(const SimulationReport busy, simulate(plan_, offline));
+    if (busy.throughput_per_s < kAsPossible * prediction.throughput_per_s) {
+      prediction.throughput_per_s = busy.throughput_per_s;
+      prediction.bottleneck += fmt::format(", and the window of {} requests", plan_.window);
+    }
+    return {};
+  }
+
+ private:
+  // Below this share of what the averages say, the window (or how messages get in each other's way) limits.
+  static constexpr double kAsPossible = 0.98;
+
+  std::size_t most_replicas() const {
+    constexpr std::size_t kMost = 256;
+    std::size_t longest = 1;
+    for (const Stage& stage : plan_.stages) longest = std::max(longest, stage.schedule.size());
+    return std::min(longest, kMost);
+  }
+
+  Expected<void> set_compute_times() {
+    const std::vector<std::int64_t> units = channel_units(graph_);
+    std::vector<const NodeTimes*> times(model_.kinds, nullptr);
+    for (const DeviceModel& device : model_.devices) times[device.kind] = device.times.get();
+    for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
+      Stage& stage = plan_.stages[s];
+      StageNodes nodes;
+      for (const std::string& name : stage.nodes) {
+        const auto node = graph_.find_node(name);
+        if (!node) return fail(ErrorCode::kInvalid, "stage {}: no node \"{}\" in the model", s, name);
+        nodes.push_back(*node);
+      }
+      const auto shape = divided_shape(graph_, nodes, division_of(stage), units, times);
+      if (!shape || shape->parts.size() != stage.parts.size()) {
+        return fail(ErrorCode::kInvalid, "stage {}: it can't be divided as the plan says", s);
+      }
+      for (std::size_t p = 0; p < stage.parts.size(); ++p) {
+        stage.parts[p].compute_s.clear();
+        for (const std::size_t d : stage.parts[p].devices) {
+          stage.parts[p].compute_s.push_back(shape->parts[p].compute_s[model_.devices[d].kind]);
+        }
+      }
+    }
+    return {};
+  }
+
+  void set_rates() {
+    Prediction& prediction = plan_.prediction.emplace();
+    for (const DeviceModel& device : model_.devices) {
+      prediction.rates.push_back({device.send.message_s, device.send.byte_s, device.receive.message_s,
+                                  device.receive.byte_s, device.up_bytes_per_s, device.down_bytes_per_s,
+                                  device.latency_s});
+    }
+    for (const auto& [pair, link] : model_.pairs) {
+      prediction.links.push_back({pair.first, pair.second, link.bytes_per_s, link.latency_s});
+    }
+    prediction.medium_bytes_per_s = model_.medium_bytes_per_s;
+    prediction.coordinator_bytes_per_s = model_.coordinator_bytes_per_s;
+    prediction.loads.resize(model_.devices.size());
+  }
+
+  // Averages over so many requests that every schedule has gone round.
+  Expected<void> add_loads() {
+    constexpr std::size_t kMostRequests = 1 << 16;
+    std::size_t round = 1;
+    for (const Stage& stage : plan_.stages) {
+      round = std::lcm(round, stage.schedule.size());
+      if (round > kMostRequests) break;
+    }
+    round = std::min(round, kMostRequests);
+    const double weight = 1.0 / static_cast<double>(round);
+    std::vector<DeviceLoad>& loads = plan_.prediction->loads;
+    for (const PartId id : part_ids(plan_)) {
+      const Stage& stage = plan_.stages[id.stage];
+      const Part& part = stage.parts[id.part];
+      const double share = 1.0 / static_cast<double>(stage.schedule.size());
+      for (const std::size_t replica : stage.schedule)
+        loads[part.devices[replica]].compute_s += share * part.compute_s[replica];
+    }
+    TRY_ASSIGN(const Routing routing, make_routing(plan_, plan_.inputs, plan_.outputs));
+    for (const Transfer& transfer : routing.transfers) {
+      const auto value = graph_.find_value(transfer.what.value);
+      if (!value) return fail(ErrorCode::kInvalid, "no value \"{}\" in the model", transfer.what.value);
+      const double bytes = static_cast<double>(transfer.what.region.shape().elements()) *
+                           static_cast<double>(element_bytes(graph_.value(*value).type.type));
+      for (std::size_t r = 0; r < round; ++r) add_transfer(transfer, r, bytes, weight);
+    }
+    return {};
+  }
+
+  void add_transfer(const Transfer& transfer, std::size_t request, double bytes, double weight) {
+    std::vector<DeviceLoad>& loads = plan_.prediction->loads;
+    std::optional<std::size_t> from;
+    if (transfer.source) from = device_for(plan_, *transfer.source, request);
+    const auto send = [&](double bytes_per_s) {
+      if (!from) {
+        coordinator_out_ += weight * bytes;
+        return;
+      }
+      loads[*from].send_s += weight * model_.devices[*from].send.of(1.0, bytes);
+      loads[*from].up_s += weight * bytes / bytes_per_s;
+    };
+    for (const std::size_t to : receiving_devices(plan_, transfer, request)) {
+      if (from == to) continue;
+      const double bytes_per_s = from ? model_.link(*from, to).bytes_per_s : model_.devices[to].down_bytes_per_s;
+      send(bytes_per_s);
+      loads[to].receive_s += weight * model_.devices[to].receive.of(1.0, bytes);
+      loads[to].down_s += weight * bytes / bytes_per_s;
+      medium_ += weight * bytes;
+    }
+    if (transfer.to_coordinator) {
+      send(model_.devices[*from].up_bytes_per_s);
+      coordinator_in_ += weight * bytes;
+      medium_ += weight * bytes;
+    }
+  }
+
+  void add_memory() {
+    std::vector<DeviceLoad>& loads = plan_.prediction->loads;
+    for (std::size_t d = 0; d < loads.size(); ++d) loads[d].memory_limit_bytes = model_.devices[d].memory_bytes;
+    for (const PartId id : part_ids(plan_)) {
+      const Part& part = plan_.stages[id.stage].parts[id.part];
+      std::int64_t input_bytes = 0;
+      for (const ValueRegion& input : part.inputs) {
+        const auto value = graph_.find_value(input.value);
+        if (value) {
+          input_bytes += input.region.shape().elements() *
+                         static_cast<std::int64_t>(element_bytes(graph_.value(*value).type.type));
+        }
+      }
+      std::vector<std::size_t> devices = part.devices;
+      std::sort(devices.begin(), devices.end());
+      devices.erase(std::unique(devices.begin(), devices.end()), devices.end());
+      for (const std::size_t d : devices) {
+        const auto waiting = static_cast<std::int64_t>(most_served(plan_, id, d, plan_.window));
+        loads[d].memory_bytes += part.weight_bytes + part.activation_bytes + waiting * input_bytes;
+      }
+    }
+    for (std::size_t d = 0; d < loads.size(); ++d) {
+      if (loads[d].memory_bytes > 0) loads[d].memory_bytes += model_.devices[d].idle_bytes;
+    }
+  }
+
+  void find_bottleneck() {
+    Prediction& prediction = *plan_.prediction;
+    double period_s = 0.0;
+    const auto consider = [&](double seconds, const std::string& what) {
+      if (seconds <= period_s) return;
+      period_s = seconds;
+      prediction.bottleneck = what;
+    };
+    for (std::size_t d = 0; d < prediction.loads.size(); ++d) {
+      const DeviceLoad& load = prediction.loads[d];
+      const std::string name = fmt::format("device \"{}\"", plan_.devices[d]);
+      consider(load.busy_s(), name + "'s processor");
+      consider(load.up_s, name + "'s link, sending");
+      consider(load.down_s, name + "'s link, receiving");
+    }
+    if (model_.medium_bytes_per_s > 0.0) consider(medium_ / model_.medium_bytes_per_s, "the shared medium");
+    if (model_.coordinator_bytes_per_s > 0.0) {
+      consider(std::max(coordinator_out_, coordinator_in_) / model_.coordinator_bytes_per_s, "the coordinator's link");
+    }
+    prediction.throughput_per_s = period_s > 0.0 ? 1.0 / period_s : 0.0;
+  }
+
+  const Graph& graph_;
+  const ClusterModel& model_;
+  Plan& plan_;
+  double medium_ = 0.0;
+  double coordinator_out_ = 0.0;
+  double coordinator_in_ = 0.0;
+};
+
+}  // namespace
+
+Expected<void> predict(const Graph& graph, const ClusterModel& model, Plan& plan) {
+  return Predictor(graph, model, plan).run();
+}
+
+}  // namespace onnx_split
