@@ -211,18 +211,18 @@ std::vector<NodeId> Session::steps() const {
 }
 
 Expected<void> Session::run_timed(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
-                                  std::span<double> busy_s) {
+                                  std::span<std::int64_t> busy_ns) {
   Impl& impl = *impl_;
-  CHECK(busy_s.size() == impl.steps.size());
+  CHECK(busy_ns.size() == impl.steps.size());
   TRY(impl.check(inputs, outputs));
   impl.bind(inputs, outputs);
-  std::vector<double> before(impl.pool.threads());
-  std::vector<double> after(impl.pool.threads());
+  std::vector<std::int64_t> before(impl.pool.threads());
+  std::vector<std::int64_t> after(impl.pool.threads());
   impl.pool.processor_times(before);
   return impl.run(outputs, [&](std::size_t step) {
     impl.pool.processor_times(after);
-    busy_s[step] = 0.0;
-    for (std::size_t i = 0; i < after.size(); ++i) busy_s[step] = std::max(busy_s[step], after[i] - before[i]);
+    busy_ns[step] = 0;
+    for (std::size_t i = 0; i < after.size(); ++i) busy_ns[step] = std::max(busy_ns[step], after[i] - before[i]);
     std::swap(before, after);
   });
 }

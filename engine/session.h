@@ -49,10 +49,10 @@ class Session {
   std::vector<NodeId> steps() const;
 
   // As run(), to the same bits, and says how busy each step kept this session: the most processor time that any of its
-  // threads spent in it, in seconds. `busy_s` has an element for each of steps(). What else runs on the machine, or a
-  // quota that stops the process now and then, doesn't count. Costs some microseconds a step.
+  // threads spent in it, in nanoseconds. `busy_ns` has an element for each of steps(). What else runs on the machine,
+  // or a quota that stops the process now and then, doesn't count. Costs some microseconds a step.
   Expected<void> run_timed(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
-                           std::span<double> busy_s);
+                           std::span<std::int64_t> busy_ns);
 
   // Memory that the session holds, in bytes.
   std::size_t arena_bytes() const;

@@ -15,10 +15,10 @@
 namespace onnx_split {
 namespace {
 
-double seconds_of(clockid_t clock) {
+std::int64_t nanoseconds_of(clockid_t clock) {
   timespec time{};
   CHECK(::clock_gettime(clock, &time) == 0);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 }  // namespace
@@ -101,10 +101,10 @@ void ThreadPool::parallel_for(std::size_t tasks, TaskRef body) {
   impl.finished.wait(lock, [&impl] { return impl.running == 0; });
 }
 
-void ThreadPool::processor_times(std::span<double> seconds) const {
-  CHECK(seconds.size() == threads());
-  seconds[0] = seconds_of(CLOCK_THREAD_CPUTIME_ID);
-  for (std::size_t i = 0; i < impl_->clocks.size(); ++i) seconds[i + 1] = seconds_of(impl_->clocks[i]);
+void ThreadPool::processor_times(std::span<std::int64_t> times_ns) const {
+  CHECK(times_ns.size() == threads());
+  times_ns[0] = nanoseconds_of(CLOCK_THREAD_CPUTIME_ID);
+  for (std::size_t i = 0; i < impl_->clocks.size(); ++i) times_ns[i + 1] = nanoseconds_of(impl_->clocks[i]);
 }
 
 }  // namespace onnx_split

@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <type_traits>
@@ -41,9 +42,9 @@ class ThreadPool {
   // time; the body must not throw and must not call parallel_for. Doesn't allocate.
   void parallel_for(std::size_t tasks, TaskRef body);
 
-  // How long each thread has been on a processor since it began, in seconds: the calling thread's first, then the
-  // pool's own. `seconds` has an element for each of threads(). Not while a parallel_for runs. Doesn't allocate.
-  void processor_times(std::span<double> seconds) const;
+  // How long each thread has been on a processor since it began, in nanoseconds: the calling thread's first, then the
+  // pool's own. `times_ns` has an element for each of threads(). Not while a parallel_for runs. Doesn't allocate.
+  void processor_times(std::span<std::int64_t> times_ns) const;
 
  private:
   struct Impl;

@@ -271,19 +271,19 @@ TEST(Session, ATimedRunGivesTheSameBitsAndATimeForEachStep) {
       const auto session = must(Session::create(graph, {.threads = threads, .choices = {}, .reference = false}));
       std::array<std::vector<Tensor>, 2> results;
       const std::vector<NodeId> steps = session->steps();
-      std::vector<double> busy_s(steps.size(), -1.0);
+      std::vector<std::int64_t> busy_ns(steps.size(), -1);
       for (const bool timed : {false, true}) {
         std::vector<TensorBuilder> builders;
         for (const ValueId id : graph.outputs()) builders.emplace_back(graph.value(id).type);
         std::vector<MutableTensorView> outputs;
         for (TensorBuilder& builder : builders) outputs.push_back(builder.view());
-        const auto done = timed ? session->run_timed(views, outputs, busy_s) : session->run(views, outputs);
+        const auto done = timed ? session->run_timed(views, outputs, busy_ns) : session->run(views, outputs);
         ASSERT_TRUE(done.has_value());
         for (TensorBuilder& builder : builders) results[timed].push_back(std::move(builder).build());
       }
       EXPECT_TRUE(same_bits(results[0], results[1])) << seed;
       EXPECT_TRUE(std::is_sorted(steps.begin(), steps.end()));
-      for (const double time : busy_s) EXPECT_TRUE(time > 0.0 && time < 1.0) << time;
+      for (const std::int64_t time_ns : busy_ns) EXPECT_TRUE(time_ns > 0 && time_ns < 1'000'000'000) << time_ns;
     }
   }
 }

@@ -43,8 +43,8 @@ TEST(ThreadPool, UsesSeveralThreadsAtOnce) {
 
 TEST(ThreadPool, KnowsHowLongEachThreadWasBusy) {
   ThreadPool pool(2);
-  std::array<double, 2> before{};
-  std::array<double, 2> after{};
+  std::array<std::int64_t, 2> before{};
+  std::array<std::int64_t, 2> after{};
   pool.processor_times(before);
   pool.parallel_for(2, [](std::size_t, unsigned) {
     // Until this thread itself has been busy for so long, whatever the other one does meanwhile.
@@ -58,7 +58,7 @@ TEST(ThreadPool, KnowsHowLongEachThreadWasBusy) {
     }
   });
   pool.processor_times(after);
-  EXPECT_GE(after[0] - before[0] + after[1] - before[1], 0.004);
+  EXPECT_GE(after[0] - before[0] + after[1] - before[1], 4'000'000);
 }
 
 }  // namespace
