@@ -17,7 +17,7 @@ namespace {
 constexpr std::int64_t kMacsOfAJob = 4'000'000'000;
 // Enough to be out of the caches when a pass comes round again.
 constexpr std::uint64_t kBlockBytes = 64 << 20;
-constexpr std::size_t kCheckedKinds = 6;
+constexpr std::size_t kCheckedKinds = 4;
 constexpr std::size_t kLeastShares = 2;
 constexpr std::int64_t kMostWays = 1024;
 

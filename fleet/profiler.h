@@ -20,7 +20,7 @@ namespace onnx_split {
 struct ProfileEffort {
   std::int64_t min_passes = 5;
   double min_s = 2.0;
-  double max_s = 20.0;
+  double max_s = 15.0;
 };
 
 struct ProfileJob {
