@@ -83,6 +83,7 @@ Expected<void> serve(RunnerProgramOptions& options) {
     temporary.emplace(std::move(created));
     options.runner.model_dir = temporary->path();
   }
+  options.runner.version = ONNX_SPLIT_VERSION;
   TRY_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(options.runner));
   fmt::print("listening on {}\n", runner->url());
   std::fflush(stdout);

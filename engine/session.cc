@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -50,6 +51,8 @@ struct Session::Impl {
   void allocate();
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
+  template <class AfterStep>
+  Expected<void> run(std::span<const MutableTensorView> outputs, const AfterStep& after_step);
 };
 
 Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted) {
@@ -157,6 +160,23 @@ void Session::Impl::bind(std::span<const TensorView> inputs, std::span<const Mut
   }
 }
 
+// What bind() has prepared; after_step(i) is called when step i is done.
+template <class AfterStep>
+Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, const AfterStep& after_step) {
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    PreparedStep& prepared = steps[i];
+    auto result =
+        prepared.kernel->run({prepared.inputs, prepared.outputs, pool, workspace.bytes().data(), workspace_stride});
+    if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));
+    after_step(i);
+  }
+  for (const OutputCopy& copy : memory.copies) {
+    const std::span<std::byte> target = outputs[copy.output].bytes();
+    if (!target.empty()) std::memcpy(target.data(), addresses[copy.value.index()], target.size());
+  }
+  return {};
+}
+
 Session::Session() = default;
 Session::~Session() = default;
 
@@ -179,19 +199,32 @@ const Graph& Session::graph() const { return impl_->graph; }
 const KernelChoices& Session::choices() const { return impl_->choices; }
 
 Expected<void> Session::run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) {
+  TRY(impl_->check(inputs, outputs));
+  impl_->bind(inputs, outputs);
+  return impl_->run(outputs, [](std::size_t) {});
+}
+
+std::vector<NodeId> Session::steps() const {
+  std::vector<NodeId> nodes;
+  for (const PreparedStep& prepared : impl_->steps) nodes.push_back(prepared.step.node);
+  return nodes;
+}
+
+Expected<void> Session::run_timed(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
+                                  std::span<std::int64_t> busy_ns) {
   Impl& impl = *impl_;
+  CHECK(busy_ns.size() == impl.steps.size());
   TRY(impl.check(inputs, outputs));
   impl.bind(inputs, outputs);
-  for (PreparedStep& prepared : impl.steps) {
-    auto result = prepared.kernel->run(
-        {prepared.inputs, prepared.outputs, impl.pool, impl.workspace.bytes().data(), impl.workspace_stride});
-    if (!result) return fail_in(describe(impl.graph.node(prepared.step.node)), std::move(result.error()));
-  }
-  for (const OutputCopy& copy : impl.memory.copies) {
-    const std::span<std::byte> target = outputs[copy.output].bytes();
-    if (!target.empty()) std::memcpy(target.data(), impl.addresses[copy.value.index()], target.size());
-  }
-  return {};
+  std::vector<std::int64_t> before(impl.pool.threads());
+  std::vector<std::int64_t> after(impl.pool.threads());
+  impl.pool.processor_times(before);
+  return impl.run(outputs, [&](std::size_t step) {
+    impl.pool.processor_times(after);
+    busy_ns[step] = 0;
+    for (std::size_t i = 0; i < after.size(); ++i) busy_ns[step] = std::max(busy_ns[step], after[i] - before[i]);
+    std::swap(before, after);
+  });
 }
 
 std::size_t Session::arena_bytes() const { return impl_->memory.arena_bytes; }

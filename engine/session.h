@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/thread_pool.h"
 #include "graph/graph.h"
@@ -42,6 +43,16 @@ class Session {
   // Computes the outputs into the given memory; both in the graph's order, shapes and types as the graph says
   // (checked). Outputs must not overlap inputs or each other. The inputs needn't be aligned beyond their element type.
   Expected<void> run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
+
+  // What a run does one after the other, each by its first node, in order. A node that isn't named is computed in the
+  // epilogue of one that is, or keeps the bytes of its input and takes no time.
+  std::vector<NodeId> steps() const;
+
+  // As run(), to the same bits, and says how busy each step kept this session: the most processor time that any of its
+  // threads spent in it, in nanoseconds. `busy_ns` has an element for each of steps(). What else runs on the machine,
+  // or a quota that stops the process now and then, doesn't count. Costs some microseconds a step.
+  Expected<void> run_timed(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
+                           std::span<std::int64_t> busy_ns);
 
   // Memory that the session holds, in bytes.
   std::size_t arena_bytes() const;

@@ -1,5 +1,8 @@
 #include "engine/thread_pool.h"
 
+#include <pthread.h>
+#include <time.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -7,7 +10,18 @@
 #include <thread>
 #include <vector>
 
+#include "base/check.h"
+
 namespace onnx_split {
+namespace {
+
+std::int64_t nanoseconds_of(clockid_t clock) {
+  timespec time{};
+  CHECK(::clock_gettime(clock, &time) == 0);
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
 
 struct ThreadPool::Impl {
   std::mutex mutex;
@@ -22,6 +36,7 @@ struct ThreadPool::Impl {
 
   std::atomic<std::size_t> next{0};
   std::vector<std::thread> helpers;
+  std::vector<clockid_t> clocks;  // of the helpers' processor times
 
   void drain(const TaskRef& body, std::size_t count, unsigned worker) {
     for (std::size_t task = next.fetch_add(1); task < count; task = next.fetch_add(1)) body(task, worker);
@@ -47,6 +62,9 @@ struct ThreadPool::Impl {
 ThreadPool::ThreadPool(unsigned threads) : impl_(std::make_unique<Impl>()) {
   for (unsigned worker = 1; worker < threads; ++worker) {
     impl_->helpers.emplace_back([impl = impl_.get(), worker] { impl->help(worker); });
+    clockid_t clock{};
+    CHECK(::pthread_getcpuclockid(impl_->helpers.back().native_handle(), &clock) == 0);
+    impl_->clocks.push_back(clock);
   }
 }
 
@@ -81,6 +99,12 @@ void ThreadPool::parallel_for(std::size_t tasks, TaskRef body) {
   std::unique_lock lock(impl.mutex);
   impl.vacancies = 0;
   impl.finished.wait(lock, [&impl] { return impl.running == 0; });
+}
+
+void ThreadPool::processor_times(std::span<std::int64_t> times_ns) const {
+  CHECK(times_ns.size() == threads());
+  times_ns[0] = nanoseconds_of(CLOCK_THREAD_CPUTIME_ID);
+  for (std::size_t i = 0; i < impl_->clocks.size(); ++i) times_ns[i + 1] = nanoseconds_of(impl_->clocks[i]);
 }
 
 }  // namespace onnx_split

@@ -3,7 +3,9 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <type_traits>
 
 namespace onnx_split {
@@ -39,6 +41,10 @@ class ThreadPool {
   // is in [0, threads()) and distinguishes the threads that run at the same time (for scratch memory). One caller at a
   // time; the body must not throw and must not call parallel_for. Doesn't allocate.
   void parallel_for(std::size_t tasks, TaskRef body);
+
+  // How long each thread has been on a processor since it began, in nanoseconds: the calling thread's first, then the
+  // pool's own. `times_ns` has an element for each of threads(). Not while a parallel_for runs. Doesn't allocate.
+  void processor_times(std::span<std::int64_t> times_ns) const;
 
  private:
   struct Impl;

@@ -1,6 +1,9 @@
 #include "fleet/control.h"
 
 #include <cstring>
+#include <random>
+
+#include "transport/url.h"
 
 namespace onnx_split {
 namespace {
@@ -43,6 +46,18 @@ Expected<ControlMessage> decode_control(std::span<const std::byte> message) {
   TRY_ASSIGN(control.json, parse_json({reinterpret_cast<const char*>(rest.data()), length}));
   control.bytes = rest.subspan(length);
   return control;
+}
+
+std::uint64_t new_epoch() {
+  std::random_device random;
+  return ((std::uint64_t{random()} << 32 | random()) >> 1) | 1;
+}
+
+Expected<std::string> reachable_url(const std::string& control_url, const std::string& port_url) {
+  TRY_ASSIGN(transport::Url control, transport::parse_url(control_url));
+  TRY_ASSIGN(const transport::Url port, transport::parse_url(port_url));
+  control.port = port.port;
+  return control.text();
 }
 
 Json error_to_json(const Error& error) {

@@ -26,6 +26,13 @@ struct ControlMessage {
 Expected<transport::Message> encode_control(const Json& json, std::span<const std::byte> bytes = {});
 Expected<ControlMessage> decode_control(std::span<const std::byte> message);
 
+// The number of a new deployment, or of anything else that peers tell apart: random, odd, below 2^63.
+std::uint64_t new_epoch();
+
+// The URL of another port of a runner. Its ports share the host, and a runner behind 0.0.0.0 reports a port that we
+// reach under the name that we know its control port by.
+Expected<std::string> reachable_url(const std::string& control_url, const std::string& port_url);
+
 // {"error": {"code": …, "message": …}}
 Json error_to_json(const Error& error);
 

@@ -1,13 +1,11 @@
 #include "fleet/coordinator.h"
 
 #include <algorithm>
-#include <random>
 
 #include "base/log.h"
 #include "fleet/assemble.h"
 #include "onnx_import/export.h"
 #include "partition/extract.h"
-#include "transport/url.h"
 
 namespace onnx_split {
 namespace {
@@ -19,20 +17,6 @@ using transport::PushSocket;
 constexpr std::chrono::milliseconds kPoll{200};
 constexpr std::chrono::milliseconds kPatientPing{1000};
 constexpr std::chrono::milliseconds kPrepareTimeout = std::chrono::minutes(5);
-
-std::uint64_t new_epoch() {
-  std::random_device random;
-  return ((std::uint64_t{random()} << 32 | random()) >> 1) | 1;
-}
-
-// Control ports and data ports of one runner share the host; runners behind 0.0.0.0 report a data port that we
-// reach under the name that we know them by.
-Expected<std::string> reachable(const std::string& control_url, const std::string& data_url) {
-  TRY_ASSIGN(transport::Url control, transport::parse_url(control_url));
-  TRY_ASSIGN(const transport::Url data, transport::parse_url(data_url));
-  control.port = data.port;
-  return control.text();
-}
 
 std::vector<bool> used_devices(const Plan& plan) {
   std::vector<bool> used(plan.devices.size(), false);
@@ -196,9 +180,9 @@ Expected<void> Coordinator::start() {
                runners_[device]->call("prepare", {{"epoch", deployment_.epoch}}, {}, kPrepareTimeout));
     const JsonReader reader(ports);
     TRY_ASSIGN(const std::string data_url, reader.string("data_url"));
-    TRY_ASSIGN(data_urls_[device], reachable(runners_[device]->url(), data_url));
+    TRY_ASSIGN(data_urls_[device], reachable_url(runners_[device]->url(), data_url));
     TRY_ASSIGN(const std::string results_url, reader.string("results_url"));
-    TRY_ASSIGN(results_urls[device], reachable(runners_[device]->url(), results_url));
+    TRY_ASSIGN(results_urls[device], reachable_url(runners_[device]->url(), results_url));
   }
   for (std::optional<ControlClient>& runner : runners_) {
     if (runner) TRY(runner->call("start", {{"epoch", deployment_.epoch}, {"data_urls", data_urls_}}));

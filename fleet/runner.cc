@@ -7,6 +7,8 @@
 
 #include "base/log.h"
 #include "engine/blas_core.h"
+#include "fleet/machine.h"
+#include "fleet/profiler.h"
 #include "onnx_import/import.h"
 #include "transport/url.h"
 
@@ -69,6 +71,7 @@ Expected<void> Runner::serve() {
 
 // Others may talk to this port as well: only what the coordinator says of its epoch counts.
 void Runner::drop_if_silent() {
+  if (link_ && link_->abandoned(options_.lease)) link_.reset();
   if (!deployment_ || std::chrono::steady_clock::now() - last_heard_ <= options_.lease) return;
   spdlog::warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", deployment_->epoch,
                options_.lease.count());
@@ -78,6 +81,7 @@ void Runner::drop_if_silent() {
 void Runner::stop() { stopping_ = true; }
 
 void Runner::release() {
+  link_.reset();
   executor_.reset();
   store_.reset();
   deployment_.reset();
@@ -108,6 +112,10 @@ Expected<Json> Runner::dispatch(const ControlMessage& message) {
   if (op == "ping") return ping(request);
   if (op == "status") return status(request);
   if (op == "end") return end(request);
+  if (op == "profile") return profile(request, message.bytes);
+  if (op == "link_listen") return link_listen(request);
+  if (op == "link_ping") return link_ping(request);
+  if (op == "link_end") return link_end(request);
   return fail(ErrorCode::kInvalid, "unknown request \"{}\"", op);
 }
 
@@ -119,9 +127,12 @@ Expected<Json> Runner::hello(const JsonReader& request) {
   }
   return Json{{"protocol", kProtocolVersion},
               {"name", options_.name},
+              {"version", options_.version},
+              {"machine", machine_name()},
               {"core_type", blas_core()},
               {"threads", options_.threads},
               {"memory_limit_bytes", options_.memory_limit_bytes},
+              {"available_memory_bytes", available_memory_bytes()},
               {"pid", ::getpid()}};
 }
 
@@ -130,9 +141,7 @@ Expected<Json> Runner::deploy(const JsonReader& request) {
   TRY_ASSIGN(Deployment deployment, deployment_from_json(body.value()));
   const auto devices = static_cast<std::int64_t>(deployment.plan.devices.size());
   TRY_ASSIGN(const std::int64_t device, request.integer("device", 0, devices - 1));
-  if (deployment_) {
-    return fail(ErrorCode::kUnavailable, "another coordinator is using this runner (epoch {})", deployment_->epoch);
-  }
+  TRY(check_free());
   TRY_ASSIGN(PartStore store, PartStore::create(options_.model_dir, deployment.epoch, options_.memory_limit_bytes));
   store_.emplace(std::move(store));
   device_ = static_cast<std::size_t>(device);
@@ -140,6 +149,12 @@ Expected<Json> Runner::deploy(const JsonReader& request) {
   deployment_ = std::move(deployment);
   last_heard_ = std::chrono::steady_clock::now();
   return Json::object();
+}
+
+Expected<void> Runner::check_free() const {
+  if (!deployment_ && !link_) return {};
+  return fail(ErrorCode::kUnavailable, "another coordinator is using this runner (epoch {})",
+              deployment_ ? deployment_->epoch : link_->epoch());
 }
 
 Expected<void> Runner::check_epoch(const JsonReader& request) {
@@ -210,7 +225,7 @@ Expected<Json> Runner::ping(const JsonReader& request) {
 
 Expected<Json> Runner::status(const JsonReader&) {
   Json json = {{"name", options_.name}, {"core_type", blas_core()}, {"threads", options_.threads}};
-  json["state"] = !deployment_ ? "idle" : executor_ ? "running" : "deploying";
+  json["state"] = link_ ? "measuring" : !deployment_ ? "idle" : executor_ ? "running" : "deploying";
   if (deployment_) {
     json["epoch"] = deployment_->epoch;
     json["model"] = deployment_->plan.model;
@@ -229,6 +244,37 @@ Expected<Json> Runner::end(const JsonReader& request) {
   TRY(check_epoch(request));
   spdlog::info("epoch {}: ended", deployment_->epoch);
   release();
+  return Json::object();
+}
+
+Expected<Json> Runner::profile(const JsonReader& request, std::span<const std::byte> bytes) {
+  TRY(check_free());
+  TRY_ASSIGN(const ProfileJob job, profile_job_from(request, bytes));
+  ProfilerOptions options;
+  options.threads = options_.threads;
+  options.memory_limit_bytes = options_.memory_limit_bytes;
+  options.interrupted = [this] { return stopping_.load(); };
+  TRY_ASSIGN(const ProfileResult result, run_profile_job(job, options));
+  return profile_result_to_json(result);
+}
+
+Expected<Json> Runner::link_listen(const JsonReader& request) {
+  TRY(check_free());
+  TRY_ASSIGN(const std::int64_t epoch, request.integer("epoch", 1, INT64_MAX));
+  TRY_ASSIGN(link_, LinkAnswerer::create(host_, options_.data_port, static_cast<std::uint64_t>(epoch)));
+  return Json{{"pings_url", link_->urls().pings}, {"answers_url", link_->urls().answers}};
+}
+
+Expected<Json> Runner::link_ping(const JsonReader& request) {
+  TRY(check_free());
+  TRY_ASSIGN(const PingPlan plan, ping_plan_from(request));
+  TRY_ASSIGN(const std::vector<PingTimes> times, ping_link(plan));
+  return ping_times_to_json(times);
+}
+
+Expected<Json> Runner::link_end(const JsonReader& request) {
+  TRY_ASSIGN(const std::int64_t epoch, request.integer("epoch", 1, INT64_MAX));
+  if (link_ && link_->epoch() == static_cast<std::uint64_t>(epoch)) link_.reset();
   return Json::object();
 }
 

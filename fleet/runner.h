@@ -1,6 +1,7 @@
 // The process on each device that executes its parts. It listens on one control port; a coordinator deploys to it,
 // starts it, watches it and stops it. One coordinator at a time: a second one is refused until the first stops or has
-// been silent for the lease.
+// been silent for the lease. While nothing is deployed it measures for profiles: nodes (fleet/profiler.h) and messages
+// (fleet/link_probe.h).
 //
 // Nothing outlives a deployment. serve() runs on the caller's thread; stop() may be called from any thread.
 #pragma once
@@ -15,6 +16,7 @@
 
 #include "fleet/control.h"
 #include "fleet/executor.h"
+#include "fleet/link_probe.h"
 #include "fleet/part_store.h"
 
 namespace onnx_split {
@@ -23,6 +25,7 @@ struct RunnerOptions {
   std::string listen = "tcp://127.0.0.1:0";
   std::uint16_t data_port = 0;
   std::string name = "runner";
+  std::string version;  // of the program, for profiles
   unsigned threads = 1;
   std::uint64_t memory_limit_bytes = 0;  // 0: none
   std::filesystem::path model_dir;
@@ -55,6 +58,11 @@ class Runner {
   Expected<Json> ping(const JsonReader& request);
   Expected<Json> status(const JsonReader& request);
   Expected<Json> end(const JsonReader& request);
+  Expected<Json> profile(const JsonReader& request, std::span<const std::byte> bytes);
+  Expected<Json> link_listen(const JsonReader& request);
+  Expected<Json> link_ping(const JsonReader& request);
+  Expected<Json> link_end(const JsonReader& request);
+  Expected<void> check_free() const;
   Expected<void> check_epoch(const JsonReader& request);
   void drop_if_silent();
   void release();
@@ -71,6 +79,8 @@ class Runner {
   std::optional<PartStore> store_;
   std::unique_ptr<Executor> executor_;
   std::chrono::steady_clock::time_point last_heard_;
+
+  std::unique_ptr<LinkAnswerer> link_;  // while somebody measures messages to and from here
 };
 
 }  // namespace onnx_split

@@ -82,6 +82,7 @@ bool is_default(const Node& node, const std::string& name, const AttributeValue&
 
 class Exporter {
  public:
+  // An empty name keeps all constants inside the model.
   Exporter(const Graph& graph, const std::string& weights_name)
       : graph_(graph), opset_(opset_for(graph)), proto_(*model_.mutable_graph()) {
     exported_.weights_name = weights_name;
@@ -127,7 +128,8 @@ void Exporter::write_constant(const std::string& name, const Tensor& tensor) {
   onnx::TensorProto& proto = *proto_.add_initializer();
   describe_tensor(tensor.type(), name, proto);
   const std::size_t size_bytes = tensor.buffer().size();
-  if (size_bytes == 0 || (tensor.type().type != DataType::kFloat32 && size_bytes < kEmbeddedBytes)) {
+  if (exported_.weights_name.empty() || size_bytes == 0 ||
+      (tensor.type().type != DataType::kFloat32 && size_bytes < kEmbeddedBytes)) {
     proto.set_raw_data(std::string(as_text(tensor.buffer().bytes())));
     return;
   }
@@ -218,6 +220,11 @@ Expected<ExportedModel> export_onnx(const Graph& graph, const std::string& weigh
     return fail(ErrorCode::kInvalid, "weights file \"{}\": expected a plain file name", weights_name);
   }
   return Exporter(graph, weights_name).run();
+}
+
+Expected<std::string> export_onnx_bytes(const Graph& graph) {
+  TRY_ASSIGN(ExportedModel exported, Exporter(graph, "").run());
+  return std::move(exported.model);
 }
 
 Expected<void> export_onnx_file(const Graph& graph, const std::filesystem::path& path) {

@@ -26,6 +26,9 @@ struct ExportedModel {
 // `weights_name`: a plain file name without folder.
 Expected<ExportedModel> export_onnx(const Graph& graph, const std::string& weights_name);
 
+// The graph as one ModelProto with all of its constants inside: for graphs without large ones. kExhausted over 2 GB.
+Expected<std::string> export_onnx_bytes(const Graph& graph);
+
 // Writes `path` and, beside it, its weights (path with the extension .weights). Neither is left behind on failure.
 Expected<void> export_onnx_file(const Graph& graph, const std::filesystem::path& path);
 

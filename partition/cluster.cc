@@ -29,6 +29,7 @@ Expected<Device> read_device(const YamlReader& reader) {
   if (device.name.empty()) return name.error("expected a name");
   TRY_ASSIGN(const YamlReader address, reader.at("address"));
   TRY_ASSIGN(device.address, address.string());
+  device.place = address.place();
   if (reader.has("memory")) {
     TRY_ASSIGN(const YamlReader memory, reader.at("memory"));
     TRY_ASSIGN(const std::string text, memory.string());

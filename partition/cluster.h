@@ -17,6 +17,7 @@ struct Device {
   std::uint64_t memory_bytes = 0;  // hard limit for weights and activations; 0: none given
   unsigned threads = 1;
   double gflops = 0.0;  // 0: unknown
+  std::string place;    // of the address in the file, for errors: "cluster.yaml:3: devices[0].address"
 };
 
 struct Link {

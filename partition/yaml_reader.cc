@@ -64,11 +64,14 @@ Expected<YamlReader> YamlReader::parse(std::string_view text, std::string name) 
   }
 }
 
-tl::unexpected<Error> YamlReader::error(std::string_view message) const {
+std::string YamlReader::place() const {
   const int line = node_.Mark().line + 1;
-  const std::string place = line > 0 ? fmt::format("{}:{}", file_, line) : file_;
-  if (field_.empty()) return fail(ErrorCode::kInvalid, "{}: {}", place, message);
-  return fail(ErrorCode::kInvalid, "{}: {}: {}", place, field_, message);
+  const std::string file = line > 0 ? fmt::format("{}:{}", file_, line) : file_;
+  return field_.empty() ? file : fmt::format("{}: {}", file, field_);
+}
+
+tl::unexpected<Error> YamlReader::error(std::string_view message) const {
+  return fail(ErrorCode::kInvalid, "{}: {}", place(), message);
 }
 
 Expected<void> YamlReader::check_keys(std::initializer_list<std::string_view> known) const {

@@ -18,6 +18,8 @@ class YamlReader {
   // The document's root. `name` is the file's name in errors.
   static Expected<YamlReader> parse(std::string_view text, std::string name);
 
+  // file:line: field
+  std::string place() const;
   // An error at this place: file:line: field: message.
   tl::unexpected<Error> error(std::string_view message) const;
 

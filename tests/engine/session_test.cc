@@ -261,6 +261,33 @@ TEST(Session, RefusesWrongInputsAndOutputs) {
   EXPECT_FALSE(session->run({}, {}).has_value());
 }
 
+TEST(Session, ATimedRunGivesTheSameBitsAndATimeForEachStep) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    Random random(seed);
+    const std::array input{random_tensor(random, graph.value(graph.inputs()[0]).shape())};
+    const std::array views{input[0].view()};
+    for (const unsigned threads : {1U, 3U}) {
+      const auto session = must(Session::create(graph, {.threads = threads, .choices = {}, .reference = false}));
+      std::array<std::vector<Tensor>, 2> results;
+      const std::vector<NodeId> steps = session->steps();
+      std::vector<std::int64_t> busy_ns(steps.size(), -1);
+      for (const bool timed : {false, true}) {
+        std::vector<TensorBuilder> builders;
+        for (const ValueId id : graph.outputs()) builders.emplace_back(graph.value(id).type);
+        std::vector<MutableTensorView> outputs;
+        for (TensorBuilder& builder : builders) outputs.push_back(builder.view());
+        const auto done = timed ? session->run_timed(views, outputs, busy_ns) : session->run(views, outputs);
+        ASSERT_TRUE(done.has_value());
+        for (TensorBuilder& builder : builders) results[timed].push_back(std::move(builder).build());
+      }
+      EXPECT_TRUE(same_bits(results[0], results[1])) << seed;
+      EXPECT_TRUE(std::is_sorted(steps.begin(), steps.end()));
+      for (const std::int64_t time_ns : busy_ns) EXPECT_TRUE(time_ns > 0 && time_ns < 1'000'000'000) << time_ns;
+    }
+  }
+}
+
 TEST(Session, ReportsItsMemory) {
   const Graph graph = RandomNetwork(3).build();
   const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .reference = false}));

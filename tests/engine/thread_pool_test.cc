@@ -1,7 +1,9 @@
 #include "engine/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 
+#include <array>
 #include <atomic>
 #include <vector>
 
@@ -37,6 +39,26 @@ TEST(ThreadPool, UsesSeveralThreadsAtOnce) {
     for (int seen = inside.load(); seen < 2; seen = inside.load()) inside.wait(seen);
   });
   EXPECT_EQ(inside, 2);
+}
+
+TEST(ThreadPool, KnowsHowLongEachThreadWasBusy) {
+  ThreadPool pool(2);
+  std::array<std::int64_t, 2> before{};
+  std::array<std::int64_t, 2> after{};
+  pool.processor_times(before);
+  pool.parallel_for(2, [](std::size_t, unsigned) {
+    // Until this thread itself has been busy for so long, whatever the other one does meanwhile.
+    timespec time{};
+    const auto now = [&] {
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+      return time.tv_sec * 1'000'000 + time.tv_nsec / 1000;
+    };
+    const auto begin = now();
+    while (now() - begin < 2000) {
+    }
+  });
+  pool.processor_times(after);
+  EXPECT_GE(after[0] - before[0] + after[1] - before[1], 4'000'000);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ TEST(ClusterFile, IsReadAsDocumented) {
   EXPECT_EQ(cluster.devices[0].memory_bytes, 900'000'000U);
   EXPECT_EQ(cluster.devices[0].threads, 4U);
   EXPECT_EQ(cluster.devices[1].address, "tcp://10.0.0.12:7070");
+  EXPECT_EQ(cluster.devices[1].place, "c.yaml:7: devices[1].address");
   EXPECT_TRUE(cluster.shared);
   EXPECT_EQ(cluster.links[0].link.bandwidth_mbps, 40.0);
 }

@@ -1,0 +1,23 @@
+// What a process can say of the machine that it runs on and of itself. Linux only. Any thread may call.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace onnx_split {
+
+// Architecture and model: "aarch64, Raspberry Pi 4 Model B Rev 1.4"; the architecture alone where the model isn't
+// known.
+std::string machine_name();
+
+// Memory that could still be used without swapping, whatever limits the process may have besides; 0 if unknown.
+std::uint64_t available_memory_bytes();
+
+// Memory of this process that is resident, after the allocator has given back what it can.
+std::uint64_t trimmed_resident_bytes();
+
+// Processor time that all threads of this process, nng's too, or the calling thread alone have had so far.
+std::int64_t process_time_ns();
+std::int64_t thread_time_ns();
+
+}  // namespace onnx_split

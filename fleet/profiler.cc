@@ -1,0 +1,231 @@
+#include "fleet/profiler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <set>
+
+#include "engine/session.h"
+#include "fleet/machine.h"
+#include "graph/order.h"
+#include "onnx_import/import.h"
+
+namespace onnx_split {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kMaxPasses = 1000;
+constexpr std::int64_t kLeastPasses = 3;
+constexpr double kMaxSeconds = 600.0;
+constexpr std::int64_t kMaxBlockBytes = std::int64_t{1} << 40;
+constexpr double kMaxMs = 1e9;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+Expected<void> check_memory(std::uint64_t bytes, std::uint64_t limit) {
+  if (bytes <= limit) return {};
+  return fail(ErrorCode::kExhausted, "measuring this needs {} bytes, the limit is {}", bytes, limit);
+}
+
+// What its constants, inputs and outputs occupy.
+std::uint64_t outer_bytes(const ProfileJob& job) {
+  const Graph& graph = job.network.graph;
+  std::uint64_t bytes = job.block_bytes;
+  for (const Value& value : graph.values()) {
+    if (value.constant) bytes += value.type.size_bytes();
+  }
+  for (const ValueId id : graph.outputs()) bytes += graph.value(id).type.size_bytes();
+  for (const ValueId id : graph.inputs()) {
+    const TensorType& type = graph.value(id).type;
+    if (job.block_bytes == 0 || type.type != DataType::kFloat32) bytes += type.size_bytes();
+  }
+  return bytes;
+}
+
+// A job made ready: its session and the memory around it.
+class Bench {
+ public:
+  static Expected<Bench> create(const ProfileJob& job, const ProfilerOptions& options) {
+    const std::uint64_t limit = options.memory_limit_bytes != 0 ? options.memory_limit_bytes : available_memory_bytes();
+    // In this order, so that whatever a peer claims nothing is allocated that doesn't fit.
+    const std::uint64_t outside = outer_bytes(job);
+    TRY(check_memory(outside, limit));
+    TRY_ASSIGN(const std::uint64_t needed, needed_bytes(job));
+    TRY(check_memory(needed, limit));
+
+    Bench bench;
+    std::optional<RandomBlock> block;
+    if (job.block_bytes != 0) block.emplace(job.block_bytes);
+    RandomBlock* const shared = block ? &*block : nullptr;
+    TRY_ASSIGN(Graph graph, with_random_weights(job.network, shared));
+    for (const ValueId id : graph.inputs()) bench.inputs_.push_back(random_input(graph.value(id).type, shared));
+    for (const ValueId id : graph.outputs()) bench.outputs_.emplace_back(graph.value(id).type);
+    SessionOptions session_options;
+    session_options.threads = options.threads;
+    TRY_ASSIGN(bench.session_, Session::create(std::move(graph), session_options));
+    bench.memory_bytes_ = outside + bench.session_->arena_bytes() + bench.session_->workspace_bytes();
+    TRY(check_memory(bench.memory_bytes_, limit));
+    for (const Tensor& input : bench.inputs_) bench.input_views_.push_back(input.view());
+    for (TensorBuilder& output : bench.outputs_) bench.output_views_.push_back(output.view());
+    return bench;
+  }
+
+  Expected<void> pass(std::span<std::int64_t> busy_ns) {
+    return session_->run_timed(input_views_, output_views_, busy_ns);
+  }
+  std::vector<std::string> steps() const {
+    std::vector<std::string> names;
+    for (const NodeId node : session_->steps()) names.push_back(session_->graph().node(node).name);
+    return names;
+  }
+  std::uint64_t memory_bytes() const { return memory_bytes_; }
+
+ private:
+  Bench() = default;
+  std::vector<Tensor> inputs_;
+  std::vector<TensorBuilder> outputs_;
+  std::vector<TensorView> input_views_;
+  std::vector<MutableTensorView> output_views_;
+  std::unique_ptr<Session> session_;
+  std::uint64_t memory_bytes_ = 0;
+};
+
+bool enough(const ProfileEffort& effort, std::int64_t passes, double wall_s, double all_s) {
+  if (passes >= kMaxPasses) return true;
+  if (passes >= effort.min_passes && wall_s >= effort.min_s) return true;
+  const double next_s = wall_s / static_cast<double>(passes);
+  return passes >= kLeastPasses && all_s + next_s > effort.max_s;
+}
+
+Expected<ProfileResult> measure(Bench& bench, const ProfileEffort& effort, const ProfilerOptions& options) {
+  const std::vector<std::string> steps = bench.steps();
+  std::vector<std::vector<double>> times_ms(steps.size());
+  std::vector<std::int64_t> busy_ns(steps.size());
+  const auto begin = Clock::now();
+  TRY(bench.pass(busy_ns));
+  ProfileResult result;
+  do {
+    if (options.interrupted && options.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+    const auto pass_begin = Clock::now();
+    TRY(bench.pass(busy_ns));
+    result.wall_s += seconds_since(pass_begin);
+    for (std::size_t i = 0; i < busy_ns.size(); ++i) times_ms[i].push_back(static_cast<double>(busy_ns[i]) / 1e6);
+    result.busy_s += static_cast<double>(std::accumulate(busy_ns.begin(), busy_ns.end(), std::int64_t{0})) / 1e9;
+    ++result.passes;
+  } while (!enough(effort, result.passes, result.wall_s, seconds_since(begin)));
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    result.steps.push_back({steps[i], timing_of(std::move(times_ms[i]))});
+  }
+  result.memory_bytes = bench.memory_bytes();
+  return result;
+}
+
+Expected<double> number_from(const JsonReader& reader, std::string_view name, double min, double max) {
+  TRY_ASSIGN(const JsonReader field, reader.at(name));
+  TRY_ASSIGN(const double number, field.number());
+  if (!(number >= min && number <= max)) return field.expected(fmt::format("a number from {} to {}", min, max));
+  return number;
+}
+
+}  // namespace
+
+Expected<std::uint64_t> needed_bytes(const ProfileJob& job) {
+  TRY_ASSIGN(const Graph blank, with_blank_weights(job.network));
+  std::uint64_t ports = 0;
+  for (const auto* ids : {&blank.inputs(), &blank.outputs()}) {
+    for (const ValueId id : *ids) ports += blank.value(id).type.size_bytes();
+  }
+  const std::uint64_t peak = peak_activation_bytes(blank);
+  return outer_bytes(job) + (peak > ports ? peak - ports : 0);
+}
+
+Expected<ProfileResult> run_profile_job(const ProfileJob& job, const ProfilerOptions& options) {
+  for (const ValueId id : job.network.graph.inputs()) {
+    const Value& value = job.network.graph.value(id);
+    if (job.block_bytes == 0 || value.type.type != DataType::kFloat32) continue;
+    if (value.type.size_bytes() <= job.block_bytes) continue;
+    return fail(ErrorCode::kInvalid, "block_bytes: expected at least the {} bytes of \"{}\", found {}",
+                value.type.size_bytes(), value.name, job.block_bytes);
+  }
+  Expected<ProfileResult> result;
+  {
+    TRY_ASSIGN(Bench bench, Bench::create(job, options));
+    result = measure(bench, job.effort, options);
+  }
+  if (result) result->resident_memory_bytes = trimmed_resident_bytes();
+  return result;
+}
+
+Json profile_job_to_json(const ProfileJob& job) {
+  return {{"constants", job.network.constants},
+          {"block_bytes", job.block_bytes},
+          {"min_passes", job.effort.min_passes},
+          {"min_s", job.effort.min_s},
+          {"max_s", job.effort.max_s}};
+}
+
+Expected<ProfileJob> profile_job_from(const JsonReader& request, std::span<const std::byte> model) {
+  TRY_ASSIGN(std::vector<std::string> constants, request.strings("constants"));
+  TRY_ASSIGN(const std::int64_t block_bytes, request.integer("block_bytes", 0, kMaxBlockBytes));
+  ProfileEffort effort;
+  TRY_ASSIGN(effort.min_passes, request.integer("min_passes", 1, kMaxPasses));
+  TRY_ASSIGN(effort.max_s, number_from(request, "max_s", 0.0, kMaxSeconds));
+  TRY_ASSIGN(effort.min_s, number_from(request, "min_s", 0.0, effort.max_s));
+  ImportOptions options;
+  options.simplify = false;
+  auto graph = import_onnx_bytes(model, "", options);
+  if (!graph) return fail_in("model", std::move(graph.error()));
+  return ProfileJob{{std::move(*graph), std::move(constants)}, static_cast<std::uint64_t>(block_bytes), effort};
+}
+
+Json profile_result_to_json(const ProfileResult& result) {
+  Json steps = Json::array();
+  for (const StepTiming& step : result.steps) {
+    steps.push_back({{"node", step.node},
+                     {"median_ms", step.time.median_ms},
+                     {"low_ms", step.time.low_ms},
+                     {"high_ms", step.time.high_ms}});
+  }
+  return {{"steps", std::move(steps)},
+          {"passes", result.passes},
+          {"wall_s", result.wall_s},
+          {"busy_s", result.busy_s},
+          {"memory_bytes", result.memory_bytes},
+          {"resident_memory_bytes", result.resident_memory_bytes}};
+}
+
+Expected<ProfileResult> profile_result_from(const JsonReader& reply) {
+  ProfileResult result;
+  TRY_ASSIGN(const JsonReader list, reply.at("steps"));
+  TRY_ASSIGN(const std::vector<JsonReader> steps, list.elements());
+  for (const JsonReader& reader : steps) {
+    StepTiming step;
+    TRY_ASSIGN(step.node, reader.string("node"));
+    TRY_ASSIGN(step.time.median_ms, number_from(reader, "median_ms", 0.0, kMaxMs));
+    TRY_ASSIGN(step.time.low_ms, number_from(reader, "low_ms", 0.0, step.time.median_ms));
+    TRY_ASSIGN(step.time.high_ms, number_from(reader, "high_ms", step.time.median_ms, kMaxMs));
+    result.steps.push_back(std::move(step));
+  }
+  TRY_ASSIGN(result.passes, reply.integer("passes", 1, kMaxPasses));
+  TRY_ASSIGN(result.wall_s, number_from(reply, "wall_s", 0.0, kMaxMs));
+  TRY_ASSIGN(result.busy_s, number_from(reply, "busy_s", 0.0, kMaxMs));
+  TRY_ASSIGN(const std::int64_t memory, reply.integer("memory_bytes", 0, INT64_MAX));
+  TRY_ASSIGN(const std::int64_t resident, reply.integer("resident_memory_bytes", 0, INT64_MAX));
+  result.memory_bytes = static_cast<std::uint64_t>(memory);
+  result.resident_memory_bytes = static_cast<std::uint64_t>(resident);
+  return result;
+}
+
+Timing timing_of(std::vector<double> measurements_ms) {
+  CHECK(!measurements_ms.empty());
+  std::sort(measurements_ms.begin(), measurements_ms.end());
+  const auto at = [&](double quantile) {
+    const double rank = std::ceil(quantile * static_cast<double>(measurements_ms.size()));
+    return measurements_ms[static_cast<std::size_t>(std::max(rank, 1.0)) - 1];
+  };
+  return {at(0.5), at(0.25), at(0.75)};
+}
+
+}  // namespace onnx_split
