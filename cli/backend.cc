@@ -11,6 +11,7 @@
 #include "partition/cluster.h"
 #include "partition/extract.h"
 #include "partition/plan_json.h"
+#include "partition/planner.h"
 
 namespace onnx_split {
 namespace {
@@ -100,19 +101,20 @@ class Fleet : public Backend {
   OnInterrupt on_interrupt_;
 };
 
-// The plan of the file, or one made for these devices.
-Expected<Plan> plan_for(const Graph& graph, const BackendOptions& options, std::vector<std::string> devices,
-                        unsigned threads) {
-  if (options.plan_path.empty()) {
-    PlanRequest request;
-    request.devices = std::move(devices);
-    request.engine = engine_facts(threads);
-    return make_plan(graph, request);
-  }
-  TRY_ASSIGN(Plan plan, read_plan(options.plan_path));
+Expected<Plan> plan_of_file(const Graph& graph, const std::string& path) {
+  TRY_ASSIGN(Plan plan, read_plan(path));
   auto checked = check_plan(plan, graph);
-  if (!checked) return fail_in(options.plan_path, std::move(checked.error()));
+  if (!checked) return fail_in(path, std::move(checked.error()));
   return plan;
+}
+
+// A stage of whole layers for each runner, as equal as MACs can be: processes that share one machine gain nothing from
+// anything cleverer, and show what a pipeline is.
+Expected<Plan> pipeline_of(const Graph& graph, std::size_t runners, unsigned threads) {
+  PlanRequest request;
+  for (std::size_t i = 0; i < runners; ++i) request.devices.push_back(LocalFleet::device_name(i));
+  request.engine = engine_facts(threads);
+  return make_plan(graph, request);
 }
 
 Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, std::optional<LocalFleet> local,
@@ -127,9 +129,8 @@ Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, 
 }
 
 Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const BackendOptions& options) {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < options.local; ++i) names.push_back(LocalFleet::device_name(i));
-  TRY_ASSIGN(const Plan plan, plan_for(graph, options, names, options.threads.value_or(1)));
+  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? pipeline_of(graph, options.local, options.threads.value_or(1))
+                                                        : plan_of_file(graph, options.plan_path));
   if (plan.devices.size() != options.local) {
     return fail(ErrorCode::kInvalid, "{}: the plan is for {} devices: use --local {}", options.plan_path,
                 plan.devices.size(), plan.devices.size());
@@ -144,10 +145,8 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
 
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
   TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster_path));
-  std::vector<std::string> names;
-  unsigned threads = cluster.devices.front().threads;
-  for (const Device& device : cluster.devices) names.push_back(device.name);
-  TRY_ASSIGN(const Plan plan, plan_for(graph, options, names, threads));
+  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? plan_for(graph, cluster, options.planning)
+                                                        : plan_of_file(graph, options.plan_path));
   std::vector<std::string> urls;
   for (const std::string& name : plan.devices) {
     const auto found = std::find_if(cluster.devices.begin(), cluster.devices.end(),
@@ -173,6 +172,11 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
       .add_option("--plan", options.plan_path,
                   "use this plan; without --local or --cluster its parts run one after the other in this process")
       ->type_name("PLAN.json");
+  command
+      .add_option("--profile", options.planning.profile_path,
+                  "with --cluster: what was measured, to make the plan with")
+      ->type_name("FILE")
+      ->needs(cluster);
   command.add_option("--threads", options.threads, "threads (with --local: of each runner)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024))
@@ -188,7 +192,7 @@ Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const Backen
     TRY_ASSIGN(std::unique_ptr<Session> session, Session::create(graph, session_options));
     return std::make_unique<SingleProcess>(std::move(session), session_options.threads);
   }
-  TRY_ASSIGN(const Plan plan, plan_for(graph, options, {}, session_options.threads));
+  TRY_ASSIGN(const Plan plan, plan_of_file(graph, options.plan_path));
   TRY_ASSIGN(Composer composer, Composer::create(graph, plan, session_options));
   return std::make_unique<PartsInProcess>(std::move(composer), session_options.threads);
 }

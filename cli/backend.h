@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/planning.h"
 #include "fleet/coordinator.h"
 #include "graph/graph.h"
 #include "partition/plan.h"
@@ -19,6 +20,7 @@ struct BackendOptions {
   std::size_t local = 0;  // runners to start; 0: none
   std::string cluster_path;
   std::string plan_path;
+  PlanningOptions planning;  // with a cluster, where there is no plan
   std::optional<unsigned> threads;
   bool quiet = false;
   std::string log_level;

@@ -1,7 +1,6 @@
 #include "cli/load.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <condition_variable>
 #include <mutex>
@@ -16,8 +15,6 @@ namespace onnx_split {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr std::array<std::string_view, 3> kNames = {"single-stream", "server", "offline"};
 
 double milliseconds(Clock::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
 
@@ -103,14 +100,6 @@ class Arrivals {
 };
 
 }  // namespace
-
-std::string_view scenario_name(Scenario scenario) { return kNames[static_cast<std::size_t>(scenario)]; }
-
-Expected<Scenario> scenario_from_name(std::string_view name) {
-  const auto found = std::find(kNames.begin(), kNames.end(), name);
-  if (found != kNames.end()) return static_cast<Scenario>(found - kNames.begin());
-  return fail(ErrorCode::kInvalid, "unknown scenario \"{}\": expected single-stream, server or offline", name);
-}
 
 double LoadReport::mean_ms() const {
   return std::accumulate(latency_ms.begin(), latency_ms.end(), 0.0) / static_cast<double>(latency_ms.size());

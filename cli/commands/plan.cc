@@ -4,19 +4,17 @@
 #include "cli/commands.h"
 #include "cli/model.h"
 #include "cli/part_report.h"
-#include "fleet/local_fleet.h"
-#include "partition/cluster.h"
+#include "cli/planning.h"
 #include "partition/plan_json.h"
-#include "partition/planner.h"
 
 namespace onnx_split {
 namespace {
 
 struct Options {
   ModelOptions model;
+  PlanningOptions planning;
   std::size_t devices = 0;
   std::string cluster;
-  std::string stages;
   std::string output;
   unsigned threads = 1;
   bool json = false;
@@ -24,26 +22,13 @@ struct Options {
 
 Expected<void> run(const Options& options) {
   TRY_ASSIGN(const Graph graph, load_model(options.model));
-  PlanRequest request;
-  unsigned threads = options.threads;
+  Cluster cluster = local_cluster(options.devices, options.threads);
   if (!options.cluster.empty()) {
-    TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster));
-    for (const Device& device : cluster.devices) {
-      request.devices.push_back(device.name);
-      request.gflops.push_back(device.gflops);
-    }
-    threads = cluster.devices.front().threads;
-  } else {
-    for (std::size_t i = 0; i < options.devices; ++i) request.devices.push_back(LocalFleet::device_name(i));
+    TRY_ASSIGN(cluster, read_cluster_file(options.cluster));
   }
-  if (!options.stages.empty()) {
-    TRY_ASSIGN(request.stages, read_stages_file(options.stages));
-  }
-  request.engine = engine_facts(threads);
-  auto plan = make_plan(graph, request);
-  if (!plan) return options.stages.empty() ? tl::unexpected(plan.error()) : fail_in(options.stages, plan.error());
-  TRY(write_plan(*plan, options.output));
-  print_parts(*plan, options.json);
+  TRY_ASSIGN(const Plan plan, plan_for(graph, cluster, options.planning));
+  TRY(write_plan(plan, options.output));
+  print_parts(plan, options.json);
   return {};
 }
 
@@ -63,7 +48,7 @@ Command add_plan(CLI::App& program, const CommonOptions&) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str()
       ->excludes(cluster);
-  command->add_option("--stages", options->stages, "cut and divided by hand as this file says")->type_name("FILE");
+  add_planning_options(*command, options->planning);
   command->add_option("-o,--output", options->output, "the plan to write")->type_name("PLAN.json")->required();
   command->add_flag("--json", options->json, "print the parts as JSON");
   command->final_callback([options] {

@@ -1,0 +1,83 @@
+#include "cli/planning.h"
+
+#include <CLI/CLI.hpp>
+
+#include "cli/model.h"
+#include "fleet/local_fleet.h"
+#include "partition/planner.h"
+#include "partition/predict.h"
+#include "partition/profile_json.h"
+
+namespace onnx_split {
+namespace {
+
+Expected<std::optional<Profile>> profile_of(const Graph& graph, const std::string& path) {
+  if (path.empty()) return std::nullopt;
+  TRY_ASSIGN(Profile profile, read_profile(path));
+  auto checked = check_profile(profile, graph);
+  if (!checked) return fail_in(path, std::move(checked.error()));
+  return profile;
+}
+
+Expected<Plan> by_hand(const Graph& graph, const Cluster& cluster, const ClusterModel& model, const EngineFacts& engine,
+                       const std::string& stages_path) {
+  PlanRequest request;
+  for (const Device& device : cluster.devices) {
+    request.devices.push_back(device.name);
+    request.gflops.push_back(device.gflops);
+  }
+  TRY_ASSIGN(request.stages, read_stages_file(stages_path));
+  request.engine = engine;
+  auto plan = make_plan(graph, request);
+  if (!plan) return fail_in(stages_path, std::move(plan.error()));
+  TRY(predict(graph, model, *plan));
+  return plan;
+}
+
+}  // namespace
+
+void add_planning_options(CLI::App& command, PlanningOptions& options) {
+  command.add_option("--profile", options.profile_path, "what `onnx-split profile` has measured on these devices")
+      ->type_name("FILE");
+  command.add_option("--objective", options.objective, "throughput of many requests, or latency of a single one")
+      ->check(CLI::IsMember({"throughput", "latency"}))
+      ->capture_default_str();
+  command.add_option("--max-latency-ms", options.max_latency_ms, "with throughput: only plans as quick as this")
+      ->type_name("X")
+      ->check(CLI::PositiveNumber);
+  command.add_flag("--no-replicas", options.no_replicas, "no two devices with the same part");
+  command.add_flag("--no-splits", options.no_splits, "stages of whole layers only");
+  command.add_option("--stages", options.stages_path, "cut and divided by hand as this file says")->type_name("FILE");
+}
+
+Cluster local_cluster(std::size_t devices, unsigned threads) {
+  Cluster cluster;
+  for (std::size_t i = 0; i < devices; ++i) {
+    Device& device = cluster.devices.emplace_back();
+    device.name = LocalFleet::device_name(i);
+    device.threads = threads;
+  }
+  // Loopback.
+  cluster.link = {10'000.0, 0.1};
+  return cluster;
+}
+
+Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options) {
+  TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
+  auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
+  if (!model) return fail_in(options.profile_path, std::move(model.error()));
+  const EngineFacts engine = engine_facts(cluster.devices.front().threads);
+  if (!options.stages_path.empty()) return by_hand(graph, cluster, *model, engine, options.stages_path);
+
+  SearchOptions search_options;
+  search_options.objective = options.objective == "latency" ? Objective::kLatency : Objective::kThroughput;
+  search_options.max_latency_s = options.max_latency_ms * 1e-3;
+  search_options.space.replicas = !options.no_replicas;
+  search_options.space.splits = !options.no_splits;
+  StageShapes shapes(graph, *model, candidate_cuts(graph, kMostCuts));
+  const CostModel cost(*model, shapes);
+  TRY_ASSIGN(const SearchResult found, search(cost, search_options));
+  return make_plan(graph, cost, found, search_options, engine);
+}
+
+}  // namespace onnx_split

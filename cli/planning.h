@@ -1,0 +1,33 @@
+// From what the command line says of devices and of what is wanted to a plan: what `plan`, `run` and `bench` share.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <optional>
+#include <string>
+
+#include "graph/graph.h"
+#include "partition/cluster.h"
+#include "partition/plan.h"
+#include "partition/search.h"
+
+namespace onnx_split {
+
+struct PlanningOptions {
+  std::string profile_path;  // empty: none
+  std::string stages_path;   // empty: the search decides
+  std::string objective = "throughput";
+  double max_latency_ms = 0.0;  // 0: any
+  bool no_replicas = false;
+  bool no_splits = false;
+};
+
+void add_planning_options(CLI::App& command, PlanningOptions& options);
+
+// The devices local0, local1, …, about which nothing is known but their threads.
+Cluster local_cluster(std::size_t devices, unsigned threads);
+
+// The best plan that the search finds, or the one that the stages file asks for; both with their prediction. Errors
+// name the file that doesn't fit.
+Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options);
+
+}  // namespace onnx_split
