@@ -25,8 +25,9 @@ struct Layout {
 
 class PathSearch {
  public:
-  PathSearch(const CostModel& cost, const SearchOptions& options)
-      : cost_(cost), options_(options), shapes_(cost.shapes()), order_(canonical_order(cost)) {}
+  // `busy_only`: the time of processors alone counts, not the way.
+  PathSearch(const CostModel& cost, const SearchOptions& options, std::vector<std::size_t> devices, bool busy_only)
+      : cost_(cost), options_(options), shapes_(cost.shapes()), order_(std::move(devices)), busy_only_(busy_only) {}
 
   std::vector<Candidate> run() {
     find_stages();
@@ -149,14 +150,16 @@ class PathSearch {
       }
       medium_bytes += bytes;
       if (messages > 0.0) {
-        slowest_s = std::max(slowest_s, to.latency_s + to.receive.of(messages, bytes) + bytes / to.down_bytes_per_s);
+        const double way_s = busy_only_ ? 0.0 : to.latency_s + bytes / to.down_bytes_per_s;
+        slowest_s = std::max(slowest_s, way_s + to.receive.of(messages, bytes));
       }
     }
     double sending_s = 0.0;
     for (std::size_t q = 0; q < senders && before != nullptr; ++q) {
       const DeviceModel& from = devices[before->stage.devices[q]];
-      sending_s = std::max(sending_s, out_s[q] + out_bytes[q] / from.up_bytes_per_s);
+      sending_s = std::max(sending_s, out_s[q] + (busy_only_ ? 0.0 : out_bytes[q] / from.up_bytes_per_s));
     }
+    if (busy_only_) return slowest_s + sending_s;
     double total_s = std::max(slowest_s, sending_s);
     if (cost_.model().medium_bytes_per_s > 0.0) {
       total_s = std::max(total_s, medium_bytes / cost_.model().medium_bytes_per_s);
@@ -216,14 +219,84 @@ class PathSearch {
   const SearchOptions& options_;
   StageShapes& shapes_;
   std::vector<std::size_t> order_;
+  bool busy_only_;
   std::vector<std::vector<Option>> options_at_;  // by begin
   std::map<OwnedKey, std::vector<Region>> owned_;
 };
 
+// Groups of equally many devices, each as fast as the others: the fastest device goes to the first, and there and back.
+std::vector<std::vector<std::size_t>> equal_groups(const std::vector<std::size_t>& order, std::size_t groups) {
+  std::vector<std::vector<std::size_t>> result(groups);
+  for (std::size_t i = 0; i < order.size() / groups * groups; ++i) {
+    const std::size_t round = i / groups, place = i % groups;
+    result[round % 2 == 0 ? place : groups - 1 - place].push_back(order[i]);
+  }
+  return result;
+}
+
+// The last stage of each group's run, so that the longest run is as short as possible.
+std::vector<std::size_t> balanced_runs(const std::vector<double>& seconds, std::size_t groups) {
+  const std::size_t stages = seconds.size();
+  std::vector<double> before(stages + 1, 0.0);
+  for (std::size_t i = 0; i < stages; ++i) before[i + 1] = before[i] + seconds[i];
+  std::vector<std::vector<double>> best(groups + 1, std::vector<double>(stages + 1, kNever));
+  std::vector<std::vector<std::size_t>> from(groups + 1, std::vector<std::size_t>(stages + 1, 0));
+  best[0][0] = 0.0;
+  for (std::size_t g = 1; g <= groups; ++g) {
+    for (std::size_t end = g; end <= stages; ++end) {
+      for (std::size_t begin = g - 1; begin < end; ++begin) {
+        const double longest = std::max(best[g - 1][begin], before[end] - before[begin]);
+        if (longest >= best[g][end]) continue;
+        best[g][end] = longest;
+        from[g][end] = begin;
+      }
+    }
+  }
+  std::vector<std::size_t> ends(groups, stages);
+  for (std::size_t g = groups; g > 1; --g) ends[g - 2] = from[g][ends[g - 1]];
+  return ends;
+}
+
 }  // namespace
 
 std::vector<Candidate> fastest_paths(const CostModel& cost, const SearchOptions& options) {
-  return PathSearch(cost, options).run();
+  return PathSearch(cost, options, canonical_order(cost), false).run();
+}
+
+std::vector<Candidate> grouped_paths(const CostModel& cost, const SearchOptions& options) {
+  const std::vector<std::size_t> order = canonical_order(cost);
+  std::vector<Candidate> plans;
+  for (std::size_t groups = 1; 2 * groups <= order.size(); ++groups) {
+    const std::vector<std::vector<std::size_t>> devices = equal_groups(order, groups);
+    if (devices[0].size() > options.space.most_ways) continue;
+    for (const Candidate& path : PathSearch(cost, options, devices[0], true).run()) {
+      if (path.size() < groups) continue;
+      std::vector<double> seconds;
+      for (const CandidateStage& stage : path) {
+        const StageShape& shape = *cost.shapes().find(stage.begin, stage.end, stage.division);
+        double slowest_s = 0.0;
+        for (std::size_t p = 0; p < shape.parts.size(); ++p) {
+          slowest_s = std::max(slowest_s, shape.parts[p].compute_s[cost.model().devices[stage.devices[p]].kind]);
+        }
+        seconds.push_back(slowest_s);
+      }
+      const std::vector<std::size_t> ends = balanced_runs(seconds, groups);
+      Candidate plan;
+      std::size_t group = 0;
+      for (std::size_t s = 0; s < path.size(); ++s) {
+        while (s >= ends[group]) ++group;
+        const std::vector<std::size_t> some(
+            devices[group].begin(), devices[group].begin() + static_cast<std::ptrdiff_t>(path[s].devices.size()));
+        const bool square = path[s].division.split == Split::kSpatial && path[s].division.grid.columns > 1;
+        auto stage =
+            stage_choice(cost, path[s].begin, path[s].end, some, path[s].division.split, path[s].division.ways, square);
+        if (!stage) break;
+        plan.push_back(std::move(*stage));
+      }
+      if (plan.size() == path.size()) plans.push_back(std::move(plan));
+    }
+  }
+  return plans;
 }
 
 }  // namespace onnx_split

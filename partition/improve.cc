@@ -102,7 +102,10 @@ class LocalSearch {
     for (std::size_t s = 0; s < best_.candidate.size(); ++s) {
       const CandidateStage stage = best_.candidate[s];
       std::vector<Devices> sets{sorted(stage.devices)};
-      if (may_share) {
+      if (options_.objective == Objective::kThroughput && may_share) {
+        if (s > 0) sets.push_back(sorted(best_.candidate[s - 1].devices));
+        if (s + 1 < best_.candidate.size()) sets.push_back(sorted(best_.candidate[s + 1].devices));
+      } else if (may_share) {
         const std::size_t n = stage.devices.size();
         for (const std::size_t w : {n - 1, n + 1, n / 2, n * 2, order_.size(), std::size_t{1}}) {
           if (w >= 1 && w <= order_.size() && w != n) {

@@ -61,6 +61,9 @@ class Portfolio {
       if (!near_bound(result) && (options_.objective == Objective::kLatency || options_.max_latency_s > 0.0)) {
         try_all(fastest_paths(cost_, options_));
       }
+      if (!near_bound(result) && options_.objective == Objective::kThroughput && options_.space.splits) {
+        try_all(grouped_paths(cost_, options_));
+      }
       if (!near_bound(result)) improve_best();
     }
     CHECK(best_.has_value());

@@ -32,6 +32,10 @@ std::vector<Candidate> pipelines(const CostModel& cost, const SearchOptions& opt
 // Stages one after the other on all devices together, each divided so that a single request is soonest done.
 std::vector<Candidate> fastest_paths(const CostModel& cost, const SearchOptions& options);
 
+// Groups of devices one behind the other, each of which computes its stages together, divided so that its devices are
+// least busy: for throughput without replicas, where each device for itself is too coarse.
+std::vector<Candidate> grouped_paths(const CostModel& cost, const SearchOptions& options);
+
 // Small changes, as long as they help: cuts moved, devices moved or exchanged, stages joined, parted or divided
 // otherwise; at most `evaluations` times.
 Scored improve(const CostModel& cost, const SearchOptions& options, Scored from, std::size_t evaluations);
