@@ -48,7 +48,7 @@ class Collector {
   // After finish().
   std::optional<Error> failure_;
   std::vector<double> latency_ms_;
-  Clock::time_point last_result_;
+  std::vector<Clock::time_point> done_;
 
  private:
   struct Pending {
@@ -67,10 +67,11 @@ class Collector {
         pending_.pop();
       }
       const Result result = next.future.get();
-      last_result_ = Clock::now();
+      const Clock::time_point now = Clock::now();
       const std::scoped_lock lock(mutex_);
       if (!result && !failure_) failure_ = result.error();
-      latency_ms_.push_back(milliseconds(last_result_ - next.begin));
+      done_.push_back(now);
+      latency_ms_.push_back(milliseconds(now - next.begin));
     }
   }
 
@@ -98,6 +99,14 @@ class Arrivals {
   double rate_per_s_;
   Clock::time_point next_;
 };
+
+// Results over time without the first window of them, while the fleet fills, and the last, while it drains. Nothing
+// where too few are left to say anything.
+std::optional<double> steady_rate(const std::vector<Clock::time_point>& done, std::size_t window) {
+  if (done.size() < 3 * window + 2) return std::nullopt;
+  const std::size_t first = window - 1, last = done.size() - 1 - window;
+  return static_cast<double>(last - first) / (milliseconds(done[last] - done[first]) * 1e-3);
+}
 
 }  // namespace
 
@@ -137,7 +146,8 @@ Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vect
   if (sent == 0) return fail(ErrorCode::kInvalid, "no request was made in {} s", options.duration_s);
   LoadReport report;
   report.requests = sent;
-  report.throughput_per_s = static_cast<double>(sent) / (milliseconds(collector.last_result_ - begin) * 1e-3);
+  report.throughput_per_s = static_cast<double>(sent) / (milliseconds(collector.done_.back() - begin) * 1e-3);
+  if (options.scenario == Scenario::kOffline) report.steady_per_s = steady_rate(collector.done_, backend.window());
   report.latency_ms = std::move(collector.latency_ms_);
   std::sort(report.latency_ms.begin(), report.latency_ms.end());
   return report;

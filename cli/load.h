@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -21,7 +22,9 @@ struct LoadOptions {
 
 struct LoadReport {
   std::size_t requests = 0;
-  double throughput_per_s = 0.0;   // results over the time from the first request to the last result
+  double throughput_per_s = 0.0;  // results over the time from the first request to the last result
+  // Of scenario offline, while the window is full; nothing where there were too few requests.
+  std::optional<double> steady_per_s;
   std::vector<double> latency_ms;  // sorted; in scenario server from the scheduled arrival
 
   double mean_ms() const;

@@ -1,8 +1,9 @@
 // Local search: small changes to a plan, as long as they help.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
-#include <limits>
+#include <numeric>
 #include <set>
 
 #include "base/check.h"
@@ -23,8 +24,8 @@ class LocalSearch {
     // Whichever kind of change helped is tried again from the beginning.
     bool improved = true;
     while (improved && left_ > 0) {
-      improved =
-          move_cuts() || divide_otherwise() || move_devices() || exchange_devices() || join_stages() || part_stages();
+      improved = move_cuts() || divide_otherwise() || move_devices() || exchange_devices() || shift_shares() ||
+                 join_stages() || part_stages() || widen_stages();
     }
     return std::move(best_);
   }
@@ -265,6 +266,115 @@ class LocalSearch {
     }
     return false;
   }
+
+  double load_s(std::size_t d) const {
+    const DeviceLoad& load = best_.cost.devices[d];
+    return std::max({load.busy_s(), load.up_s, load.down_s});
+  }
+
+  // The stage with these shares (of devices in the order of its parts), if it can be divided so.
+  std::optional<CandidateStage> with_weights(CandidateStage stage, std::vector<std::int64_t> weights) const {
+    stage.division.weights = std::move(weights);
+    if (cost_.shapes().find(stage.begin, stage.end, stage.division) == nullptr) return std::nullopt;
+    return stage;
+  }
+
+  static bool has_shares(const CandidateStage& stage) {
+    return stage.division.ways > 1 && stage.replicas == 1 &&
+           (stage.division.split != Split::kSpatial || stage.division.grid.columns == 1);
+  }
+
+  static std::vector<std::int64_t> weights_of(const CandidateStage& stage) {
+    return stage.division.weights.empty() ? std::vector<std::int64_t>(stage.division.ways, kUnit)
+                                          : stage.division.weights;
+  }
+
+  // A busy device does less of a stage, the others more, or one that isn't busy.
+  bool shift_shares() {
+    for (std::size_t s = 0; s < best_.candidate.size(); ++s) {
+      const CandidateStage stage = best_.candidate[s];
+      if (!has_shares(stage)) continue;
+      const std::vector<std::int64_t> weights = weights_of(stage);
+      std::size_t busiest = 0, idlest = 0;
+      for (std::size_t p = 1; p < stage.devices.size(); ++p) {
+        if (load_s(stage.devices[p]) > load_s(stage.devices[busiest])) busiest = p;
+        if (load_s(stage.devices[p]) < load_s(stage.devices[idlest])) idlest = p;
+      }
+      for (const double share : {0.7, 0.85, 0.95}) {
+        std::vector<std::int64_t> less = weights;
+        less[busiest] = std::max<std::int64_t>(1, std::llround(static_cast<double>(less[busiest]) * share));
+        if (less[busiest] == weights[busiest]) continue;
+        if (auto changed = with_weights(stage, less); changed && try_replacing(s, 1, {std::move(*changed)}))
+          return true;
+        less[idlest] += weights[busiest] - less[busiest];
+        if (idlest == busiest) continue;
+        if (auto changed = with_weights(stage, less); changed && try_replacing(s, 1, {std::move(*changed)}))
+          return true;
+      }
+    }
+    return false;
+  }
+
+  std::optional<std::size_t> idlest_without(const CandidateStage& stage) const {
+    std::optional<std::size_t> idlest;
+    for (const std::size_t d : order_) {
+      if (std::find(stage.devices.begin(), stage.devices.end(), d) != stage.devices.end()) continue;
+      if (!idlest || load_s(d) < load_s(*idlest)) idlest = d;
+    }
+    return idlest;
+  }
+
+  // The stage with one more device, which gets `share` of an equal share.
+  std::vector<CandidateStage> wider(const CandidateStage& stage, std::size_t device, double share) const {
+    std::vector<CandidateStage> result;
+    const bool is_single = stage.devices.size() == 1;
+    if ((!is_single && !has_shares(stage)) || stage.devices.size() >= options_.space.most_ways) return result;
+    for (const Split split : {Split::kSpatial, Split::kOutputChannel}) {
+      if (!is_single && split != stage.division.split) continue;
+      CandidateStage with = stage;
+      with.division.split = split;
+      with.division.ways = stage.devices.size() + 1;
+      with.division.grid = split == Split::kSpatial ? Grid{with.division.ways, 1} : Grid{};
+      with.devices.push_back(device);
+      std::vector<std::int64_t> weights = weights_of(stage);
+      const auto sum = static_cast<double>(std::accumulate(weights.begin(), weights.end(), std::int64_t{0}));
+      const double equal = sum / static_cast<double>(weights.size());
+      weights.push_back(std::max<std::int64_t>(1, std::llround(share * equal)));
+      if (auto divided = with_weights(with, weights)) result.push_back(std::move(*divided));
+    }
+    return result;
+  }
+
+  // The least busy device that a stage doesn't have gets a share of it, or of its first or last part.
+  bool widen_stages() {
+    if (!options_.space.splits) return false;
+    for (std::size_t s = 0; s < best_.candidate.size(); ++s) {
+      const CandidateStage stage = best_.candidate[s];
+      const std::optional<std::size_t> idlest = idlest_without(stage);
+      if (!idlest) continue;
+      for (const double share : {1.0, 0.5, 0.25, 0.12}) {
+        for (CandidateStage& whole : wider(stage, *idlest, share)) {
+          if (try_replacing(s, 1, {std::move(whole)})) return true;
+        }
+        const bool is_bottleneck =
+            std::find(stage.devices.begin(), stage.devices.end(), best_.cost.bottleneck.device) != stage.devices.end();
+        for (std::size_t cut = stage.begin + 1; is_bottleneck && cut < stage.end; ++cut) {
+          const auto front = like(stage, stage.begin, cut, sorted(stage.devices));
+          const auto back = like(stage, cut, stage.end, sorted(stage.devices));
+          if (!front || !back) continue;
+          for (CandidateStage& part : wider(*front, *idlest, share)) {
+            if (try_replacing(s, 1, {std::move(part), *back})) return true;
+          }
+          for (CandidateStage& part : wider(*back, *idlest, share)) {
+            if (try_replacing(s, 1, {*front, std::move(part)})) return true;
+          }
+        }
+      }
+    }
+    return false;
+  }
+
+  static constexpr std::int64_t kUnit = 1000;  // of a share, where all are equal
 
   const CostModel& cost_;
   const SearchOptions& options_;

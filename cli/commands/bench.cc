@@ -42,25 +42,27 @@ void print_report(const Graph& graph, const Backend& backend, const LoadOptions&
   const double min = report.latency_ms.front();
   const double max = report.latency_ms.back();
   if (as_json) {
-    const Json json = {{"model", graph.name()},
-                       {"scenario", scenario_name(load.scenario)},
-                       {"requests", report.requests},
-                       {"threads", backend.threads()},
-                       {"throughput_per_s", report.throughput_per_s},
-                       {"latency_ms",
-                        {{"min", min},
-                         {"mean", report.mean_ms()},
-                         {"p50", report.percentile_ms(50)},
-                         {"p90", report.percentile_ms(90)},
-                         {"p99", report.percentile_ms(99)},
-                         {"max", max}}},
-                       {"backend", backend.describe()}};
+    Json json = {{"model", graph.name()},
+                 {"scenario", scenario_name(load.scenario)},
+                 {"requests", report.requests},
+                 {"threads", backend.threads()},
+                 {"throughput_per_s", report.throughput_per_s},
+                 {"latency_ms",
+                  {{"min", min},
+                   {"mean", report.mean_ms()},
+                   {"p50", report.percentile_ms(50)},
+                   {"p90", report.percentile_ms(90)},
+                   {"p99", report.percentile_ms(99)},
+                   {"max", max}}},
+                 {"backend", backend.describe()}};
+    if (report.steady_per_s) json["steady_per_s"] = *report.steady_per_s;
     fmt::print("{}\n", to_text(json, 1));
     return;
   }
   fmt::print("{}, {}, {}: {} requests\n", graph.name(), backend.describe(), scenario_name(load.scenario),
              report.requests);
   fmt::print("throughput  {:.2f} per s\n", report.throughput_per_s);
+  if (report.steady_per_s) fmt::print("            {:.2f} per s while the window was full\n", *report.steady_per_s);
   fmt::print("latency     min {:.2f}  mean {:.2f}  p50 {:.2f}  p90 {:.2f}  p99 {:.2f}  max {:.2f} ms\n", min,
              report.mean_ms(), report.percentile_ms(50), report.percentile_ms(90), report.percentile_ms(99), max);
 }
