@@ -21,7 +21,7 @@ struct MeasuredDevice {
 };
 
 struct MeasureOptions {
-  std::chrono::milliseconds connect_timeout{5000};
+  std::chrono::milliseconds connect_timeout{2000};
   bool quick = false;  // fewer passes, shares and pings: a fraction of the time, and less exact
   // Called, by one thread at a time, when a piece of the work is done.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;

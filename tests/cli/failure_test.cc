@@ -191,6 +191,26 @@ TEST(Failure, CtrlCEndsEverything) {
   }
 }
 
+TEST(Failure, AProfileOfADeviceThatCannotBeReached) {
+  const Workplace place;
+  const std::string file = place / "cluster.yaml";
+  must(write_file(file, "devices:\n  - name: pi1\n    address: tcp://127.0.0.1:1\n"));
+  const std::string text = file + ":3: devices[0].address: device \"pi1\": tcp://127.0.0.1:1: ";
+  expect_one_line(place, place.run({"onnx-split", "profile", kDigits, "--cluster", file, "-o", place / "p.json"}),
+                  text);
+  EXPECT_FALSE(std::filesystem::exists(place.path("p.json")));
+}
+
+TEST(Failure, CtrlCEndsAProfile) {
+  const Workplace place;
+  Program profile(place.tmp(), {"onnx-split", "profile", kDigits, "-o", place / "p.json"});
+  const std::vector<pid_t> runners = wait_for_children(profile.pid(), 1);
+  profile.signal(SIGINT);
+  expect_one_line(place, profile.wait(std::chrono::seconds(20)), "interrupted");
+  EXPECT_FALSE(is_alive(runners[0]));
+  EXPECT_FALSE(std::filesystem::exists(place.path("p.json")));
+}
+
 TEST(Failure, AKilledCoordinatorLeavesNoRunner) {
   const Workplace place;
   Program bench(place.tmp(), {"onnx-split", "bench", kDigits, "--local", "2", "--duration-s", "300"});

@@ -139,6 +139,56 @@ TEST(MainJob, BenchAndInspectKeepTheirJsonContract) {
   }
 }
 
+// One process a device, so that processor times are each its own.
+TEST(MainJob, AProfileHasEveryNodeAndLinkOfTwoRunners) {
+  const Workplace place;
+  const std::string model = kDigits + "digits.onnx";
+  Program first(place.tmp(), {"onnx-split-runner", "--listen", "tcp://127.0.0.1:0", "--threads", "2"});
+  Program second(place.tmp(), {"onnx-split-runner", "--listen", "tcp://127.0.0.1:0", "--memory-limit", "200MB"});
+  std::string cluster = "devices:\n";
+  for (const Program* runner : {&first, &second}) {
+    runner->wait_for_output("\n");
+    cluster += fmt::format("  - {{name: {}, address: \"{}\"}}\n", runner == &first ? "a" : "b",
+                           runner->out().substr(13, runner->out().size() - 14));
+  }
+  must(write_file(place / "cluster.yaml", cluster));
+  const Outcome outcome = place.run(
+      {"onnx-split", "profile", model, "--cluster", place / "cluster.yaml", "-o", place / "profile.json", "--quick"});
+  expect_done(outcome);
+  EXPECT_NE(outcome.out.find("bandwidth Mbit/s"), std::string::npos) << outcome.out;
+  const Json json = must(parse_json(must(read_file(place / "profile.json"))));
+  ASSERT_EQ(json["devices"].size(), 2U);
+  EXPECT_EQ(json["links"].size(), 2U);
+  EXPECT_EQ(json["devices"][0]["name"], "a");
+  EXPECT_EQ(json["devices"][0]["threads"], 2);
+  const Json inspected = must(parse_json(place.run({"onnx-split", "inspect", model, "--json"}).out));
+  for (const Json& device : json["devices"]) {
+    EXPECT_FALSE(device["version"].get<std::string>().empty());
+    double sum_ms = 0.0;
+    for (const Json& node : inspected["nodes"]) {
+      ASSERT_TRUE(device["nodes"].contains(node["name"].get<std::string>())) << node;
+      sum_ms += device["nodes"][node["name"].get<std::string>()]["median_ms"].get<double>();
+    }
+    EXPECT_GT(sum_ms, 0.0);
+    EXPECT_GT(device["send"]["message_us"].get<double>(), 0.0);
+    EXPECT_GT(device["receive"]["message_us"].get<double>(), 0.0);
+    EXPECT_GT(device["idle_memory_bytes"].get<std::int64_t>(), 1'000'000);
+  }
+  const Outcome status = place.run({"onnx-split", "status", "--cluster", place / "cluster.yaml", "--json"});
+  EXPECT_EQ(must(parse_json(status.out))[1]["state"], "idle");
+}
+
+// Without a cluster file: this machine, by a runner of its own.
+TEST(MainJob, AProfileOfThisMachine) {
+  const Workplace place;
+  expect_done(place.run({"onnx-split", "profile", kDigits + "digits.onnx", "-o", place / "profile.json", "--quick"}));
+  const Json json = must(parse_json(must(read_file(place / "profile.json"))));
+  ASSERT_EQ(json["devices"].size(), 1U);
+  EXPECT_EQ(json["devices"][0]["name"], "local0");
+  EXPECT_TRUE(json["links"].empty());
+  EXPECT_TRUE(place.left_behind().empty());
+}
+
 // Every network of the zoo over 1 to 6 runners; a sample unless ONNX_SPLIT_FULL is set.
 class ZooMatrix : public ::testing::TestWithParam<const char*> {};
 

@@ -152,6 +152,21 @@ TEST_F(ExportTest, RandomGraphsComeBackTheSame) {
   }
 }
 
+TEST_F(ExportTest, OneMessageHoldsItsConstants) {
+  const Graph graph = RandomGraph(1).make(15);
+  const Expected<std::string> message = export_onnx_bytes(graph);
+  ASSERT_TRUE(message.has_value()) << message.error().message;
+  const Expected<Graph> imported =
+      import_onnx_bytes(std::as_bytes(std::span(*message)), "", {.batch = 1, .simplify = false});
+  ASSERT_TRUE(imported.has_value()) << imported.error().message;
+  EXPECT_EQ(to_text(*imported), to_text(graph));
+  for (const Value& value : graph.values()) {
+    if (!value.constant) continue;
+    const Value& same = imported->value(*imported->find_value(value.name));
+    EXPECT_TRUE(std::ranges::equal(same.constant->view().bytes(), value.constant->view().bytes()));
+  }
+}
+
 TEST_F(ExportTest, RandomGraphsComputeTheSame) {
   const std::vector<Tensor> inputs = {Tensor::floats({1, 4, 6, 6}, seeded(144, 5))};
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
