@@ -22,8 +22,9 @@ constexpr std::size_t kMostPartners = 8;
 constexpr std::chrono::milliseconds kJobTimeout = std::chrono::minutes(30);
 constexpr std::chrono::milliseconds kPingTimeout = std::chrono::minutes(5);
 constexpr std::chrono::milliseconds kPoll{100};
-// What a runner needs besides what a job counts, and a quarter of the memory for what was forgotten.
-constexpr std::uint64_t kReservedBytes = 40'000'000;
+// What a runner needs besides what a job counts (it has about 15 MB once it has computed), and an eighth of the memory
+// for what was forgotten.
+constexpr std::uint64_t kReservedBytes = 18'000'000;
 
 // What a job on this device may need; 0: any amount. `limits`: 0 where there is none.
 std::uint64_t budget_of(std::initializer_list<std::uint64_t> limits) {
@@ -32,7 +33,7 @@ std::uint64_t budget_of(std::initializer_list<std::uint64_t> limits) {
     if (limit != 0) least = least == 0 ? limit : std::min(least, limit);
   }
   if (least == 0) return 0;
-  const std::uint64_t most = least / 4 * 3;
+  const std::uint64_t most = least / 8 * 7;
   return most > kReservedBytes ? most - kReservedBytes : 1;
 }
 
