@@ -1,10 +1,12 @@
 #include "partition/simulate.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 #include <map>
+#include <numeric>
 #include <queue>
-#include <set>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -14,15 +16,16 @@ namespace onnx_split {
 namespace {
 
 constexpr double kElementBytes = 4.0;  // what travels is float32, but for a few indices
+constexpr double kLongest_s = 1e9;
+constexpr std::size_t kMostWaiting = 1 << 26;  // parts of requests in flight
+constexpr std::size_t kCoordinator = std::numeric_limits<std::size_t>::max();
 
 struct Event {
-  enum class Kind : std::uint8_t { kArrival, kDelivered, kComputed, kSent, kResult };
+  enum class Kind : std::uint8_t { kArrival, kHop, kReached, kDelivered, kStep };
   double time = 0.0;
   std::uint64_t number = 0;  // among equal times the first that was made
+  std::size_t index = 0;     // kArrival: none; kStep: the device; else the message
   Kind kind = Kind::kArrival;
-  std::uint64_t request = 0;
-  std::size_t device = 0;
-  std::size_t index = 0;  // the transfer, or the part
 
   bool operator<(const Event& other) const {  // std::priority_queue has the largest in front
     return time != other.time ? time > other.time : number > other.number;
@@ -40,116 +43,168 @@ struct Job {
 
 class Simulation {
  public:
-  Simulation(const Plan& plan, const SimulationOptions& options, const Routing& routing)
-      : plan_(plan),
-        options_(options),
-        rates_(plan.prediction->rates),
-        prediction_(*plan.prediction),
-        ids_(part_ids(plan)) {
-    for (std::size_t i = 0; i < ids_.size(); ++i) index_[ids_[i]] = i;
-    outgoing_.resize(ids_.size());
-    needs_.assign(ids_.size(), 0);
-    for (const Transfer& transfer : routing.transfers) {
-      const std::size_t t = transfers_.size();
-      transfers_.push_back(
-          {&transfer, static_cast<double>(transfer.what.region.shape().elements()) * kElementBytes, {}});
-      (transfer.source ? outgoing_[index_.at(*transfer.source)] : inputs_).push_back(t);
-      for (const PartId consumer : transfer.consumers) {
-        transfers_.back().consumers.push_back(index_.at(consumer));
-        ++needs_[index_.at(consumer)];
-      }
-      results_ += transfer.to_coordinator ? 1 : 0;
-    }
-    for (const LinkRates& link : prediction_.links) pairs_[{link.from, link.to}] = link;
-    devices_.resize(plan.devices.size());
-    slots_.resize(plan.window);
-    for (Slot& slot : slots_) slot.missing.resize(ids_.size());
-  }
+  Simulation(const Plan& plan, const SimulationOptions& options, Trace* trace)
+      : plan_(plan), options_(options), prediction_(*plan.prediction), rates_(prediction_.rates), trace_(trace) {}
 
-  SimulationReport run() {
-    arrivals_ = arrival_times();
-    for (std::uint64_t r = 0; r < options_.requests && options_.scenario == Scenario::kServer; ++r) {
-      push({arrivals_[r], 0, Event::Kind::kArrival, r, 0, 0});
-    }
+  // Once.
+  Expected<SimulationReport> run() {
+    TRY(prepare());
     submit(0.0);
     std::uint64_t events = 0;
     double now = 0.0;
     while (!events_.empty()) {
       const Event event = events_.top();
       events_.pop();
+      if (!(event.time <= kLongest_s))
+        return fail(ErrorCode::kInvalid, "{} requests take too long: {:g} s", options_.requests, event.time);
       now = event.time;
       ++events;
       handle(event);
     }
-    CHECK(latencies_.size() == options_.requests);
+    CHECK(done_s_.size() == options_.requests);
     SimulationReport report;
     report.requests = options_.requests;
     report.events_per_request = static_cast<double>(events) / static_cast<double>(options_.requests);
     report.throughput_per_s = steady_rate();
-    report.latency_s = latencies_;
+    report.latency_s = std::move(latency_s_);
     std::sort(report.latency_s.begin(), report.latency_s.end());
     for (const DeviceState& device : devices_) report.busy.push_back(now > 0.0 ? device.busy_s / now : 0.0);
     return report;
   }
 
  private:
+  struct PartInfo {
+    PartId id;
+    const Stage* stage = nullptr;
+    const Part* part = nullptr;
+    std::size_t needs = 0;              // tensors
+    std::vector<std::size_t> outgoing;  // transfers
+  };
   struct TransferInfo {
-    const Transfer* transfer;
-    double bytes;
+    double bytes = 0.0;
+    bool to_coordinator = false;
     std::vector<std::size_t> consumers;  // parts
   };
   struct Slot {
-    std::vector<std::size_t> missing;  // by part: tensors that haven't arrived
-    std::size_t results = 0;           // that haven't
+    std::vector<std::uint32_t> missing;  // by part: tensors that haven't arrived
+    std::size_t results = 0;             // that haven't
     bool open = false;
   };
+  struct Send {
+    std::size_t transfer = 0;
+    std::size_t to = kCoordinator;
+  };
+  // What a processor works on ends at `until`; whatever it receives meanwhile puts that off.
   struct DeviceState {
     std::priority_queue<Job> ready;
-    bool computing = false;
-    double debt_s = 0.0;  // of processor time for messages that came while it computed
-    double receiving_until = 0.0;
+    bool works = false;
+    Job job;                  // if it works
+    std::vector<Send> sends;  // what follows the job's computing
+    std::size_t step = 0;     // 0: computes; i: sends sends[i - 1]
+    double begun = 0.0;       // the step
+    double until = 0.0;
+    double receives_until = 0.0;
     double up_until = 0.0;
     double down_until = 0.0;
     double busy_s = 0.0;
   };
+  struct Message {
+    std::size_t transfer = 0;
+    std::uint64_t request = 0;
+    std::size_t from = kCoordinator;
+    std::size_t to = kCoordinator;
+    double bytes_per_s = 0.0;  // of the devices' links
+    double latency_s = 0.0;
+    std::size_t hop = 0;
+    double begun = 0.0;
+    double end = 0.0;
+  };
 
-  std::vector<double> arrival_times() const {
-    if (options_.scenario != Scenario::kServer) return std::vector<double>(options_.requests, 0.0);
+  Expected<void> prepare() {
+    TRY_ASSIGN(const Routing routing, make_routing(plan_, plan_.inputs, plan_.outputs));
+    std::map<PartId, std::size_t> index;
+    for (const PartId id : part_ids(plan_)) {
+      index[id] = parts_.size();
+      parts_.push_back({id, &plan_.stages[id.stage], &plan_.stages[id.stage].parts[id.part], 0, {}});
+    }
+    for (const Transfer& transfer : routing.transfers) {
+      const std::size_t t = transfers_.size();
+      TransferInfo& info = transfers_.emplace_back();
+      info.bytes = static_cast<double>(transfer.what.region.shape().elements()) * kElementBytes;
+      info.to_coordinator = transfer.to_coordinator;
+      (transfer.source ? parts_[index.at(*transfer.source)].outgoing : inputs_).push_back(t);
+      for (const PartId consumer : transfer.consumers) {
+        info.consumers.push_back(index.at(consumer));
+        ++parts_[info.consumers.back()].needs;
+      }
+      results_ += transfer.to_coordinator ? 1 : 0;
+    }
+    for (const PartInfo& part : parts_) {
+      if (part.outgoing.empty() || part.needs > 0) continue;
+      return fail(ErrorCode::kInvalid, "{}: no inputs: nothing would tell it of a request", to_string(part.id));
+    }
+    const std::size_t in_flight = std::min(plan_.window, options_.requests);
+    if (in_flight > kMostWaiting / parts_.size()) {
+      return fail(ErrorCode::kUnsupported, "{} requests in flight in {} parts are too many to simulate", in_flight,
+                  parts_.size());
+    }
+    slots_.resize(in_flight);
+    devices_.resize(plan_.devices.size());
+    for (const LinkRates& link : prediction_.links) pairs_[{link.from, link.to}] = link;
+    arrival_s_.assign(options_.requests, 0.0);
+    if (options_.scenario == Scenario::kServer) draw_arrivals();
+    return {};
+  }
+
+  void draw_arrivals() {
     Random random(options_.seed);
-    std::vector<double> times;
     double now = 0.0;
-    for (std::size_t i = 0; i < options_.requests; ++i) {
-      now -= std::log(1.0 - static_cast<double>(random.uniform(0.0F, 0.999999F))) / options_.rate_per_s;
-      times.push_back(now);
+    for (double& arrival : arrival_s_) {
+      now -= std::log(1.0 - static_cast<double>(random.uniform())) / options_.rate_per_s;
+      arrival = now;
+      push(now, Event::Kind::kArrival, 0);
     }
-    return times;
   }
 
-  void push(Event event) {
-    event.number = ++numbers_;
-    events_.push(event);
-  }
+  void push(double time, Event::Kind kind, std::size_t index) { events_.push({time, ++numbers_, index, kind}); }
 
+  std::size_t replica_of(const PartInfo& part, std::uint64_t request) const {
+    return part.stage->schedule[request % part.stage->schedule.size()];
+  }
   std::size_t device_of(std::size_t part, std::uint64_t request) const {
-    return device_for(plan_, ids_[part], request);
+    return parts_[part].part->devices[replica_of(parts_[part], request)];
   }
 
-  // The steady state: without the first window, in which the pipeline fills, and without the last, in which it drains.
+  // The devices that need a transfer of a request, each once. Valid until the next call.
+  const std::vector<std::size_t>& receivers(const TransferInfo& transfer, std::uint64_t request) {
+    receivers_.clear();
+    for (const std::size_t part : transfer.consumers) receivers_.push_back(device_of(part, request));
+    std::sort(receivers_.begin(), receivers_.end());
+    receivers_.erase(std::unique(receivers_.begin(), receivers_.end()), receivers_.end());
+    return receivers_;
+  }
+
+  // Without the first window, in which the pipeline fills, and offline without the last, in which it drains; over whole
+  // rounds of the schedules where that is possible, because replicas answer in bursts.
   double steady_rate() const {
-    std::vector<double> done = done_;
+    std::vector<double> done = done_s_;
     std::sort(done.begin(), done.end());
-    const std::size_t window = std::min(plan_.window, (done.size() - 1) / 4);
-    const std::size_t first = window, last = done.size() - 1 - (options_.scenario == Scenario::kOffline ? window : 0);
-    if (last <= first || done[last] <= done[first]) {
-      return done.back() > 0.0 ? static_cast<double>(done.size()) / done.back() : 0.0;
+    const std::size_t first = std::min(plan_.window, (done.size() - 1) / 4);
+    const std::size_t last = done.size() - 1 - (options_.scenario == Scenario::kOffline ? first : 0);
+    std::size_t round = 1;
+    for (const Stage& stage : plan_.stages) {
+      if (round <= last - first) round = std::lcm(round, stage.schedule.size());
     }
-    return static_cast<double>(last - first) / (done[last] - done[first]);
+    const std::size_t count = round <= last - first ? (last - first) / round * round : last - first;
+    const double seconds = done[first + count] - done[first];
+    if (count > 0 && seconds > 0.0) return static_cast<double>(count) / seconds;
+    return done.back() > 0.0 ? static_cast<double>(done.size()) / done.back() : 0.0;
   }
 
   bool may_submit(double now) const {
     if (next_ >= options_.requests || next_ - oldest_open_ >= plan_.window) return false;
     if (options_.scenario == Scenario::kSingleStream) return next_ == oldest_open_;
-    return arrivals_[next_] <= now;
+    return arrival_s_[next_] <= now;
   }
 
   void submit(double now) {
@@ -157,165 +212,199 @@ class Simulation {
       const std::uint64_t request = next_++;
       Slot& slot = slots_[request % slots_.size()];
       slot.open = true;
-      slot.missing = needs_;
       slot.results = results_;
-      if (options_.scenario != Scenario::kServer) arrivals_[request] = now;
+      slot.missing.clear();
+      for (const PartInfo& part : parts_) slot.missing.push_back(static_cast<std::uint32_t>(part.needs));
+      if (options_.scenario != Scenario::kServer) arrival_s_[request] = now;
       for (const std::size_t t : inputs_) {
-        for (const std::size_t to : receiving_devices(plan_, *transfers_[t].transfer, request)) {
-          carry(t, request, std::nullopt, to, now);
-        }
+        for (const std::size_t to : receivers(transfers_[t], request)) carry(t, request, kCoordinator, to, now);
       }
     }
   }
 
-  // One message over the links: nothing stands for the coordinator.
-  void carry(std::size_t t, std::uint64_t request, std::optional<std::size_t> from, std::optional<std::size_t> to,
-             double now) {
-    const double bytes = transfers_[t].bytes;
-    double bytes_per_s = 0.0, latency_s = 0.0;
-    if (from && to) {
-      const auto pair = pairs_.find({*from, *to});
-      bytes_per_s = pair != pairs_.end() ? pair->second.bytes_per_s
-                                         : std::min(rates_[*from].up_bytes_per_s, rates_[*to].down_bytes_per_s);
-      latency_s = pair != pairs_.end() ? pair->second.latency_s : rates_[*from].latency_s;
-    } else {
-      bytes_per_s = from ? rates_[*from].up_bytes_per_s : rates_[*to].down_bytes_per_s;
-      latency_s = from ? rates_[*from].latency_s : rates_[*to].latency_s;
+  // Hands a message to the first of its links.
+  void carry(std::size_t transfer, std::uint64_t request, std::size_t from, std::size_t to, double now) {
+    if (free_messages_.empty()) {
+      free_messages_.push_back(messages_.size());
+      messages_.emplace_back();
     }
-    double begin = now;
-    if (from) begin = std::max(begin, devices_[*from].up_until);
-    if (to) begin = std::max(begin, devices_[*to].down_until);
-    double* const coordinator = !from ? &coordinator_out_until_ : !to ? &coordinator_in_until_ : nullptr;
-    if (coordinator != nullptr && prediction_.coordinator_bytes_per_s > 0.0) begin = std::max(begin, *coordinator);
-    if (prediction_.medium_bytes_per_s > 0.0) {
-      begin = std::max(begin, medium_until_);
-      medium_until_ = begin + bytes / prediction_.medium_bytes_per_s;
+    const std::size_t m = free_messages_.back();
+    free_messages_.pop_back();
+    Message& message = messages_[m];
+    message = {transfer, request, from, to, 0.0, 0.0, 0, 0.0, now};
+    const double up = from != kCoordinator ? rates_[from].up_bytes_per_s : 0.0;
+    const double down = to != kCoordinator ? rates_[to].down_bytes_per_s : 0.0;
+    message.bytes_per_s = up > 0.0 && down > 0.0 ? std::min(up, down) : std::max(up, down);
+    message.latency_s = rates_[from != kCoordinator ? from : to].latency_s;
+    if (!pairs_.empty()) {
+      if (const auto pair = pairs_.find({from, to}); pair != pairs_.end()) {
+        message.bytes_per_s = pair->second.bytes_per_s;
+        message.latency_s = pair->second.latency_s;
+      }
     }
-    const double end = bytes_per_s > 0.0 ? begin + bytes / bytes_per_s : begin;
-    if (from) devices_[*from].up_until = end;
-    if (to) devices_[*to].down_until = end;
-    if (coordinator != nullptr && prediction_.coordinator_bytes_per_s > 0.0) {
-      *coordinator = begin + bytes / prediction_.coordinator_bytes_per_s;
+    hop(m, now);
+  }
+
+  // The sender's link, the medium, the receiver's link: a message is on all of them at once, unless it must wait for
+  // one; each takes messages in the order in which they come to it.
+  void hop(std::size_t m, double now) {
+    constexpr std::size_t kHops = 3;
+    Message& message = messages_[m];
+    const double bytes = transfers_[message.transfer].bytes;
+    while (message.hop < kHops) {
+      double* until = nullptr;
+      double bytes_per_s = message.bytes_per_s;
+      if (message.hop == 1) {
+        until = &medium_until_;
+        bytes_per_s = prediction_.medium_bytes_per_s;
+      } else if (const std::size_t end = message.hop == 0 ? message.from : message.to; end != kCoordinator) {
+        until = message.hop == 0 ? &devices_[end].up_until : &devices_[end].down_until;
+      } else {
+        until = message.hop == 0 ? &coordinator_out_until_ : &coordinator_in_until_;
+        bytes_per_s = prediction_.coordinator_bytes_per_s;
+      }
+      if (message.hop++ == 0) message.begun = std::max(now, *until);
+      if (bytes_per_s <= 0.0) continue;  // no limit
+      const double begin = std::max(now, *until);
+      *until = begin + bytes / bytes_per_s;
+      message.end = std::max(message.end, *until);
+      if (begin > now) return push(begin, Event::Kind::kHop, m);
     }
-    const double arrival = end + latency_s;
-    if (!to) return push({arrival, 0, Event::Kind::kResult, request, 0, t});
-    // Reception takes processor time; a part that is being computed is done the later.
-    DeviceState& device = devices_[*to];
-    const double cost_s = rates_[*to].receive_message_s + bytes * rates_[*to].receive_byte_s;
-    device.receiving_until = std::max(device.receiving_until, arrival) + cost_s;
-    push({device.receiving_until, 0, Event::Kind::kDelivered, request, *to, t});
+    push(std::max(now, message.end) + message.latency_s, Event::Kind::kReached, m);
   }
 
   void handle(const Event& event) {
     switch (event.kind) {
       case Event::Kind::kArrival: submit(event.time); break;
+      case Event::Kind::kHop: hop(event.index, event.time); break;
+      case Event::Kind::kReached: reach(event.index, event.time); break;
       case Event::Kind::kDelivered: {
-        const double cost_s = rates_[event.device].receive_message_s +
-                              transfers_[event.index].bytes * rates_[event.device].receive_byte_s;
-        devices_[event.device].busy_s += cost_s;
-        if (devices_[event.device].computing) devices_[event.device].debt_s += cost_s;
-        deliver(event.index, event.request, event.device, event.time);
+        const Message message = messages_[event.index];
+        free_messages_.push_back(event.index);
+        deliver(message.transfer, message.request, message.to);
+        start_next(message.to, event.time);
         break;
       }
-      case Event::Kind::kComputed: finish_job(event); break;
-      case Event::Kind::kSent: finish_sending(event); break;
-      case Event::Kind::kResult: take_result(event); break;
+      case Event::Kind::kStep: step(event.index, event.time); break;
     }
   }
 
-  void deliver(std::size_t t, std::uint64_t request, std::size_t d, double now) {
-    Slot& slot = slots_[request % slots_.size()];
-    for (const std::size_t part : transfers_[t].consumers) {
-      if (device_of(part, request) != d || --slot.missing[part] > 0) continue;
-      devices_[d].ready.push({request, part});
+  // Receiving comes before whatever else the processor does.
+  void reach(std::size_t m, double now) {
+    const Message message = messages_[m];
+    if (trace_ != nullptr) {
+      const auto end = [](std::size_t d) { return d == kCoordinator ? std::nullopt : std::optional(d); };
+      trace_->messages.push_back({end(message.from), end(message.to), message.begun, now});
     }
-    start_next(d, now);
+    if (message.to == kCoordinator) {
+      free_messages_.push_back(m);
+      return take_result(message.request, now);
+    }
+    DeviceState& device = devices_[message.to];
+    const TransferInfo& transfer = transfers_[message.transfer];
+    const DeviceRates& rates = rates_[message.to];
+    const double cost_s = rates.receive_message_s + transfer.bytes * rates.receive_byte_s;
+    const double begin = std::max(device.receives_until, now);
+    device.receives_until = begin + cost_s;
+    device.busy_s += cost_s;
+    if (device.works) device.until += cost_s;
+    if (trace_ != nullptr && cost_s > 0.0) {
+      const auto first = std::find_if(transfer.consumers.begin(), transfer.consumers.end(),
+                                      [&](std::size_t part) { return device_of(part, message.request) == message.to; });
+      trace_->spans.push_back({TraceSpan::Kind::kReceive, message.to, parts_[*first].id, begin, device.receives_until});
+    }
+    push(device.receives_until, Event::Kind::kDelivered, m);
+  }
+
+  // What the device's parts need of it.
+  void deliver(std::size_t transfer, std::uint64_t request, std::size_t d) {
+    Slot& slot = slots_[request % slots_.size()];
+    for (const std::size_t part : transfers_[transfer].consumers) {
+      if (device_of(part, request) == d && --slot.missing[part] == 0) devices_[d].ready.push({request, part});
+    }
   }
 
   void start_next(std::size_t d, double now) {
     DeviceState& device = devices_[d];
-    if (device.computing || device.ready.empty()) return;
-    const Job job = device.ready.top();
+    if (device.works || device.ready.empty()) return;
+    device.works = true;
+    device.job = device.ready.top();
     device.ready.pop();
-    device.computing = true;
-    const PartId id = ids_[job.part];
-    const Stage& stage = plan_.stages[id.stage];
-    const double compute_s = stage.parts[id.part].compute_s[stage.schedule[job.request % stage.schedule.size()]];
-    device.busy_s += compute_s;
-    push({now + compute_s, 0, Event::Kind::kComputed, job.request, d, job.part});
+    device.step = 0;
+    device.sends.clear();
+    const PartInfo& part = parts_[device.job.part];
+    work(d, now, part.part->compute_s[replica_of(part, device.job.request)]);
   }
 
-  // What came meanwhile took its time from the job's.
-  bool postpone(const Event& event) {
-    const double debt_s = std::exchange(devices_[event.device].debt_s, 0.0);
-    if (debt_s <= 0.0) return false;
-    Event later = event;
-    later.time += debt_s;
-    push(later);
-    return true;
+  void work(std::size_t d, double now, double seconds) {
+    DeviceState& device = devices_[d];
+    device.begun = std::max(now, device.receives_until);
+    device.until = device.begun + seconds;
+    device.busy_s += seconds;
+    push(device.until, Event::Kind::kStep, d);
   }
 
-  void finish_job(const Event& event) {
-    if (postpone(event)) return;
-    double now = event.time;
-    for (const std::size_t t : outgoing_[event.index]) {
-      const TransferInfo& info = transfers_[t];
-      const double cost_s = rates_[event.device].send_message_s + info.bytes * rates_[event.device].send_byte_s;
-      const auto send = [&](std::optional<std::size_t> to) {
-        now += cost_s;
-        devices_[event.device].busy_s += cost_s;
-        carry(t, event.request, event.device, to, now);
-      };
-      for (const std::size_t to : receiving_devices(plan_, *info.transfer, event.request)) {
-        if (to != event.device) send(to);
+  // A step of the device's job may be done: first the computing, then one message after the other.
+  void step(std::size_t d, double now) {
+    DeviceState& device = devices_[d];
+    if (device.until > now) return push(device.until, Event::Kind::kStep, d);
+    const PartInfo& part = parts_[device.job.part];
+    if (trace_ != nullptr && now > device.begun) {
+      const auto kind = device.step == 0 ? TraceSpan::Kind::kCompute : TraceSpan::Kind::kSend;
+      trace_->spans.push_back({kind, d, part.id, device.begun, now});
+    }
+    if (device.step == 0) {
+      for (const std::size_t t : part.outgoing) {
+        for (const std::size_t to : receivers(transfers_[t], device.job.request)) {
+          if (to != d) device.sends.push_back({t, to});
+        }
+        if (transfers_[t].to_coordinator) device.sends.push_back({t, kCoordinator});
       }
-      if (info.transfer->to_coordinator) send(std::nullopt);
+    } else {
+      const Send& sent = device.sends[device.step - 1];
+      carry(sent.transfer, device.job.request, d, sent.to, now);
     }
-    push({now, 0, Event::Kind::kSent, event.request, event.device, event.index});
+    if (device.step < device.sends.size()) {
+      const double bytes = transfers_[device.sends[device.step++].transfer].bytes;
+      return work(d, now, rates_[d].send_message_s + bytes * rates_[d].send_byte_s);
+    }
+    // What stays on the device is there.
+    device.works = false;
+    for (const std::size_t t : part.outgoing) deliver(t, device.job.request, d);
+    start_next(d, now);
   }
 
-  // The processor is free again; what stays on the device is there.
-  void finish_sending(const Event& event) {
-    if (postpone(event)) return;
-    devices_[event.device].computing = false;
-    for (const std::size_t t : outgoing_[event.index]) {
-      const std::vector<std::size_t> receivers = receiving_devices(plan_, *transfers_[t].transfer, event.request);
-      if (std::find(receivers.begin(), receivers.end(), event.device) == receivers.end()) continue;
-      deliver(t, event.request, event.device, event.time);
-    }
-    start_next(event.device, event.time);
-  }
-
-  void take_result(const Event& event) {
-    Slot& slot = slots_[event.request % slots_.size()];
+  void take_result(std::uint64_t request, double now) {
+    Slot& slot = slots_[request % slots_.size()];
     if (--slot.results > 0) return;
     slot.open = false;
-    latencies_.push_back(event.time - arrivals_[event.request]);
-    done_.push_back(event.time);
+    latency_s_.push_back(now - arrival_s_[request]);
+    done_s_.push_back(now);
     while (oldest_open_ < next_ && !slots_[oldest_open_ % slots_.size()].open) ++oldest_open_;
-    submit(event.time);
+    submit(now);
   }
 
   const Plan& plan_;
   const SimulationOptions& options_;
-  const std::vector<DeviceRates>& rates_;
   const Prediction& prediction_;
-  std::vector<PartId> ids_;
-  std::map<PartId, std::size_t> index_;
+  const std::vector<DeviceRates>& rates_;
+  Trace* trace_;  // may be null
+  std::vector<PartInfo> parts_;
   std::vector<TransferInfo> transfers_;
-  std::vector<std::size_t> inputs_;                 // transfers from the coordinator
-  std::vector<std::vector<std::size_t>> outgoing_;  // transfers, by part
-  std::vector<std::size_t> needs_;                  // by part: how many tensors it waits for
+  std::vector<std::size_t> inputs_;  // transfers from the coordinator
   std::size_t results_ = 0;
   std::map<std::pair<std::size_t, std::size_t>, LinkRates> pairs_;
+  std::vector<std::size_t> receivers_;
 
   std::priority_queue<Event> events_;
   std::uint64_t numbers_ = 0;
   std::vector<DeviceState> devices_;
   std::vector<Slot> slots_;
-  std::vector<double> arrivals_;
-  std::vector<double> latencies_;
-  std::vector<double> done_;
+  std::vector<Message> messages_;
+  std::vector<std::size_t> free_messages_;
+  std::vector<double> arrival_s_;
+  std::vector<double> latency_s_;
+  std::vector<double> done_s_;
   double medium_until_ = 0.0;
   double coordinator_out_until_ = 0.0;
   double coordinator_in_until_ = 0.0;
@@ -323,47 +412,28 @@ class Simulation {
   std::uint64_t oldest_open_ = 0;
 };
 
-Expected<void> check_prediction(const Plan& plan) {
-  if (!plan.prediction)
-    return fail(ErrorCode::kInvalid, "the plan has no prediction: make it with this version's plan");
-  const std::size_t devices = plan.devices.size();
-  if (plan.prediction->rates.size() != devices || plan.window == 0) {
-    return fail(ErrorCode::kInvalid, "prediction.rates: expected one for each of {} devices", devices);
-  }
-  for (const PartId id : part_ids(plan)) {
-    const Stage& stage = plan.stages[id.stage];
-    const Part& part = stage.parts[id.part];
-    if (part.compute_s.size() != part.devices.size()) {
-      return fail(ErrorCode::kInvalid, "{}: compute_s: expected one for each of {} replicas", to_string(id),
-                  part.devices.size());
-    }
-    if (stage.schedule.empty()) return fail(ErrorCode::kInvalid, "{}: an empty schedule", to_string(id));
-    for (const std::size_t replica : stage.schedule) {
-      if (replica >= part.devices.size() || part.devices[replica] >= devices) {
-        return fail(ErrorCode::kInvalid, "{}: the schedule names replica {} of {}", to_string(id), replica,
-                    part.devices.size());
-      }
-    }
-  }
-  for (const LinkRates& link : plan.prediction->links) {
-    if (link.from >= devices || link.to >= devices) {
-      return fail(ErrorCode::kInvalid, "prediction.links: from {} to {}: there are {} devices", link.from, link.to,
-                  devices);
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
 Expected<SimulationReport> simulate(const Plan& plan, const SimulationOptions& options) {
   TRY(check_prediction(plan));
-  if (options.requests == 0) return fail(ErrorCode::kInvalid, "no requests to simulate");
-  if (options.scenario == Scenario::kServer && !(options.rate_per_s > 0.0)) {
-    return fail(ErrorCode::kInvalid, "scenario server needs a rate");
+  if (options.requests == 0 || options.requests > kMostSimulatedRequests) {
+    return fail(ErrorCode::kInvalid, "expected 1 to {} requests, found {}", kMostSimulatedRequests, options.requests);
   }
-  TRY_ASSIGN(const Routing routing, make_routing(plan, plan.inputs, plan.outputs));
-  return Simulation(plan, options, routing).run();
+  if (options.scenario == Scenario::kServer && !(options.rate_per_s > 0.0)) {
+    return fail(ErrorCode::kInvalid, "scenario server needs a rate above 0, found {}", options.rate_per_s);
+  }
+  return Simulation(plan, options, nullptr).run();
+}
+
+Expected<Trace> trace_request(const Plan& plan) {
+  TRY(check_prediction(plan));
+  Trace trace;
+  SimulationOptions options;
+  options.scenario = Scenario::kSingleStream;
+  options.requests = 1;
+  TRY_ASSIGN(const SimulationReport report, Simulation(plan, options, &trace).run());
+  trace.latency_s = report.latency_s.front();
+  return trace;
 }
 
 }  // namespace onnx_split

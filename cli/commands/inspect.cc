@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/model.h"
-#include "cli/part_report.h"
+#include "cli/plan_report.h"
 #include "cli/table.h"
 #include "graph/operators.h"
 #include "graph/order.h"
@@ -18,6 +18,7 @@ namespace {
 struct Options {
   ModelOptions model;
   std::string plan;
+  bool parts = false;
   bool json = false;
 };
 
@@ -129,12 +130,13 @@ void print_table(const Graph& graph, const Totals& totals, const std::vector<std
              human(static_cast<double>(peak_activation_bytes(graph)), "B"), graph.node_count() - 1);
 }
 
-// The parts of a plan in place of the layers.
+// A plan in place of the layers.
 Expected<void> inspect_plan(const Graph& graph, const Options& options) {
   TRY_ASSIGN(const Plan plan, read_plan(options.plan));
   auto checked = check_parts(graph, plan);
   if (!checked) return fail_in(options.plan, std::move(checked.error()));
-  print_parts(plan, options.json);
+  auto printed = print_plan(graph, plan, {options.json, options.parts});
+  if (!printed) return fail_in(options.plan, std::move(printed.error()));
   return {};
 }
 
@@ -159,7 +161,8 @@ Command add_inspect(CLI::App& program, const CommonOptions&) {
   CLI::App* command =
       program.add_subcommand("inspect", "show layers, shapes, MACs, weights, possible cuts, what isn't supported");
   add_model_options(*command, options->model);
-  command->add_option("--plan", options->plan, "show the parts of this plan instead")->type_name("PLAN.json");
+  auto* plan = command->add_option("--plan", options->plan, "show this plan instead")->type_name("PLAN.json");
+  command->add_flag("--parts", options->parts, "with a table of all parts")->needs(plan);
   command->add_flag("--json", options->json, "as JSON");
   command->footer("Example:\n  onnx-split inspect resnet50.onnx");
   return [options] { return run(*options); };

@@ -1,9 +1,11 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "base/file.h"
 #include "cli/commands.h"
+#include "cli/draw_plan.h"
 #include "cli/model.h"
-#include "cli/part_report.h"
+#include "cli/plan_report.h"
 #include "cli/planning.h"
 #include "partition/plan_json.h"
 
@@ -16,8 +18,9 @@ struct Options {
   std::size_t devices = 0;
   std::string cluster;
   std::string output;
+  std::string svg;  // empty: none
   unsigned threads = 1;
-  bool json = false;
+  ReportOptions report;
 };
 
 Expected<void> run(const Options& options) {
@@ -28,8 +31,11 @@ Expected<void> run(const Options& options) {
   }
   TRY_ASSIGN(const Plan plan, plan_for(graph, cluster, options.planning));
   TRY(write_plan(plan, options.output));
-  print_parts(plan, options.json);
-  return {};
+  if (!options.svg.empty()) {
+    TRY_ASSIGN(const std::string picture, draw_plan(plan));
+    TRY(write_file(options.svg, picture));
+  }
+  return print_plan(graph, plan, options.report);
 }
 
 }  // namespace
@@ -50,11 +56,16 @@ Command add_plan(CLI::App& program, const CommonOptions&) {
       ->excludes(cluster);
   add_planning_options(*command, options->planning);
   command->add_option("-o,--output", options->output, "the plan to write")->type_name("PLAN.json")->required();
-  command->add_flag("--json", options->json, "print the parts as JSON");
+  command->add_option("--svg", options->svg, "draw the plan: who does what when, and how busy that keeps everybody")
+      ->type_name("FILE");
+  command->add_flag("--parts", options->report.parts, "print a table of all parts, too");
+  command->add_flag("--json", options->report.json, "print the plan as JSON");
   command->final_callback([options] {
     if (options->devices == 0 && options->cluster.empty()) throw CLI::RequiredError("--devices or --cluster");
   });
-  command->footer("Example:\n  onnx-split plan resnet50.onnx --devices 4 -o plan.json");
+  command->footer(
+      "Example:\n  onnx-split plan resnet50.onnx --cluster cluster.yaml --profile profile.json -o plan.json --svg "
+      "plan.svg");
   return [options] { return run(*options); };
 }
 

@@ -1,0 +1,57 @@
+#include "cli/plan_words.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+namespace onnx_split {
+
+std::string short_list(const std::vector<std::string>& names) {
+  constexpr std::size_t kFew = 3;
+  if (names.size() <= kFew) return fmt::format("{}", fmt::join(names, ", "));
+  return fmt::format("{} … {} ({})", names.front(), names.back(), names.size());
+}
+
+std::vector<std::string> device_names(const Plan& plan, const std::vector<std::size_t>& devices) {
+  std::vector<std::string> names;
+  for (const std::size_t device : devices) names.push_back(plan.devices[device]);
+  return names;
+}
+
+std::vector<std::size_t> stage_devices(const Stage& stage) {
+  std::vector<std::size_t> devices;
+  std::set<std::size_t> seen;
+  for (const Part& part : stage.parts) {
+    for (const std::size_t device : part.devices) {
+      if (seen.insert(device).second) devices.push_back(device);
+    }
+  }
+  return devices;
+}
+
+std::string split_text(const Stage& stage) {
+  std::string text(split_name(stage.split));
+  if (stage.split == Split::kSpatial) {
+    text += fmt::format(" {}×{}", stage.grid.rows, stage.grid.columns);
+  } else if (stage.split != Split::kWhole) {
+    text += fmt::format(" ×{}", stage.parts.size());
+  }
+  if (!stage.weights.empty()) {
+    constexpr std::size_t kFew = 6;
+    const auto [least, most] = std::minmax_element(stage.weights.begin(), stage.weights.end());
+    text += stage.weights.size() <= kFew ? fmt::format(" ({})", fmt::join(stage.weights, ":"))
+                                         : fmt::format(" ({} to {})", *least, *most);
+  }
+  const std::size_t replicas = stage.parts.empty() ? 0 : stage.parts.front().devices.size();
+  if (replicas > 1) text += fmt::format(", {} replicas", replicas);
+  return text;
+}
+
+std::string layers_text(const Stage& stage) {
+  if (stage.nodes.empty()) return "";
+  return stage.nodes.size() == 1 ? stage.nodes.front()
+                                 : fmt::format("{} … {}", stage.nodes.front(), stage.nodes.back());
+}
+
+}  // namespace onnx_split
