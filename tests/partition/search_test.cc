@@ -1,0 +1,278 @@
+// The search against every plan of its space, on small random instances; and what must hold for any.
+#include "partition/search.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+
+#include "partition/search_methods.h"
+#include "tests/partition/search_problem.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::describe;
+using testing::exhaustive_optimum;
+using testing::Instance;
+using testing::instance_count;
+using testing::Optimum;
+using testing::PlanSpace;
+using testing::Problem;
+using testing::small_problem;
+
+constexpr double kEqual = 2e-9;  // what the search takes for equal, and rounding
+
+TEST(Search, IsTheOptimumOfAllPlansWhereItIsComplete) {
+  std::map<std::string, int> seen;
+  double plans = 0.0;
+  const std::uint64_t count = instance_count(320);
+  for (std::uint64_t seed = 0; seed < count; ++seed) {
+    const auto problem = small_problem(seed);
+    const SearchOptions options = problem->complete();
+    const PlanSpace space(problem->cost, options);
+    plans += space.count();
+    const Optimum best = exhaustive_optimum(problem->cost, options, space);
+    const auto found = search(problem->cost, options);
+    const bool is_latency = options.objective == Objective::kLatency;
+    const auto text = [&] { return fmt::format("seed {}\n{}", seed, describe(problem->instance)); };
+    ASSERT_EQ(found.has_value(), best.exists()) << text();
+    if (!found) {
+      ++seen["impossible"];
+      EXPECT_EQ(found.error().code, ErrorCode::kExhausted);
+      const std::string& message = found.error().message;
+      const bool fits = best.missing_bytes == 0;
+      const std::string least =
+          fits ? fmt::format("the quickest takes {:.1f} ms", best.latency_s * 1e3)
+               : fmt::format("the nearest lacks {:.1f} MB: device \"", static_cast<double>(best.missing_bytes) * 1e-6);
+      ASSERT_NE(message.find(least), std::string::npos) << message << "\n" << text();
+      continue;
+    }
+    ASSERT_TRUE(found->exact) << text();
+    ASSERT_NEAR(objective_s(found->cost, options), best.objective_s, kEqual * best.objective_s)
+        << text() << "found\n"
+        << describe(found->candidate, problem->instance.model) << "best\n"
+        << describe(best.candidate, problem->instance.model);
+    ASSERT_TRUE(space.contains(found->candidate)) << text();
+    ++seen[is_latency ? "latency" : "throughput"];
+    if (problem->instance.graph.node_count() == 8) ++seen["8 nodes"];
+    if (problem->instance.model.devices.size() == 4) ++seen["4 devices"];
+    if (problem->instance.graph.node_count() == 8 && problem->instance.model.devices.size() == 4) ++seen["8 on 4"];
+    if (options.max_latency_s > 0.0) ++seen["latency limit"];
+    if (best.candidate.size() > 1) ++seen["several stages"];
+    for (const CandidateStage& stage : best.candidate) {
+      ++seen[std::string(split_name(stage.division.split))];
+      if (stage.replicas > 1) ++seen["replicas"];
+    }
+  }
+  std::string summary;
+  for (const auto& [what, times] : seen) summary += fmt::format("  {}: {}\n", what, times);
+  fmt::print("{} instances of {:.0f} plans on average\n{}", count, plans / static_cast<double>(count), summary);
+  // That all of this was among them.
+  for (const char* what :
+       {"impossible", "latency", "throughput", "8 nodes", "4 devices", "8 on 4", "latency limit", "several stages",
+        "whole", "spatial", "output_channel", "input_channel", "channel_pair", "replicas"}) {
+    EXPECT_GE(seen[what], static_cast<int>(count / 150)) << what;
+  }
+}
+
+std::vector<std::size_t> shuffled(std::size_t count, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (std::size_t i = count; i > 1; --i) {
+    std::swap(order[i - 1], order[static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(i) - 1))]);
+  }
+  return order;
+}
+
+// Everything that a search answers, in words that don't depend on the order of the devices.
+std::string answer(const CostModel& cost, const SearchOptions& options) {
+  const auto found = search(cost, options);
+  if (!found) return found.error().message;
+  return describe(found->candidate, cost.model()) +
+         fmt::format("period {:.9g} latency {:.9g} bound {:.9g} exact {} window {} alone {}", found->cost.period_s,
+                     found->cost.latency_s, found->bound_s, found->exact, found->cost.window,
+                     cost.model().devices[found->single_device].name);
+}
+
+TEST(Search, DoesNotDependOnTheOrderOfTheDevices) {
+  for (std::uint64_t seed = 0; seed < instance_count(200); ++seed) {
+    const auto problem = small_problem(seed);
+    const std::size_t devices = problem->instance.model.devices.size();
+    Instance other = problem->instance;
+    other.model = testing::listed_as(problem->instance.model, shuffled(devices, seed));
+    const Problem listed_otherwise(std::move(other));
+    for (const SearchOptions& options : {problem->complete(), problem->bounded()}) {
+      // Which devices lack memory is listed in the cluster's order.
+      const std::string expected = answer(problem->cost, options);
+      const std::string found = answer(listed_otherwise.cost, options);
+      ASSERT_EQ(found.substr(0, found.find(": device")), expected.substr(0, expected.find(": device")))
+          << "seed " << seed << "\n"
+          << describe(problem->instance);
+    }
+  }
+}
+
+// Without a complete search: never better than all plans of the space, unless it has left it; and not far behind.
+TEST(Search, IsCloseToTheOptimumWhereItIsNotComplete) {
+  std::vector<double> gaps;
+  int missed = 0, outside = 0, better_outside = 0;
+  const std::uint64_t count = instance_count(320);
+  const bool is_verbose = std::getenv("ONNX_SPLIT_VERBOSE") != nullptr;
+  for (std::uint64_t seed = 0; seed < count; ++seed) {
+    const auto problem = small_problem(seed);
+    const SearchOptions options = problem->bounded();
+    const PlanSpace space(problem->cost, options);
+    const Optimum best = exhaustive_optimum(problem->cost, options, space);
+    const auto found = search(problem->cost, options);
+    const auto text = [&] {
+      return fmt::format("seed {}\n{}best {}\n{}", seed, describe(problem->instance), best.objective_s,
+                         describe(best.candidate, problem->instance.model));
+    };
+    if (!found) {
+      if (best.exists()) {
+        ++missed;
+        if (is_verbose) fmt::print("MISSED {}\n{}\n", found.error().message, text());
+      }
+      continue;
+    }
+    ASSERT_FALSE(found->exact) << text();
+    ASSERT_TRUE(is_allowed(found->cost, options)) << text();
+    // Devices that serve several stages for throughput, replicas and any sets of devices for latency are more than the
+    // space has.
+    const bool is_inside = space.contains(found->candidate);
+    const double seconds = objective_s(found->cost, options);
+    if (is_inside) {
+      ASSERT_GE(seconds, best.objective_s * (1.0 - kEqual))
+          << text() << describe(found->candidate, problem->instance.model);
+    } else {
+      ++outside;
+      better_outside += seconds < best.objective_s * (1.0 - kEqual) ? 1 : 0;
+    }
+    gaps.push_back(std::max(seconds / best.objective_s - 1.0, 0.0));
+    if (is_verbose && (gaps.back() > 0.2 || seconds < best.objective_s * 0.95)) {
+      fmt::print("GAP {:.3f} inside {}\n{}found {}\n{}\n", seconds / best.objective_s - 1.0, is_inside, text(), seconds,
+                 describe(found->candidate, problem->instance.model));
+    }
+  }
+  std::sort(gaps.begin(), gaps.end());
+  const auto at = [&](double share) {
+    return gaps[static_cast<std::size_t>(share * static_cast<double>(gaps.size() - 1))];
+  };
+  fmt::print(
+      "gaps: {:.1f} % none, median {:.4f}, 90 % {:.4f}, 95 % {:.4f}, 99 % {:.4f}, worst {:.4f}; {} of {} missed, {} "
+      "outside, {} better\n",
+      100.0 * static_cast<double>(std::count_if(gaps.begin(), gaps.end(), [](double g) { return g < 1e-6; })) /
+          static_cast<double>(gaps.size()),
+      at(0.5), at(0.9), at(0.95), at(0.99), gaps.back(), missed, count, outside, better_outside);
+}
+
+// No plan of any kind is below the bounds, and no simple plan that is allowed is better than what is found.
+TEST(Search, IsBetweenItsBoundAndEverySimplePlan) {
+  for (std::uint64_t seed = 0; seed < instance_count(320); ++seed) {
+    const auto problem = small_problem(seed);
+    const CostModel& cost = problem->cost;
+    const double period_s = period_bound_s(cost), latency_s = latency_bound_s(cost);
+    const auto text = [&] { return fmt::format("seed {}\n{}", seed, describe(problem->instance)); };
+    const PlanSpace space(cost, problem->options());
+    space.for_each([&](const Candidate& plan) {
+      const Cost of = cost.of(plan);
+      ASSERT_GE(of.period_s, period_s * (1.0 - kEqual)) << text() << describe(plan, cost.model());
+      ASSERT_GE(of.latency_s, latency_s * (1.0 - kEqual)) << text() << describe(plan, cost.model());
+    });
+    if (HasFatalFailure()) return;
+    for (const SearchOptions& options : {problem->complete(), problem->bounded()}) {
+      const auto found = search(cost, options);
+      for (const Candidate& plan : simple_plans(cost, options)) {
+        const Cost of = cost.of(plan);
+        if (!is_allowed(of, options)) continue;
+        ASSERT_TRUE(found.has_value()) << text() << describe(plan, cost.model());
+        ASSERT_LE(objective_s(found->cost, options), objective_s(of, options) * (1.0 + kEqual)) << text();
+      }
+      if (!found) continue;
+      ASSERT_GE(objective_s(found->cost, options), found->bound_s * (1.0 - kEqual)) << text();
+      for (std::size_t d = 0; d < found->cost.devices.size(); ++d) {
+        const std::int64_t limit = cost.model().devices[d].memory_bytes;
+        ASSERT_TRUE(limit == 0 || found->cost.devices[d].memory_bytes <= limit) << text();
+      }
+      ASSERT_TRUE(options.max_latency_s <= 0.0 || found->cost.latency_s <= options.max_latency_s) << text();
+    }
+  }
+}
+
+// What the complete search finds; infinity where nothing is possible.
+double best_s(const Instance& instance) {
+  const Problem problem{Instance(instance)};
+  const auto found = search(problem.cost, problem.complete());
+  return found ? objective_s(found->cost, problem.options()) : std::numeric_limits<double>::infinity();
+}
+
+// Of devices that are gone; the others keep their order.
+void leave_out_kinds(ClusterModel& model) {
+  std::vector<std::size_t> kinds;
+  for (const DeviceModel& device : model.devices) kinds.push_back(device.kind);
+  std::sort(kinds.begin(), kinds.end());
+  kinds.erase(std::unique(kinds.begin(), kinds.end()), kinds.end());
+  for (DeviceModel& device : model.devices) {
+    device.kind = static_cast<std::size_t>(std::lower_bound(kinds.begin(), kinds.end(), device.kind) - kinds.begin());
+  }
+  model.kinds = kinds.size();
+}
+
+TEST(Search, IsNeverWorseWithMoreMemoryFasterLinksOrOneDeviceMore) {
+  int better_memory = 0, better_links = 0, better_device = 0;
+  for (std::uint64_t seed = 0; seed < instance_count(200); ++seed) {
+    const auto problem = small_problem(seed);
+    const Instance& instance = problem->instance;
+    const auto text = [&] { return fmt::format("seed {}\n{}", seed, describe(instance)); };
+    const double before_s = best_s(instance);
+
+    Instance roomy = instance;
+    for (DeviceModel& device : roomy.model.devices) device.memory_bytes = device.memory_bytes * 3 / 2;
+    const double roomy_s = best_s(roomy);
+    ASSERT_LE(roomy_s, before_s * (1.0 + kEqual)) << text();
+    better_memory += roomy_s < before_s ? 1 : 0;
+
+    // Replicas share the requests by what their own links can do, which pairs that are slower don't follow.
+    Instance fast = instance;
+    fast.options.space.replicas = false;
+    const double slow_s = best_s(fast);
+    for (DeviceModel& device : fast.model.devices) {
+      device.up_bytes_per_s *= 1.7;
+      device.down_bytes_per_s *= 1.7;
+      device.latency_s *= 0.6;
+    }
+    for (auto& [pair, link] : fast.model.pairs) link.bytes_per_s *= 1.7, link.latency_s *= 0.6;
+    fast.model.medium_bytes_per_s *= 1.7;
+    fast.model.coordinator_bytes_per_s *= 1.7;
+    const double fast_s = best_s(fast);
+    ASSERT_LE(fast_s, slow_s * (1.0 + kEqual)) << text();
+    better_links += fast_s < slow_s ? 1 : 0;
+
+    // For latency it is the slowest: the first devices are always those that share a stage.
+    const std::vector<std::size_t> order = canonical_order(problem->cost);
+    if (order.size() < 2) continue;
+    Instance fewer = instance;
+    std::vector<std::size_t> kept = shuffled(order.size(), seed);
+    const bool is_latency = instance.options.objective == Objective::kLatency;
+    const std::size_t gone = is_latency ? order.back() : kept.front();
+    std::erase(kept, gone);
+    kept.push_back(gone);
+    fewer.model = testing::listed_as(instance.model, kept);
+    fewer.model.devices.pop_back();
+    std::erase_if(fewer.model.pairs, [&](const auto& pair) {
+      return std::max(pair.first.first, pair.first.second) == fewer.model.devices.size();
+    });
+    leave_out_kinds(fewer.model);
+    const double fewer_s = best_s(fewer);
+    ASSERT_LE(before_s, fewer_s * (1.0 + kEqual)) << text() << "without " << instance.model.devices[gone].name;
+    better_device += before_s < fewer_s ? 1 : 0;
+  }
+  EXPECT_GT(better_memory, 5);
+  EXPECT_GT(better_links, 50);
+  EXPECT_GT(better_device, 30);
+}
+
+}  // namespace
+}  // namespace onnx_split
