@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 #include <unordered_map>
 
 #include "base/check.h"
@@ -40,6 +41,16 @@ std::vector<double> replica_shares(std::span<const double> replica_s) {
   }
   for (double& share : shares) share /= total;
   return shares;
+}
+
+std::size_t least_window(const Candidate& candidate) {
+  std::size_t servers = 0;
+  std::set<std::size_t> devices;
+  for (const CandidateStage& stage : candidate) {
+    servers += stage.replicas;
+    devices.insert(stage.devices.begin(), stage.devices.end());
+  }
+  return std::min(servers, devices.size()) + 1;
 }
 
 // One candidate's costs.
@@ -240,18 +251,12 @@ class CostModel::Evaluation {
     }
   }
 
-  // The largest window up to two for each stage and replica for which there is memory, but no less than one for each
-  // and one more.
+  // The largest window up to six for each stage and replica for which there is memory, but no less than one for each
+  // and one more. (How many of them are of use a simulation finds out when the plan is made.)
   void find_memory() {
-    std::size_t servers = 0;
-    std::vector<bool> used(model_.devices.size(), false);
-    for (const CandidateStage& stage : candidate_) {
-      servers += stage.replicas;
-      for (const std::size_t d : stage.devices) used[d] = true;
-    }
-    const auto devices = static_cast<std::size_t>(std::count(used.begin(), used.end(), true));
-    const std::size_t most = 2 * std::min(servers, devices);
-    std::size_t low = std::min(most, std::min(servers, devices) + 1), high = most;
+    const std::size_t least = least_window(candidate_);
+    constexpr std::size_t kMostEach = 6;
+    std::size_t low = least, high = kMostEach * (least - 1);
     cost_.missing_bytes = memory_for(low);
     if (cost_.missing_bytes == 0) {
       while (low < high) {

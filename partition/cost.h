@@ -34,7 +34,7 @@ struct Cost {
   double latency_s =
       0.0;  // of one request alone, from the coordinator and back: the longest path; a mean over replicas
   Bottleneck bottleneck;
-  std::size_t window = 1;  // requests in flight: as many as keep all devices busy, or as memory allows
+  std::size_t window = 1;  // requests in flight: as many as could be of use, or as memory allows
   // Bytes over the devices' limits, all devices together; 0: it fits.
   std::int64_t missing_bytes = 0;
   std::vector<DeviceLoad> devices;          // by device of the cluster
@@ -44,6 +44,9 @@ struct Cost {
 // The share of the requests that each replica of a stage serves: in inverse proportion to its time, so that all are
 // equally busy.
 std::vector<double> replica_shares(std::span<const double> replica_s);
+
+// The fewest requests in flight that could keep all of a plan busy: one for each stage and replica, and one more.
+std::size_t least_window(const Candidate& candidate);
 
 class CostModel {
  public:

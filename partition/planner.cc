@@ -17,6 +17,7 @@
 #include "partition/predict.h"
 #include "partition/propose.h"
 #include "partition/routing.h"
+#include "partition/simulate.h"
 
 namespace onnx_split {
 namespace {
@@ -336,6 +337,30 @@ class Planner {
   Plan plan_;
 };
 
+// The smallest window, at least `least` and at most the plan's, with which the plan comes within two percent of the
+// throughput that it has with the largest.
+Expected<std::size_t> sufficient_window(Plan plan, std::size_t least) {
+  constexpr double kEnough = 0.98;
+  const auto rate = [&](std::size_t window) -> Expected<double> {
+    plan.window = window;
+    TRY_ASSIGN(const SimulationReport report,
+               simulate(plan, {Scenario::kOffline, 0.0, offline_requests(window), 1, kJitter}));
+    return report.throughput_per_s;
+  };
+  std::size_t high = plan.window, low = std::min(least, high);
+  TRY_ASSIGN(const double best, rate(high));
+  while (low < high) {
+    const std::size_t middle = (low + high) / 2;
+    TRY_ASSIGN(const double now, rate(middle));
+    if (now >= kEnough * best) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
 }  // namespace
 
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request) {
@@ -383,6 +408,11 @@ Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const Search
   for (const std::vector<double>& shares : found.cost.shares) schedules.push_back(make_schedule(shares));
   TRY_ASSIGN(Plan plan, Planner(graph, request).plan(cost.shapes(), found.candidate, std::move(schedules)));
   TRY(predict(graph, cost.model(), plan));
+  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least_window(found.candidate)));
+  if (window != plan.window) {
+    plan.window = window;
+    TRY(predict(graph, cost.model(), plan));
+  }
   Prediction& prediction = *plan.prediction;
   const double bound_s = period_bound_s(cost);
   prediction.bound_per_s = bound_s > 0.0 ? 1.0 / bound_s : 0.0;

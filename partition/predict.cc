@@ -30,7 +30,7 @@ class Predictor {
     prediction.latency_s = std::accumulate(alone.latency_s.begin(), alone.latency_s.end(), 0.0) /
                            static_cast<double>(alone.latency_s.size());
     // The averages say what is possible; whether the window is enough for it, the simulation does.
-    SimulationOptions offline{Scenario::kOffline, 0.0, std::clamp<std::size_t>(8 * plan_.window, 64, 8192), 1};
+    SimulationOptions offline{Scenario::kOffline, 0.0, offline_requests(plan_.window), 1, kJitter};
     TRY_ASSIGN(const SimulationReport busy, simulate(plan_, offline));
     if (busy.throughput_per_s < kAsPossible * prediction.throughput_per_s) {
       prediction.throughput_per_s = busy.throughput_per_s;
@@ -204,6 +204,8 @@ class Predictor {
 };
 
 }  // namespace
+
+std::size_t offline_requests(std::size_t window) { return std::clamp<std::size_t>(8 * window, 100, 8192); }
 
 Expected<void> predict(const Graph& graph, const ClusterModel& model, Plan& plan) {
   return Predictor(graph, model, plan).run();

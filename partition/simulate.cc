@@ -44,7 +44,12 @@ struct Job {
 class Simulation {
  public:
   Simulation(const Plan& plan, const SimulationOptions& options, Trace* trace)
-      : plan_(plan), options_(options), prediction_(*plan.prediction), rates_(prediction_.rates), trace_(trace) {}
+      : plan_(plan),
+        options_(options),
+        prediction_(*plan.prediction),
+        rates_(prediction_.rates),
+        trace_(trace),
+        jitter_(options.seed + 1) {}
 
   // Once.
   Expected<SimulationReport> run() {
@@ -333,7 +338,11 @@ class Simulation {
     device.step = 0;
     device.sends.clear();
     const PartInfo& part = parts_[device.job.part];
-    work(d, now, part.part->compute_s[replica_of(part, device.job.request)]);
+    double seconds = part.part->compute_s[replica_of(part, device.job.request)];
+    if (options_.jitter > 0.0) {
+      seconds *= 1.0 + options_.jitter * (2.0 * static_cast<double>(jitter_.uniform()) - 1.0);
+    }
+    work(d, now, seconds);
   }
 
   void work(std::size_t d, double now, double seconds) {
@@ -388,7 +397,8 @@ class Simulation {
   const SimulationOptions& options_;
   const Prediction& prediction_;
   const std::vector<DeviceRates>& rates_;
-  Trace* trace_;  // may be null
+  Trace* trace_;
+  Random jitter_;  // may be null
   std::vector<PartInfo> parts_;
   std::vector<TransferInfo> transfers_;
   std::vector<std::size_t> inputs_;  // transfers from the coordinator

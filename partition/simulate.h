@@ -22,7 +22,10 @@ struct SimulationOptions {
   Scenario scenario = Scenario::kOffline;
   double rate_per_s = 0.0;  // server only
   std::size_t requests = 1000;
-  std::uint64_t seed = 1;  // of the arrival times
+  std::uint64_t seed = 1;  // of the arrival times, and of the jitter
+  // Each part's time is longer or shorter by up to this share of it, at random: devices that take exactly as long as
+  // each other meet in step, as real ones don't. In [0, 1).
+  double jitter = 0.0;
 };
 
 struct SimulationReport {
