@@ -73,6 +73,7 @@ class CostModel::Evaluation {
     find_period();
     find_memory();
     find_latency();
+    limit_by_window();
     cost_.shares = std::move(rates_);
     return std::move(cost_);
   }
@@ -314,6 +315,18 @@ class CostModel::Evaluation {
       }
       cost_.latency_s += trace(replicas) / static_cast<double>(samples);
     }
+  }
+
+  // Requests leave the window in order, so the slowest way through the replicas, once for each window, is a period.
+  void limit_by_window() {
+    std::vector<std::size_t> slowest;
+    for (const std::vector<double>& rates : rates_) {
+      slowest.push_back(static_cast<std::size_t>(std::min_element(rates.begin(), rates.end()) - rates.begin()));
+    }
+    const double seconds = trace(slowest) / static_cast<double>(cost_.window);
+    if (seconds <= cost_.period_s) return;
+    cost_.period_s = seconds;
+    cost_.bottleneck = {Bottleneck::Kind::kWindow, 0};
   }
 
   // One request on its way, nothing else being busy: when the last output is back. Each device computes one part after

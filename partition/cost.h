@@ -24,7 +24,7 @@ using Candidate = std::vector<CandidateStage>;  // stages cover all nodes, in or
 
 // What limits the throughput.
 struct Bottleneck {
-  enum class Kind : std::uint8_t { kDevice, kUplink, kDownlink, kMedium, kCoordinator };
+  enum class Kind : std::uint8_t { kDevice, kUplink, kDownlink, kMedium, kCoordinator, kWindow };
   Kind kind = Kind::kDevice;
   std::size_t device = 0;  // of the first three
 };
