@@ -85,8 +85,8 @@ class Drawing {
   explicit Drawing(const Plan& plan) : plan_(plan) {}
 
   Expected<std::string> draw() {
-    TRY(trace());
     make_lanes();
+    TRY(trace());
     const double height = bottom() + 46.0 + kLegendRow * static_cast<double>(plan_.stages.size()) + 16.0;
     Svg svg(kWidth, height);
     draw_head(svg);
@@ -102,23 +102,23 @@ class Drawing {
  private:
   static constexpr double kLegendRow = 20.0;
 
-  // Request 0, and of the following ones what devices do that haven't been seen at work.
+  // Request 0, and of the following ones what those lanes do that it leaves empty.
   Expected<void> trace() {
     TRY_ASSIGN(first_, trace_request(plan_));
-    std::set<std::size_t> missing, seen;
-    for (const Stage& stage : plan_.stages) {
-      for (const std::size_t device : stage_devices(stage)) missing.insert(device);
-    }
+    std::set<std::size_t> missing;
     std::uint64_t requests = 1;
-    for (const Stage& stage : plan_.stages) requests = std::max<std::uint64_t>(requests, stage.schedule.size());
+    for (const Stage& stage : plan_.stages) {
+      for (const std::size_t device : stage_devices(stage)) missing.insert(lane_of_[device]);
+      requests = std::max<std::uint64_t>(requests, stage.schedule.size());
+    }
     latency_s_ = first_.latency_s;
-    for (const TraceSpan& span : first_.spans) missing.erase(span.device);
+    for (const TraceSpan& span : first_.spans) missing.erase(lane_of_[span.device]);
     for (std::uint64_t r = 1; r < std::min(requests, kMostTraced) && !missing.empty(); ++r) {
       TRY_ASSIGN(const Trace other, trace_request(from_request(plan_, r)));
       for (const TraceSpan& span : other.spans) {
-        if (missing.contains(span.device)) others_.push_back(span);
+        if (missing.contains(lane_of_[span.device])) others_.push_back(span);
       }
-      for (const TraceSpan& span : other.spans) missing.erase(span.device);
+      for (const TraceSpan& span : other.spans) missing.erase(lane_of_[span.device]);
       latency_s_ = std::max(latency_s_, other.latency_s);
     }
     return {};
@@ -172,15 +172,15 @@ class Drawing {
     svg.text(kLeft, kTop - 8,
              others_.empty() ? "one request alone" : "one request alone; paler: replicas, with requests of their own",
              kFaint);
-    svg.text(kBarLeft, kTop - 8, "busy at full load:", kFaint);
-    double x = kBarLeft + 96.0;
+    svg.text(kBarLeft, kTop - 24, "busy at full load", kFaint);
+    double x = kBarLeft;
     for (const auto& [what, fill] :
          {std::pair{"receive", kReceiveFill}, {"compute", kComputeFill}, {"send", kSendFill}, {"link", kLinkFill}}) {
       svg.rect(x, kTop - 16, 8, 8, fmt::format("fill=\"{}\"", fill));
       svg.text(x + 11, kTop - 8, what, kFaint);
-      x += 16.0 + text_width(what) * 0.95;
+      x += 20.0 + text_width(what);
     }
-    svg.text(kMemoryRight, kTop - 24, "memory, MB", kFaint, "end");
+    svg.text(kMemoryRight, kTop - 8, "memory, MB", kFaint, "end");
   }
 
   // The lanes' grounds and names, the time axis, and how busy each lane's devices are.
@@ -280,7 +280,8 @@ class Drawing {
          {fmt::format("{}: {}", span.part.stage, layers_text(stage)),
           fmt::format("{}: {}", span.part.stage, stage.nodes.front()), std::to_string(span.part.stage)}) {
       if (text_width(label) + 8 > width) continue;
-      svg.text(x + width / 2, y + kBlock / 2 + 4, label, "fill=\"#fff\" pointer-events=\"none\"", "middle");
+      svg.text(x + width / 2, y + kBlock / 2 + 4, label,
+               fmt::format("fill=\"{}\" pointer-events=\"none\"", opacity < 1.0 ? "#333" : "#fff"), "middle");
       break;
     }
   }

@@ -23,7 +23,9 @@ void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << ou
 
 void expect_one_line(const Outcome& outcome, const std::string& text, int exit_code = 1) {
   EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
-  if (exit_code == 1) EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  if (exit_code == 1) {
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
   EXPECT_THAT(outcome.err, HasSubstr(text));
   EXPECT_EQ(outcome.out, "");
 }
