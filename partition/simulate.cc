@@ -400,8 +400,8 @@ class Simulation {
   const SimulationOptions& options_;
   const Prediction& prediction_;
   const std::vector<DeviceRates>& rates_;
-  Trace* trace_;
-  Random jitter_;  // may be null
+  Trace* trace_;  // may be null
+  Random jitter_;
   std::vector<PartInfo> parts_;
   std::vector<TransferInfo> transfers_;
   std::vector<std::size_t> inputs_;  // transfers from the coordinator
@@ -431,6 +431,9 @@ Expected<SimulationReport> simulate(const Plan& plan, const SimulationOptions& o
   TRY(check_prediction(plan));
   if (options.requests == 0 || options.requests > kMostSimulatedRequests) {
     return fail(ErrorCode::kInvalid, "expected 1 to {} requests, found {}", kMostSimulatedRequests, options.requests);
+  }
+  if (!(options.jitter >= 0.0 && options.jitter < 1.0)) {
+    return fail(ErrorCode::kInvalid, "expected a jitter from 0 to below 1, found {}", options.jitter);
   }
   if (options.scenario == Scenario::kServer && !(options.rate_per_s > 0.0)) {
     return fail(ErrorCode::kInvalid, "scenario server needs a rate above 0, found {}", options.rate_per_s);

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "partition/predict.h"
@@ -165,6 +166,17 @@ TEST(Simulation, AtALowRateAServerAnswersAsQuicklyAsASingleStream) {
   EXPECT_GT(fast.latency_s.back(), 5.0);
 }
 
+TEST(Simulation, JitterVariesEachPartsTimeAroundItsMean) {
+  HandPlan plan(1, 4);
+  plan.stage(floats_of("x", 1), floats_of("y", 1), {{0, 10 * kMs}});
+  const SimulationReport report = must(simulate(*plan, {Scenario::kSingleStream, 0.0, 2000, 1, 0.2}));
+  EXPECT_GE(report.latency_s.front(), 8 * kMs);
+  EXPECT_LT(report.latency_s.front(), 8.1 * kMs);
+  EXPECT_GT(report.latency_s.back(), 11.9 * kMs);
+  EXPECT_LE(report.latency_s.back(), 12 * kMs);
+  EXPECT_NEAR(report.throughput_per_s, 100.0, 2.0);
+}
+
 TEST(Simulation, ATraceTellsWhoDidWhatWhen) {
   HandPlan plan(2);
   plan.stage(floats_of("x", 1), floats_of("a", 1), {{0, 10 * kMs}});
@@ -281,6 +293,9 @@ TEST(Simulation, PlansThatDontFitTogetherAreErrors) {
     EXPECT_NE(error_of(trace_request(plan)), "(no error)");
   }
   EXPECT_THAT(error_of(simulate(*good, {Scenario::kServer, 0.0, 10, 1})), ::testing::HasSubstr("needs a rate"));
+  for (const double jitter : {-0.1, 1.0, std::nan("")}) {
+    EXPECT_THAT(error_of(simulate(*good, {Scenario::kOffline, 0.0, 10, 1, jitter})), ::testing::HasSubstr("a jitter"));
+  }
   EXPECT_THAT(error_of(simulate(*good, {Scenario::kOffline, 0.0, 0, 1})), ::testing::HasSubstr("expected 1 to"));
   EXPECT_THAT(error_of(simulate(*good, {Scenario::kOffline, 0.0, kMostSimulatedRequests + 1, 1})),
               ::testing::HasSubstr("expected 1 to"));
