@@ -32,6 +32,10 @@ constexpr double kCharacter = 6.4;  // width, about
 constexpr std::array kColours = {"#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e4b63a", "#72b7b2",
                                  "#d37295", "#9d755d", "#6a6fb3", "#8cb369", "#c1666b", "#5b8e7d"};
 constexpr const char* kAlarm = "#c62828";
+constexpr const char* kReceiveFill = "#9fb3c8";
+constexpr const char* kComputeFill = "#3d5a80";
+constexpr const char* kSendFill = "#c3cfdd";
+constexpr const char* kLinkFill = "#e09f3e";
 constexpr const char* kInk = "fill=\"#222\"";
 constexpr const char* kFaint = "fill=\"#777\" font-size=\"11\"";
 
@@ -81,14 +85,16 @@ class Drawing {
   explicit Drawing(const Plan& plan) : plan_(plan) {}
 
   Expected<std::string> draw() {
-    TRY(trace());
     make_lanes();
+    TRY(trace());
     const double height = bottom() + 46.0 + kLegendRow * static_cast<double>(plan_.stages.size()) + 16.0;
     Svg svg(kWidth, height);
     draw_head(svg);
     draw_lanes(svg);
     draw_messages(svg);
-    draw_spans(svg);
+    constexpr double kPale = 0.5;
+    for (const TraceSpan& span : others_) draw_span(svg, span, kPale);
+    for (const TraceSpan& span : first_.spans) draw_span(svg, span, 1.0);
     draw_legend(svg);
     return std::move(svg).finish();
   }
@@ -96,24 +102,23 @@ class Drawing {
  private:
   static constexpr double kLegendRow = 20.0;
 
-  // Request 0, and of the following ones what devices do that haven't been seen at work.
+  // Request 0, and of the following ones what those lanes do that it leaves empty.
   Expected<void> trace() {
     TRY_ASSIGN(first_, trace_request(plan_));
-    std::set<std::size_t> missing, seen;
-    for (const Stage& stage : plan_.stages) {
-      for (const std::size_t device : stage_devices(stage)) missing.insert(device);
-    }
+    std::set<std::size_t> missing;
     std::uint64_t requests = 1;
-    for (const Stage& stage : plan_.stages) requests = std::max<std::uint64_t>(requests, stage.schedule.size());
-    spans_ = first_.spans;
+    for (const Stage& stage : plan_.stages) {
+      for (const std::size_t device : stage_devices(stage)) missing.insert(lane_of_[device]);
+      requests = std::max<std::uint64_t>(requests, stage.schedule.size());
+    }
     latency_s_ = first_.latency_s;
-    for (const TraceSpan& span : spans_) missing.erase(span.device);
+    for (const TraceSpan& span : first_.spans) missing.erase(lane_of_[span.device]);
     for (std::uint64_t r = 1; r < std::min(requests, kMostTraced) && !missing.empty(); ++r) {
       TRY_ASSIGN(const Trace other, trace_request(from_request(plan_, r)));
       for (const TraceSpan& span : other.spans) {
-        if (missing.contains(span.device)) spans_.push_back(span);
+        if (missing.contains(lane_of_[span.device])) others_.push_back(span);
       }
-      for (const TraceSpan& span : other.spans) missing.erase(span.device);
+      for (const TraceSpan& span : other.spans) missing.erase(lane_of_[span.device]);
       latency_s_ = std::max(latency_s_, other.latency_s);
     }
     return {};
@@ -164,8 +169,17 @@ class Drawing {
       svg.text(24, 77, fmt::format("bottleneck: {}", p.bottleneck),
                fmt::format("font-size=\"13\" fill=\"{}\"", kAlarm));
     }
-    svg.text(kLeft, kTop - 8, "one request alone", kFaint);
-    svg.text(kBarLeft, kTop - 8, "busy at full load", kFaint);
+    svg.text(kLeft, kTop - 8,
+             others_.empty() ? "one request alone" : "one request alone; paler: replicas, with requests of their own",
+             kFaint);
+    svg.text(kBarLeft, kTop - 24, "busy at full load", kFaint);
+    double x = kBarLeft;
+    for (const auto& [what, fill] :
+         {std::pair{"receive", kReceiveFill}, {"compute", kComputeFill}, {"send", kSendFill}, {"link", kLinkFill}}) {
+      svg.rect(x, kTop - 16, 8, 8, fmt::format("fill=\"{}\"", fill));
+      svg.text(x + 11, kTop - 8, what, kFaint);
+      x += 20.0 + text_width(what);
+    }
     svg.text(kMemoryRight, kTop - 8, "memory, MB", kFaint, "end");
   }
 
@@ -208,13 +222,13 @@ class Drawing {
     const double per_s = plan_.prediction->throughput_per_s;
     double x = kBarLeft;
     for (const auto& [seconds, fill] :
-         {std::pair{load.receive_s, "#9fb3c8"}, {load.compute_s, "#3d5a80"}, {load.send_s, "#c3cfdd"}}) {
+         {std::pair{load.receive_s, kReceiveFill}, {load.compute_s, kComputeFill}, {load.send_s, kSendFill}}) {
       const double width = std::min(seconds * per_s * kBar, kBarLeft + kBar * 1.15 - x);
       if (width > 0.0) svg.rect(x, y + 8, width, 12, fmt::format("fill=\"{}\"", limits ? alarm_shade(fill) : fill));
       x += std::max(width, 0.0);
     }
     const double link = std::min(link_utilisation(plan_, d), 1.15);
-    if (link > 0.0) svg.rect(kBarLeft, y + 22, link * kBar, 4, "fill=\"#e09f3e\"");
+    if (link > 0.0) svg.rect(kBarLeft, y + 22, link * kBar, 4, fmt::format("fill=\"{}\"", kLinkFill));
     svg.text(kBarLeft + kBar * 1.15 + 8, y + kLane / 2 + 4, fmt::format("{:.0f} %", utilisation(plan_, d) * 100.0),
              ink);
     std::string memory = fmt::format("{:.0f}", static_cast<double>(load.memory_bytes) * 1e-6);
@@ -224,9 +238,13 @@ class Drawing {
     svg.text(kMemoryRight, y + kLane / 2 + 4, memory, kInk, "end");
   }
 
-  static const char* alarm_shade(const char* fill) { return std::string_view(fill) == "#3d5a80" ? kAlarm : "#e6a9a9"; }
+  static const char* alarm_shade(const char* fill) {
+    return std::string_view(fill) == kComputeFill ? kAlarm : "#e6a9a9";
+  }
 
   void draw_messages(Svg& svg) const {
+    constexpr std::size_t kMany = 100;  // that would be a thicket
+    const double opacity = first_.messages.size() > kMany ? 0.3 : 0.7;
     for (const TraceMessage& message : first_.messages) {
       const double x1 = x_of(message.begin_s), x2 = x_of(message.end_s);
       const double y1 = lane_middle(message.from), y2 = lane_middle(message.to);
@@ -234,36 +252,37 @@ class Drawing {
       const double bend = std::max((x2 - x1) / 2.0, 4.0);
       svg.path(fmt::format("M{:.2f} {:.2f}C{:.2f} {:.2f} {:.2f} {:.2f} {:.2f} {:.2f}", x1, y1, x1 + bend, y1, x2 - bend,
                            y2, x2, y2),
-               "fill=\"none\" stroke=\"#8b95a1\" stroke-width=\"1.2\" stroke-opacity=\"0.6\"");
+               fmt::format("fill=\"none\" stroke=\"#8b95a1\" stroke-opacity=\"{}\"", opacity));
     }
     // Where the request comes from, and where the answer goes to.
     svg.rect(x_of(0.0) - 3, lane_middle({}) - 5, 6, 10, "fill=\"#555\" rx=\"2\"", "the request");
     svg.rect(x_of(first_.latency_s) - 3, lane_middle({}) - 5, 6, 10, "fill=\"#555\" rx=\"2\"", "the answer");
   }
 
-  void draw_spans(Svg& svg) const {
+  void draw_span(Svg& svg, const TraceSpan& span, double opacity) const {
     constexpr const char* kKinds[] = {"receives", "computes", "sends"};
-    for (const TraceSpan& span : spans_) {
-      const double x = x_of(span.begin_s);
-      const double width = std::max(x_of(span.end_s) - x, 0.6);
-      const double y = lane_top(lane_of_[span.device]) + (kLane - kBlock) / 2.0;
-      const std::string title =
-          fmt::format("{} {} {}: {:.3f} ms", plan_.devices[span.device], kKinds[static_cast<std::size_t>(span.kind)],
-                      to_string(span.part), (span.end_s - span.begin_s) * 1e3);
-      if (span.kind != TraceSpan::Kind::kCompute) {
-        svg.rect(x, y + 6, width, kBlock - 12,
-                 fmt::format("fill=\"{}\" fill-opacity=\"0.45\"", colour(span.part.stage)), title);
-        continue;
-      }
-      svg.rect(x, y, width, kBlock, fmt::format("fill=\"{}\" rx=\"3\"", colour(span.part.stage)), title);
-      const Stage& stage = plan_.stages[span.part.stage];
-      for (const std::string& label :
-           {fmt::format("{}: {}", span.part.stage, layers_text(stage)),
-            fmt::format("{}: {}", span.part.stage, stage.nodes.front()), std::to_string(span.part.stage)}) {
-        if (text_width(label) + 8 > width) continue;
-        svg.text(x + width / 2, y + kBlock / 2 + 4, label, "fill=\"#fff\" pointer-events=\"none\"", "middle");
-        break;
-      }
+    const double x = x_of(span.begin_s);
+    const double width = std::max(x_of(span.end_s) - x, 0.6);
+    const double y = lane_top(lane_of_[span.device]) + (kLane - kBlock) / 2.0;
+    const std::string title =
+        fmt::format("{} {} {}: {:.3f} ms", plan_.devices[span.device], kKinds[static_cast<std::size_t>(span.kind)],
+                    to_string(span.part), (span.end_s - span.begin_s) * 1e3);
+    if (span.kind != TraceSpan::Kind::kCompute) {
+      constexpr double kThin = 6.0;
+      svg.rect(x, y + kThin, width, kBlock - 2 * kThin,
+               fmt::format("fill=\"{}\" fill-opacity=\"{}\"", colour(span.part.stage), 0.45 * opacity), title);
+      return;
+    }
+    svg.rect(x, y, width, kBlock,
+             fmt::format("fill=\"{}\" fill-opacity=\"{}\" rx=\"3\"", colour(span.part.stage), opacity), title);
+    const Stage& stage = plan_.stages[span.part.stage];
+    for (const std::string& label :
+         {fmt::format("{}: {}", span.part.stage, layers_text(stage)),
+          fmt::format("{}: {}", span.part.stage, stage.nodes.front()), std::to_string(span.part.stage)}) {
+      if (text_width(label) + 8 > width) continue;
+      svg.text(x + width / 2, y + kBlock / 2 + 4, label,
+               fmt::format("fill=\"{}\" pointer-events=\"none\"", opacity < 1.0 ? "#333" : "#fff"), "middle");
+      break;
     }
   }
 
@@ -273,15 +292,15 @@ class Drawing {
       const Stage& stage = plan_.stages[s];
       svg.rect(24, y - 10, 12, 12, fmt::format("fill=\"{}\" rx=\"2\"", colour(s)));
       svg.text(44, y, fmt::format("stage {}", s), "fill=\"#222\" font-weight=\"600\"");
-      svg.text(kLeft - 84, y, shortened(layers_text(stage), 380), kInk);
-      svg.text(500, y, split_text(stage), kInk);
+      svg.text(kLeft - 70, y, shortened(layers_text(stage), 360), kInk);
+      svg.text(520, y, split_text(stage), kInk);
       svg.text(760, y, shortened(short_list(device_names(plan_, stage_devices(stage))), 380), "fill=\"#444\"");
     }
   }
 
   const Plan& plan_;
   Trace first_;
-  std::vector<TraceSpan> spans_;
+  std::vector<TraceSpan> others_;  // of devices that don't serve request 0
   double latency_s_ = 0.0;
   std::vector<Lane> lanes_;
   std::vector<std::size_t> lane_of_;  // by device

@@ -70,17 +70,23 @@ std::int64_t held_bytes(const Plan& plan, PartId id, std::size_t device) {
   return part.weight_bytes + part.activation_bytes + waiting * input_bytes;
 }
 
+// Figures from a damaged file may be beyond all numbers.
+double share_of(double share) {
+  constexpr double kMost = 1e6;
+  return share < kMost ? share : kMost;
+}
+
 double busiest_s(const DeviceLoad& load) { return std::max({load.busy_s(), load.up_s, load.down_s}); }
 
 }  // namespace
 
 double utilisation(const Plan& plan, std::size_t device) {
-  return plan.prediction->throughput_per_s * plan.prediction->loads[device].busy_s();
+  return share_of(plan.prediction->throughput_per_s * plan.prediction->loads[device].busy_s());
 }
 
 double link_utilisation(const Plan& plan, std::size_t device) {
   const DeviceLoad& load = plan.prediction->loads[device];
-  return plan.prediction->throughput_per_s * std::max(load.up_s, load.down_s);
+  return share_of(plan.prediction->throughput_per_s * std::max(load.up_s, load.down_s));
 }
 
 Expected<std::vector<StageFigures>> stage_figures(const Plan& plan) {

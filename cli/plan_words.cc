@@ -3,12 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 namespace onnx_split {
 
 std::string short_list(const std::vector<std::string>& names) {
-  constexpr std::size_t kFew = 3;
+  constexpr std::size_t kFew = 4;
   if (names.size() <= kFew) return fmt::format("{}", fmt::join(names, ", "));
   return fmt::format("{} … {} ({})", names.front(), names.back(), names.size());
 }
@@ -27,6 +28,7 @@ std::vector<std::size_t> stage_devices(const Stage& stage) {
       if (seen.insert(device).second) devices.push_back(device);
     }
   }
+  std::sort(devices.begin(), devices.end());
   return devices;
 }
 
@@ -39,9 +41,13 @@ std::string split_text(const Stage& stage) {
   }
   if (!stage.weights.empty()) {
     constexpr std::size_t kFew = 6;
-    const auto [least, most] = std::minmax_element(stage.weights.begin(), stage.weights.end());
-    text += stage.weights.size() <= kFew ? fmt::format(" ({})", fmt::join(stage.weights, ":"))
-                                         : fmt::format(" ({} to {})", *least, *most);
+    std::vector<std::int64_t> weights = stage.weights;
+    const std::int64_t unit = std::accumulate(weights.begin(), weights.end(), std::int64_t{0},
+                                              [](std::int64_t a, std::int64_t b) { return std::gcd(a, b); });
+    for (std::int64_t& weight : weights) weight /= std::max<std::int64_t>(unit, 1);
+    const auto [least, most] = std::minmax_element(weights.begin(), weights.end());
+    text += weights.size() <= kFew ? fmt::format(" ({})", fmt::join(weights, ":"))
+                                   : fmt::format(" ({} to {})", *least, *most);
   }
   const std::size_t replicas = stage.parts.empty() ? 0 : stage.parts.front().devices.size();
   if (replicas > 1) text += fmt::format(", {} replicas", replicas);

@@ -8,13 +8,13 @@
 
 namespace onnx_split {
 
-// "pi1, pi2, pi3"; many: "pi1 … pi8 (8)".
+// "pi1, pi2, pi3, pi4"; more: "pi1 … pi8 (8)".
 std::string short_list(const std::vector<std::string>& names);
 
 // The names of devices, in their order.
 std::vector<std::string> device_names(const Plan& plan, const std::vector<std::size_t>& devices);
 
-// All devices of a stage, each once, in the order in which its parts name them.
+// All devices of a stage, each once, in increasing order.
 std::vector<std::size_t> stage_devices(const Stage& stage);
 
 // "whole", "spatial 2×2", "output_channel ×3", with unequal shares "… (1:2:2)", with replicas "…, 4 replicas".

@@ -189,20 +189,23 @@ class Simulation {
     return receivers_;
   }
 
-  // Without the first window, in which the pipeline fills, and offline without the last, in which it drains; over whole
-  // rounds of the schedules where that is possible, because replicas answer in bursts.
+  // Without the first window, in which the pipeline fills, and offline without the last, in which it drains. Requests
+  // are answered in bursts, so that the time between two of them says little: the mean of the later half is compared
+  // with the mean of the earlier one, if possible over whole rounds of the schedules.
   double steady_rate() const {
     std::vector<double> done = done_s_;
     std::sort(done.begin(), done.end());
     const std::size_t first = std::min(plan_.window, (done.size() - 1) / 4);
-    const std::size_t last = done.size() - 1 - (options_.scenario == Scenario::kOffline ? first : 0);
+    const std::size_t last = done.size() - (options_.scenario == Scenario::kOffline ? first : 0);
+    std::size_t half = (last - first) / 2;
     std::size_t round = 1;
     for (const Stage& stage : plan_.stages) {
-      if (round <= last - first) round = std::lcm(round, stage.schedule.size());
+      if (round <= half) round = std::lcm(round, stage.schedule.size());
     }
-    const std::size_t count = round <= last - first ? (last - first) / round * round : last - first;
-    const double seconds = done[first + count] - done[first];
-    if (count > 0 && seconds > 0.0) return static_cast<double>(count) / seconds;
+    if (round <= half) half = half / round * round;
+    double seconds = 0.0;
+    for (std::size_t i = first; i < first + half; ++i) seconds += done[i + half] - done[i];
+    if (seconds > 0.0) return static_cast<double>(half) * static_cast<double>(half) / seconds;
     return done.back() > 0.0 ? static_cast<double>(done.size()) / done.back() : 0.0;
   }
 
@@ -397,8 +400,8 @@ class Simulation {
   const SimulationOptions& options_;
   const Prediction& prediction_;
   const std::vector<DeviceRates>& rates_;
-  Trace* trace_;
-  Random jitter_;  // may be null
+  Trace* trace_;  // may be null
+  Random jitter_;
   std::vector<PartInfo> parts_;
   std::vector<TransferInfo> transfers_;
   std::vector<std::size_t> inputs_;  // transfers from the coordinator
@@ -428,6 +431,9 @@ Expected<SimulationReport> simulate(const Plan& plan, const SimulationOptions& o
   TRY(check_prediction(plan));
   if (options.requests == 0 || options.requests > kMostSimulatedRequests) {
     return fail(ErrorCode::kInvalid, "expected 1 to {} requests, found {}", kMostSimulatedRequests, options.requests);
+  }
+  if (!(options.jitter >= 0.0 && options.jitter < 1.0)) {
+    return fail(ErrorCode::kInvalid, "expected a jitter from 0 to below 1, found {}", options.jitter);
   }
   if (options.scenario == Scenario::kServer && !(options.rate_per_s > 0.0)) {
     return fail(ErrorCode::kInvalid, "scenario server needs a rate above 0, found {}", options.rate_per_s);

@@ -15,8 +15,8 @@ namespace {
 
 struct Options {
   std::string plan;
-  std::string scenario = "single-stream";                       // as bench has it
-  SimulationOptions simulation{Scenario::kOffline, 0.0, 0, 1};  // requests 0: as many as show the steady state
+  std::string scenario = "single-stream";                            // as bench has it
+  SimulationOptions simulation{Scenario::kOffline, 0.0, 0, 1, 0.0};  // requests 0: as many as show the steady state
   bool json = false;
 };
 
@@ -110,6 +110,12 @@ Command add_simulate(CLI::App& program, const CommonOptions&) {
       ->check(CLI::Range(std::size_t{1}, kMostSimulatedRequests));
   command->add_option("--seed", options->simulation.seed, "of the arrival times")
       ->type_name("N")
+      ->capture_default_str();
+  command
+      ->add_option("--jitter", options->simulation.jitter,
+                   "each part's time varies by up to this share of it, at random")
+      ->type_name("SHARE")
+      ->check(CLI::Range(0.0, 0.99))
       ->capture_default_str();
   command->add_flag("--json", options->json, "as JSON");
   command->final_callback([options, rate] {

@@ -1,0 +1,95 @@
+// What shares of a node take: in proportion where nothing was measured, along the measured curve where something was.
+#include "partition/node_times.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "graph/builder.h"
+#include "tests/support/expect.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::must;
+
+// a: a 1×1 convolution of 8 → 4 channels on 10×10; b: a ReLU.
+Graph conv_and_relu() {
+  GraphBuilder builder("net");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 8, 10, 10}}));
+  const ValueId w = must(builder.add_constant("w", Tensor::floats({4, 8, 1, 1}, std::vector<float>(32, 1.0F))));
+  const ValueId a = must(builder.add("a", OpType::kConv, {}, {x, w}));
+  return must(std::move(builder).build({must(builder.add("b", OpType::kRelu, {}, {a}))}));
+}
+
+DeviceProfile profile(double a_ms, double slowdown = 1.0) {
+  DeviceProfile device;
+  device.slowdown = slowdown;
+  device.nodes["a"] = {a_ms, a_ms, a_ms};
+  device.nodes["b"] = {};  // in a's epilogue
+  return device;
+}
+
+NodeTimes times_of(const std::vector<DeviceProfile>& devices) {
+  std::vector<const DeviceProfile*> pointers;
+  for (const DeviceProfile& device : devices) pointers.push_back(&device);
+  return NodeTimes::from_profiles(conv_and_relu(), pointers);
+}
+
+const NodeId kA(0);
+const NodeId kB(1);
+
+TEST(NodeTimes, OfARooflineAreTheSlowerOfArithmeticAndMemory) {
+  Roofline roofline;
+  roofline.gflops = 0.0064;  // 3200 MACs: 1 ms
+  roofline.memory_bytes_per_s = 4e9;
+  roofline.node_s = 1e-4;
+  const NodeTimes times = NodeTimes::from_roofline(conv_and_relu(), roofline);
+  EXPECT_NEAR(times.node_s(kA), 1.1e-3, 1e-9);
+  // Each share pays for the node once more.
+  EXPECT_NEAR(times.share_s(kA, Split::kSpatial, 0.5), 0.6e-3, 1e-9);
+  // The ReLU has no arithmetic: 400 floats in and 400 out.
+  EXPECT_NEAR(times.node_s(kB), 1e-4 + 3200.0 / 4e9, 1e-12);
+  EXPECT_LE(times.least_s(kA), times.node_s(kA));
+}
+
+TEST(NodeTimes, OfProfilesAreTheMeanByTheClock) {
+  const NodeTimes times = times_of({profile(2.0, 10.0), profile(3.0, 10.0)});
+  EXPECT_NEAR(times.node_s(kA), 25e-3, 1e-9);
+  EXPECT_EQ(times.node_s(kB), 0.0);
+  EXPECT_NEAR(times.share_s(kA, Split::kSpatial, 0.25), 6.25e-3, 1e-9);
+  EXPECT_EQ(times.share_s(kB, Split::kSpatial, 0.5), 0.0);
+}
+
+TEST(NodeTimes, OfSharesFollowTheMeasuredCurveOfTheirSplit) {
+  DeviceProfile device = profile(8.0);
+  // Alone it takes 10 ms, half of its rows 6, a quarter 4; halves of the output channels exactly half.
+  device.slices = {{"a", Split::kWhole, 1.0, {10.0, 10.0, 10.0}},
+                   {"a", Split::kSpatial, 0.5, {6.0, 6.0, 6.0}},
+                   {"a", Split::kSpatial, 0.25, {4.0, 4.0, 4.0}},
+                   {"a", Split::kOutputChannel, 0.5, {4.0, 4.0, 4.0}}};
+  const NodeTimes times = times_of({device});
+  EXPECT_NEAR(times.share_s(kA, Split::kSpatial, 1.0), 8e-3, 1e-9);
+  EXPECT_NEAR(times.share_s(kA, Split::kSpatial, 0.5), 4e-3 * 1.2, 1e-9);
+  EXPECT_NEAR(times.share_s(kA, Split::kSpatial, 0.25), 2e-3 * 1.6, 1e-9);
+  // Between measurements linear in the logarithm of the fraction; below the smallest no better than there.
+  EXPECT_NEAR(times.share_s(kA, Split::kSpatial, std::sqrt(0.125)), std::sqrt(0.125) * 8e-3 * 1.4, 1e-9);
+  EXPECT_NEAR(times.share_s(kA, Split::kSpatial, 0.125), 1e-3 * 2.0, 1e-9);
+  EXPECT_NEAR(times.share_s(kA, Split::kOutputChannel, 0.5), 4e-3 * 0.8, 1e-9);
+  EXPECT_NEAR(times.share_s(kA, Split::kOutputChannel, 0.25), 2e-3 * 0.8, 1e-9);
+  EXPECT_NEAR(times.share_s(kA, Split::kInputChannel, 0.5), 4e-3, 1e-9);
+  EXPECT_NEAR(times.least_s(kA), 8e-3 * 0.8, 1e-9);
+}
+
+TEST(NodeTimes, OfANodeThatIsTooLargeComeFromItsLargestShare) {
+  DeviceProfile device = profile(0.0);
+  device.nodes.erase("a");
+  device.slices = {{"a", Split::kOutputChannel, 0.5, {6.0, 6.0, 6.0}},
+                   {"a", Split::kOutputChannel, 0.25, {4.0, 4.0, 4.0}}};
+  const NodeTimes times = times_of({device});
+  EXPECT_NEAR(times.node_s(kA), 12e-3, 1e-9);
+  EXPECT_NEAR(times.share_s(kA, Split::kOutputChannel, 0.25), 4e-3, 1e-9);
+}
+
+}  // namespace
+}  // namespace onnx_split
