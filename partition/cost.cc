@@ -316,12 +316,25 @@ class CostModel::Evaluation {
     }
   }
 
+  struct LinkUse {
+    double* until = nullptr;
+    double bytes_per_s = 0.0;
+  };
+
+  // When a message is through that is on all these links at once: the slowest decides.
+  static double pass(std::span<const LinkUse> links, double bytes, double now) {
+    for (const LinkUse& link : links) now = std::max(now, *link.until);
+    double end = now;
+    for (const LinkUse& link : links) end = std::max(end, *link.until = now + bytes / link.bytes_per_s);
+    return end;
+  }
+
   // One request on its way, nothing else being busy: when the last output is back. Each device computes one part after
   // the other; each link carries one message after the other, while the processor goes on.
   double trace(const std::vector<std::size_t>& replicas) const {
     const std::size_t devices = model_.devices.size();
     std::vector<double> computing(devices, 0.0), receiving(devices, 0.0), up(devices, 0.0), down(devices, 0.0);
-    double medium = 0.0, done = 0.0;
+    double medium = 0.0, coordinator_out = 0.0, coordinator_in = 0.0, done = 0.0;
     std::vector<double> arrived(flows_.size(), 0.0);
     std::vector<std::vector<double>> ready(shapes_.size());
     for (std::size_t s = 0; s < shapes_.size(); ++s) ready[s].assign(shapes_[s]->parts.size(), 0.0);
@@ -344,15 +357,15 @@ class CostModel::Evaluation {
           bytes_per_s = link.bytes_per_s;
           latency_s = link.latency_s;
         }
-        double begin = now;
-        if (from != kCoordinator) begin = std::max(begin, up[from]);
-        if (to != kCoordinator) begin = std::max(begin, down[to]);
-        if (model_.medium_bytes_per_s > 0.0) begin = std::max(begin, medium);
-        const double end = begin + flow.bytes / bytes_per_s;
-        if (from != kCoordinator) up[from] = end;
-        if (to != kCoordinator) down[to] = end;
-        medium = std::max(medium, end);
-        at = end + latency_s;
+        std::array<LinkUse, 4> links;
+        std::size_t count = 0;
+        if (from != kCoordinator) links[count++] = {&up[from], bytes_per_s};
+        if (to != kCoordinator) links[count++] = {&down[to], bytes_per_s};
+        if (model_.medium_bytes_per_s > 0.0) links[count++] = {&medium, model_.medium_bytes_per_s};
+        if (model_.coordinator_bytes_per_s > 0.0 && (from == kCoordinator || to == kCoordinator)) {
+          links[count++] = {from == kCoordinator ? &coordinator_out : &coordinator_in, model_.coordinator_bytes_per_s};
+        }
+        at = pass(std::span(links.data(), count), flow.bytes, now) + latency_s;
         if (to != kCoordinator) {
           receiving[to] = std::max(receiving[to], at) + model_.devices[to].receive.of(1.0, flow.bytes);
           at = receiving[to];
