@@ -71,9 +71,10 @@ class CostModel::Evaluation {
     find_rates();
     add_loads();
     find_period();
-    find_memory();
+    const double slowest_s = slowest_way_s();
+    find_window(slowest_s);
     find_latency();
-    limit_by_window();
+    limit_by_window(slowest_s);
     cost_.shares = std::move(rates_);
     return std::move(cost_);
   }
@@ -252,12 +253,15 @@ class CostModel::Evaluation {
     }
   }
 
-  // The largest window up to six for each stage and replica for which there is memory, but no less than one for each
-  // and one more. (How many of them are of use a simulation finds out when the plan is made.)
-  void find_memory() {
-    const std::size_t least = least_window(candidate_);
+  // The largest window for which there is memory, but no less than one for each stage and replica and one more, and no
+  // more than could be of use: six for each, or twice the requests that are on the slowest way at once. (How many are
+  // of use a simulation finds out when the plan is made.)
+  void find_window(double slowest_s) {
     constexpr std::size_t kMostEach = 6;
-    std::size_t low = least, high = kMostEach * (least - 1);
+    constexpr double kMost = 4096.0;
+    const std::size_t least = least_window(candidate_);
+    const double on_way = std::min(kMost, std::ceil(2.0 * slowest_s / std::max(cost_.period_s, 1e-12)));
+    std::size_t low = least, high = std::max(kMostEach * (least - 1), static_cast<std::size_t>(on_way));
     cost_.missing_bytes = memory_for(low);
     if (cost_.missing_bytes == 0) {
       while (low < high) {
@@ -317,16 +321,34 @@ class CostModel::Evaluation {
     }
   }
 
-  // Requests leave the window in order, so the slowest way through the replicas, once for each window, is a period.
-  void limit_by_window() {
+  // One request's way through the slowest replicas.
+  double slowest_way_s() const {
     std::vector<std::size_t> slowest;
     for (const std::vector<double>& rates : rates_) {
       slowest.push_back(static_cast<std::size_t>(std::min_element(rates.begin(), rates.end()) - rates.begin()));
     }
-    const double seconds = trace(slowest) / static_cast<double>(cost_.window);
+    return trace(slowest);
+  }
+
+  // Requests leave the window in order, so the slowest way, once for each window, is a period.
+  void limit_by_window(double slowest_s) {
+    const double seconds = slowest_s / static_cast<double>(cost_.window);
     if (seconds <= cost_.period_s) return;
     cost_.period_s = seconds;
     cost_.bottleneck = {Bottleneck::Kind::kWindow, 0};
+  }
+
+  struct LinkUse {
+    double* until = nullptr;
+    double bytes_per_s = 0.0;
+  };
+
+  // When a message is through that is on all these links at once: the slowest decides.
+  static double pass(std::span<const LinkUse> links, double bytes, double now) {
+    for (const LinkUse& link : links) now = std::max(now, *link.until);
+    double end = now;
+    for (const LinkUse& link : links) end = std::max(end, *link.until = now + bytes / link.bytes_per_s);
+    return end;
   }
 
   // One request on its way, nothing else being busy: when the last output is back. Each device computes one part after
@@ -334,7 +356,7 @@ class CostModel::Evaluation {
   double trace(const std::vector<std::size_t>& replicas) const {
     const std::size_t devices = model_.devices.size();
     std::vector<double> computing(devices, 0.0), receiving(devices, 0.0), up(devices, 0.0), down(devices, 0.0);
-    double medium = 0.0, done = 0.0;
+    double medium = 0.0, coordinator_out = 0.0, coordinator_in = 0.0, done = 0.0;
     std::vector<double> arrived(flows_.size(), 0.0);
     std::vector<std::vector<double>> ready(shapes_.size());
     for (std::size_t s = 0; s < shapes_.size(); ++s) ready[s].assign(shapes_[s]->parts.size(), 0.0);
@@ -357,15 +379,15 @@ class CostModel::Evaluation {
           bytes_per_s = link.bytes_per_s;
           latency_s = link.latency_s;
         }
-        double begin = now;
-        if (from != kCoordinator) begin = std::max(begin, up[from]);
-        if (to != kCoordinator) begin = std::max(begin, down[to]);
-        if (model_.medium_bytes_per_s > 0.0) begin = std::max(begin, medium);
-        const double end = begin + flow.bytes / bytes_per_s;
-        if (from != kCoordinator) up[from] = end;
-        if (to != kCoordinator) down[to] = end;
-        medium = std::max(medium, end);
-        at = end + latency_s;
+        std::array<LinkUse, 4> links;
+        std::size_t count = 0;
+        if (from != kCoordinator) links[count++] = {&up[from], bytes_per_s};
+        if (to != kCoordinator) links[count++] = {&down[to], bytes_per_s};
+        if (model_.medium_bytes_per_s > 0.0) links[count++] = {&medium, model_.medium_bytes_per_s};
+        if (model_.coordinator_bytes_per_s > 0.0 && (from == kCoordinator || to == kCoordinator)) {
+          links[count++] = {from == kCoordinator ? &coordinator_out : &coordinator_in, model_.coordinator_bytes_per_s};
+        }
+        at = pass(std::span(links.data(), count), flow.bytes, now) + latency_s;
         if (to != kCoordinator) {
           receiving[to] = std::max(receiving[to], at) + model_.devices[to].receive.of(1.0, flow.bytes);
           at = receiving[to];

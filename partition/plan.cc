@@ -210,6 +210,11 @@ Expected<void> check_needs(const Part& part) {
 }
 
 Expected<void> check_plan(const Plan& plan, const Graph& graph) {
+  const std::string expected = fingerprint(graph);
+  if (plan.fingerprint != expected) {
+    return fail(ErrorCode::kInvalid, "the plan was made for another model: its fingerprint is {}, this model's is {}",
+                plan.fingerprint, expected);
+  }
   const auto names = [&](const std::vector<ValueId>& values) {
     std::vector<std::string> result;
     for (const ValueId id : values) result.push_back(graph.value(id).name);
@@ -217,11 +222,6 @@ Expected<void> check_plan(const Plan& plan, const Graph& graph) {
   };
   if (plan.inputs != names(graph.inputs()) || plan.outputs != names(graph.outputs())) {
     return fail(ErrorCode::kInvalid, "the plan's inputs and outputs aren't the model's");
-  }
-  const std::string expected = fingerprint(graph);
-  if (plan.fingerprint != expected) {
-    return fail(ErrorCode::kInvalid, "the plan was made for another model: its fingerprint is {}, this model's is {}",
-                plan.fingerprint, expected);
   }
   if (plan.stages.empty()) return fail(ErrorCode::kInvalid, "the plan has no stages");
   if (plan.window == 0) return fail(ErrorCode::kInvalid, "the plan's window is 0");

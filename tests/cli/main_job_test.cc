@@ -95,7 +95,8 @@ TEST(MainJob, DigitsAreReadAsWellCutAsUncut) {
 TEST(MainJob, PartsWrittenBySplitAreVerifiedFromTheirFolder) {
   const Workplace place;
   const std::string model = kDigits + "digits.onnx";
-  expect_done(place.run({"onnx-split", "plan", model, "--devices", "3", "-o", place / "plan.json"}));
+  expect_done(place.run(
+      {"onnx-split", "plan", model, "--devices", "3", "--no-replicas", "--no-splits", "-o", place / "plan.json"}));
   expect_done(place.run({"onnx-split", "split", model, "--plan", place / "plan.json", "-o", place / "parts"}));
   const Outcome verified = place.run({"onnx-split", "verify", model, "--parts", place / "parts", "--json"});
   expect_done(verified);
@@ -234,7 +235,8 @@ TEST(MainJob, ARunnerPaysForItsShare) {
   const Workplace place;
   const std::string model = place / "model.onnx";
   expect_done(place.run({"onnx-split", "zoo", full ? "vgg16" : "alexnet", "-o", model}));
-  expect_done(place.run({"onnx-split", "plan", model, "--devices", "2", "-o", place / "plan.json"}));
+  expect_done(place.run(
+      {"onnx-split", "plan", model, "--devices", "2", "--no-replicas", "--no-splits", "-o", place / "plan.json"}));
   Program bench(place.tmp(), {"onnx-split", "bench", model, "--local", "2", "--plan", place / "plan.json", "--scenario",
                               "offline", "--duration-s", full ? "12" : "5"});
   const Json plan = must(parse_json(must(read_file(place / "plan.json"))));

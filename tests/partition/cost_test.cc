@@ -104,57 +104,105 @@ TEST(Cost, AddsUpToTheTimesOfAllNodes) {
   EXPECT_GT(repeated, 100);
 }
 
+bool is_chain(const Graph& graph) {
+  const auto is_used_once = [](const Value& value) { return value.constant || value.consumers.size() <= 1; };
+  return graph.inputs().size() == 1 && graph.outputs().size() == 1 &&
+         std::all_of(graph.values().begin(), graph.values().end(), is_used_once);
+}
+
+// How far predictions are from the cost, as shares of the cost.
+class Differences {
+ public:
+  void add(const char* what, double predicted, double cost, double whole) {
+    all_[what].push_back(std::abs(predicted - cost) / std::max(whole, 1e-12));
+  }
+  double quantile(const char* what, double share) {
+    std::vector<double>& some = all_.at(what);
+    std::sort(some.begin(), some.end());
+    return some[static_cast<std::size_t>(share * static_cast<double>(some.size() - 1))];
+  }
+
+ private:
+  std::map<std::string, std::vector<double>> all_;
+};
+
+// The prediction goes through the plan's own transfers and schedules. It differs from the cost where schedules meet
+// (the cost has every replica meet every other), by the half percent that schedules are allowed, and in the latency by
+// the order in which messages pass where a part sends several, and by what it is the mean of.
 TEST(Cost, IsWhatTheFinishedPlanIsPredictedToTake) {
-  std::map<std::string, int> counts;
-  std::map<std::string, std::vector<double>> ratios;
-  const bool is_verbose = std::getenv("ONNX_SPLIT_VERBOSE") != nullptr;
-  const auto compare = [&](const char* what, double found, double expected, double scale) {
-    const double difference = std::abs(found - expected) / std::max(scale, 1e-12);
-    ratios[what].push_back(difference);
-    if (is_verbose && difference > 0.01) {
-      ::testing::Message message;
-      ADD_FAILURE() << what << " predicted " << found << " cost " << expected << " of " << scale;
-    }
-  };
+  Differences differences;
   for_some_plans(instance_count(200), [&](const Problem& problem, const Candidate& candidate) {
     SearchResult found;
     found.candidate = candidate;
-    found.cost = problem.cost.of(candidate);
-    found.single = found.cost;
+    found.cost = found.single = problem.cost.of(candidate);
     const Graph& graph = problem.instance.graph;
     const Plan plan = must(make_plan(graph, problem.cost, found, problem.options(), {}));
     must(check_plan(plan, graph));
     must(check_parts(graph, plan));
     ASSERT_EQ(plan.stages.size(), candidate.size());
-    EXPECT_EQ(plan.window, found.cost.window);
+    EXPECT_LE(plan.window, found.cost.window);
+    EXPECT_GE(plan.window, least_window(candidate));
+    std::size_t node = 0;
+    bool has_replicas = false;
     for (std::size_t s = 0; s < candidate.size(); ++s) {
-      EXPECT_EQ(division_of(plan.stages[s]).split, candidate[s].division.split);
-      EXPECT_EQ(plan.stages[s].parts.size(), candidate[s].division.ways);
+      EXPECT_EQ(division_of(plan.stages[s]), candidate[s].division);
+      EXPECT_EQ(graph.find_node(plan.stages[s].nodes.front())->index(), node);
+      EXPECT_EQ(plan.stages[s].nodes.size(), candidate[s].end - candidate[s].begin);
+      node += plan.stages[s].nodes.size();
+      has_replicas = has_replicas || candidate[s].replicas > 1;
     }
     const Prediction& prediction = *plan.prediction;
     const Cost& cost = found.cost;
+    const char* loads = has_replicas ? "loads with replicas" : "loads";
     for (std::size_t d = 0; d < cost.devices.size(); ++d) {
       const DeviceLoad& a = prediction.loads[d];
       const DeviceLoad& b = cost.devices[d];
-      compare("compute", a.compute_s, b.compute_s, cost.period_s);
-      compare("receive", a.receive_s, b.receive_s, cost.period_s);
-      compare("send", a.send_s, b.send_s, cost.period_s);
-      compare("up", a.up_s, b.up_s, cost.period_s);
-      compare("down", a.down_s, b.down_s, cost.period_s);
-      compare("memory", static_cast<double>(a.memory_bytes), static_cast<double>(b.memory_bytes),
-              static_cast<double>(std::max<std::int64_t>(b.memory_bytes, 1)));
+      differences.add(loads, a.compute_s, b.compute_s, cost.period_s);
+      differences.add(loads, a.receive_s, b.receive_s, cost.period_s);
+      differences.add(loads, a.send_s, b.send_s, cost.period_s);
+      differences.add(loads, a.up_s, b.up_s, cost.period_s);
+      differences.add(loads, a.down_s, b.down_s, cost.period_s);
+      // The plan's window may be smaller; a schedule may mix a little less evenly than the cost takes it to, so that
+      // one request more waits.
+      std::int64_t input_bytes = 0;
+      for (const PartId id : part_ids(plan)) {
+        const Part& part = plan.stages[id.stage].parts[id.part];
+        if (part.devices.size() == 1 || std::find(part.devices.begin(), part.devices.end(), d) == part.devices.end()) {
+          continue;
+        }
+        for (const ValueRegion& input : part.inputs) input_bytes += 4 * input.region.shape().elements();
+      }
+      EXPECT_LE(a.memory_bytes, b.memory_bytes + input_bytes);
+      const std::int64_t limit = a.memory_limit_bytes;
+      if (std::getenv("ONNX_SPLIT_VERBOSE") != nullptr && limit > 0 && b.memory_bytes <= limit &&
+          a.memory_bytes > limit)
+        fmt::print("OVER {} {} {}\n", a.memory_bytes, b.memory_bytes, limit);
+      if (!has_replicas && plan.window == cost.window) {
+        EXPECT_EQ(a.memory_bytes, b.memory_bytes);
+      }
+      EXPECT_GE(a.memory_bytes == 0, b.memory_bytes == 0);
     }
-    compare("latency", prediction.latency_s, cost.latency_s, cost.latency_s);
-    const bool by_window = prediction.bottleneck.find("window") != std::string::npos;
-    if (!by_window) compare("period", 1.0 / prediction.throughput_per_s, cost.period_s, cost.period_s);
-    ++counts[by_window ? "window" : "averages"];
+    const char* latency = has_replicas ? "latency with replicas" : is_chain(graph) ? "latency of chains" : "latency";
+    differences.add(latency, prediction.latency_s, cost.latency_s, cost.latency_s);
+    // Where the window isn't enough for what the averages say the simulation has the last word.
+    if (prediction.bottleneck.find("window") == std::string::npos) {
+      differences.add("period", 1.0 / prediction.throughput_per_s, cost.period_s, cost.period_s);
+    } else {
+      EXPECT_GT(1.0 / prediction.throughput_per_s, cost.period_s);
+    }
   });
-  for (auto& [what, all] : ratios) {
-    std::sort(all.begin(), all.end());
-    fmt::print("{}: {} values, median {:.5f} 95 % {:.5f} 99 % {:.5f} worst {:.5f}\n", what, all.size(),
-               all[all.size() / 2], all[all.size() * 95 / 100], all[all.size() * 99 / 100], all.back());
+  for (const char* what :
+       {"loads", "loads with replicas", "period", "latency of chains", "latency", "latency with replicas"}) {
+    fmt::print("{}: median {:.5f} 95 % {:.5f} 99 % {:.5f} worst {:.5f}\n", what, differences.quantile(what, 0.5),
+               differences.quantile(what, 0.95), differences.quantile(what, 0.99), differences.quantile(what, 1.0));
   }
-  for (const auto& [what, count] : counts) fmt::print("{}: {}\n", what, count);
+  EXPECT_LT(differences.quantile("period", 1.0), 0.01);
+  EXPECT_LT(differences.quantile("loads", 0.99), 1e-9);
+  EXPECT_LT(differences.quantile("loads", 1.0), 0.1);
+  EXPECT_LT(differences.quantile("loads with replicas", 0.95), 0.005);
+  EXPECT_LT(differences.quantile("latency of chains", 0.95), 0.01);
+  EXPECT_LT(differences.quantile("latency", 0.9), 0.1);
+  EXPECT_LT(differences.quantile("latency with replicas", 0.5), 0.1);
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ TEST(Plan, EveryDamagedFieldIsRefusedWithItsPath) {
          j["stages"][0]["parts"][0]["inputs"][0]["shape"] = {1, -1, 1, 1};
        },
        "negative"},
-      {"format", [](Json& j) { j["format"] = 99; }, "format: expected an integer from 2 to 2, found 99"},
+      {"format", [](Json& j) { j["format"] = 99; }, "format: expected an integer from 3 to 3, found 99"},
   };
   for (const Case& c : cases) {
     Json json = good;

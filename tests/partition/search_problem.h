@@ -32,11 +32,11 @@ struct Problem {
   }
 };
 
-// One of so few plans that all of them can be tried: as a rule 2,000 at most. Every sixteenth has 8 nodes and 4
+// One of so few plans that all of them can be tried: as a rule 4,000 at most. Every sixteenth has 8 nodes and 4
 // devices.
 inline std::unique_ptr<Problem> small_problem(std::uint64_t seed) {
   const bool is_large = seed % 16 == 0;
-  const double most = is_large ? 20'000.0 : 2'000.0;
+  const double most = is_large ? 30'000.0 : 4'000.0;
   for (std::uint64_t attempt = 0;; ++attempt) {
     RandomInstance random(seed * 10'007 + attempt);
     Instance instance = is_large ? random.make(8, 4) : random.make();

@@ -168,16 +168,45 @@ TEST(Search, IsCloseToTheOptimumWhereItIsNotComplete) {
       at(0.5), at(0.9), at(0.95), at(0.99), gaps.back(), missed, count, outside, better_outside);
 }
 
+// Whether a convolution or pool doesn't read all rows and columns of its input. Parts of a spatial stage have no need
+// of them, so that all parts together may have less to compute and to receive than the whole stage, on which the bounds
+// are based.
+bool leaves_rows_out(const Graph& graph) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& node) {
+    if (!node.attributes.has("strides")) return false;
+    const Shape& in = graph.value(node.inputs[0]).shape();
+    const Shape& out = graph.value(node.outputs[0]).shape();
+    for (const std::size_t axis : {0U, 1U}) {
+      const std::int64_t stride = node.attributes.ints_or("strides", {1, 1})[axis];
+      const std::int64_t pad = node.attributes.ints_or("pads", {0, 0, 0, 0})[axis];
+      const std::int64_t kernel = node.op == OpType::kConv ? graph.value(node.inputs[1]).shape()[2 + axis]
+                                                           : node.attributes.ints_or("kernel_shape", {1, 1})[axis];
+      if (kernel < stride || (out[2 + axis] - 1) * stride + kernel - pad < in[2 + axis]) return true;
+    }
+    return false;
+  });
+}
+
+bool is_spatial(const Candidate& plan) {
+  return std::any_of(plan.begin(), plan.end(),
+                     [](const CandidateStage& stage) { return stage.division.split == Split::kSpatial; });
+}
+
 // No plan of any kind is below the bounds, and no simple plan that is allowed is better than what is found.
 TEST(Search, IsBetweenItsBoundAndEverySimplePlan) {
+  double tightest_period = 0.0, tightest_latency = 0.0;
   for (std::uint64_t seed = 0; seed < instance_count(320); ++seed) {
     const auto problem = small_problem(seed);
     const CostModel& cost = problem->cost;
+    const bool is_exception = leaves_rows_out(problem->instance.graph);
     const double period_s = period_bound_s(cost), latency_s = latency_bound_s(cost);
     const auto text = [&] { return fmt::format("seed {}\n{}", seed, describe(problem->instance)); };
     const PlanSpace space(cost, problem->options());
     space.for_each([&](const Candidate& plan) {
+      if (HasFatalFailure() || (is_exception && is_spatial(plan))) return;
       const Cost of = cost.of(plan);
+      tightest_period = std::max(tightest_period, period_s / of.period_s);
+      tightest_latency = std::max(tightest_latency, latency_s / of.latency_s);
       ASSERT_GE(of.period_s, period_s * (1.0 - kEqual)) << text() << describe(plan, cost.model());
       ASSERT_GE(of.latency_s, latency_s * (1.0 - kEqual)) << text() << describe(plan, cost.model());
     });
@@ -191,7 +220,9 @@ TEST(Search, IsBetweenItsBoundAndEverySimplePlan) {
         ASSERT_LE(objective_s(found->cost, options), objective_s(of, options) * (1.0 + kEqual)) << text();
       }
       if (!found) continue;
-      ASSERT_GE(objective_s(found->cost, options), found->bound_s * (1.0 - kEqual)) << text();
+      if (!is_exception || !is_spatial(found->candidate)) {
+        ASSERT_GE(objective_s(found->cost, options), found->bound_s * (1.0 - kEqual)) << text();
+      }
       for (std::size_t d = 0; d < found->cost.devices.size(); ++d) {
         const std::int64_t limit = cost.model().devices[d].memory_bytes;
         ASSERT_TRUE(limit == 0 || found->cost.devices[d].memory_bytes <= limit) << text();
@@ -199,6 +230,9 @@ TEST(Search, IsBetweenItsBoundAndEverySimplePlan) {
       ASSERT_TRUE(options.max_latency_s <= 0.0 || found->cost.latency_s <= options.max_latency_s) << text();
     }
   }
+  // The bounds are of use.
+  EXPECT_GT(tightest_period, 0.999);
+  EXPECT_GT(tightest_latency, 0.9);
 }
 
 // What the complete search finds; infinity where nothing is possible.
