@@ -65,11 +65,11 @@ std::string xml_error(std::string_view xml) {
     const bool empty = xml.substr(at).starts_with("/>");
     if (!empty && !xml.substr(at).starts_with(">")) return fmt::format("<{} isn't closed", name);
     at += empty ? 2 : 1;
+    if (!closes && open.empty() && ++elements > 1) return "two roots";
     if (closes) {
       if (open.empty() || open.back() != name) return "</" + name + "> closes nothing";
       open.pop_back();
     } else if (!empty) {
-      if (open.empty() && ++elements > 1) return "two roots";
       open.push_back(name);
     }
   }

@@ -121,7 +121,7 @@ TEST(Schedule, OfAnySharesComesWithinHalfAPercentOrIsAsLongAsItMay) {
   }
 }
 
-TEST(Plan, MostServedIsTheMostOfAnyWindow) {
+TEST(MostServed, IsTheMostOfAnyWindow) {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     Random random(seed);
     HandPlan plan(3);
