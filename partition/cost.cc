@@ -105,14 +105,14 @@ class CostModel::Evaluation {
         for (const ValuePiece& need : shapes_[s]->parts[p].inputs) {
           const std::size_t from = giver[need.value.index()];
           if (from == kCoordinator) {
-            add_flow({kCoordinator, 0, s, p, static_cast<double>(need.bytes)}, need.value);
+            add_flow({kCoordinator, 0, s, p, static_cast<double>(need.bytes)}, nullptr, need);
             continue;
           }
           for (std::size_t q = 0; q < shapes_[from]->parts.size(); ++q) {
             for (const ValuePiece& owned : shapes_[from]->parts[q].outputs) {
               if (owned.value != need.value) continue;
               const std::int64_t bytes = common_bytes(owned, need);
-              if (bytes > 0) add_flow({from, q, s, p, static_cast<double>(bytes)}, need.value);
+              if (bytes > 0) add_flow({from, q, s, p, static_cast<double>(bytes)}, &owned, need);
             }
           }
         }
@@ -123,7 +123,7 @@ class CostModel::Evaluation {
       if (from == kCoordinator) continue;
       for (std::size_t q = 0; q < shapes_[from]->parts.size(); ++q) {
         for (const ValuePiece& owned : shapes_[from]->parts[q].outputs) {
-          if (owned.value == id) add_flow({from, q, kCoordinator, 0, static_cast<double>(owned.bytes)}, id);
+          if (owned.value == id) add_flow({from, q, kCoordinator, 0, static_cast<double>(owned.bytes)}, &owned, owned);
         }
       }
     }
@@ -137,19 +137,41 @@ class CostModel::Evaluation {
     }
   }
 
-  // What a device gets of one piece of a value goes there once.
-  void add_flow(const Flow& flow, ValueId value) {
+  // What a device gets of one piece of a value (`owned`; null: of a network input) goes there as one box where that
+  // isn't more than two, as make_routing has it.
+  void add_flow(const Flow& flow, const ValuePiece* owned, const ValuePiece& need) {
     if (alone(flow.to_stage)) {
       const std::size_t to = device(flow.to_stage, flow.to_part, 0);
-      const auto [known, is_new] = sent_.try_emplace({value, flow.from_stage, flow.from_part, to}, flows_.size());
-      if (!is_new) {
-        // The boxes overlap as a rule: it goes with the first, as large as the larger.
-        flows_[known->second].bytes = std::max(flows_[known->second].bytes, flow.bytes);
-        shared_.push_back({flow.to_stage, flow.to_part, known->second});
+      const auto [known, is_new] = sent_.try_emplace({need.value, flow.from_stage, flow.from_part, to},
+                                                     Carried{flows_.size(), owned, &need, {}});
+      if (!is_new && carries_too(known->second, owned, need)) {
+        shared_.push_back({flow.to_stage, flow.to_part, known->second.flow});
         return;
       }
     }
     flows_.push_back(flow);
+  }
+
+  // A flow to a device, and the box that it carries, once there is a second need of it.
+  struct Carried {
+    std::size_t flow;
+    const ValuePiece* owned;
+    const ValuePiece* need;
+    std::optional<Region> box;
+  };
+
+  bool carries_too(Carried& carried, const ValuePiece* owned, const ValuePiece& need) {
+    const auto common = [](const ValuePiece* piece, const ValuePiece& needed) {
+      return piece == nullptr ? needed.region : *intersect(piece->region, needed.region);
+    };
+    const Region first = carried.box ? *carried.box : common(carried.owned, *carried.need);
+    const Region second = common(owned, need);
+    Region both = bounding_box(first, second);
+    const std::int64_t elements = both.shape().elements();
+    if (elements > first.shape().elements() + second.shape().elements()) return false;
+    flows_[carried.flow].bytes *= static_cast<double>(elements) / static_cast<double>(first.shape().elements());
+    carried.box = std::move(both);
+    return true;
   }
 
   // How the requests are shared out among each stage's replicas.
@@ -443,7 +465,7 @@ class CostModel::Evaluation {
              sent.device;
     }
   };
-  std::unordered_map<Sent, std::size_t, SentHash> sent_;
+  std::unordered_map<Sent, Carried, SentHash> sent_;
   std::vector<Shared> shared_;
   std::vector<std::size_t> inputs_;                              // flows from the coordinator
   std::vector<std::vector<std::vector<std::size_t>>> outgoing_;  // flows, by stage and part
