@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/interrupt.h"
 #include "cli/model.h"
 #include "fleet/local_fleet.h"
 #include "partition/planner.h"
@@ -91,6 +92,7 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   SearchOptions search_options;
   search_options.objective = options.objective == "latency" ? Objective::kLatency : Objective::kThroughput;
   search_options.max_latency_s = options.max_latency_ms * 1e-3;
+  search_options.interrupted = [] { return interrupted(); };
   search_options.space.replicas = !options.no_replicas;
   search_options.space.splits = !options.no_splits;
   StageShapes shapes(graph, *model, candidate_cuts(graph, kMostCuts));

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <optional>
+#include <vector>
 
 #include "base/utf8.h"
 
@@ -59,5 +61,33 @@ std::uint64_t trimmed_resident_bytes() {
 
 std::int64_t process_time_ns() { return time_ns(CLOCK_PROCESS_CPUTIME_ID); }
 std::int64_t thread_time_ns() { return time_ns(CLOCK_THREAD_CPUTIME_ID); }
+
+CpuQuota find_cpu_quota(std::chrono::milliseconds busy) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::microseconds kStandstill{700};
+  constexpr std::size_t kFewest = 6;
+  constexpr double kEven = 0.2;  // how far the quartiles of the periods may be apart, over the median
+  std::vector<double> run_ms, period_ms;
+  const Clock::time_point end = Clock::now() + busy;
+  std::optional<Clock::time_point> begun;  // of the run, behind a standstill
+  Clock::time_point last = Clock::now();
+  while (last < end) {
+    const Clock::time_point now = Clock::now();
+    if (now - last > kStandstill) {
+      if (begun) {
+        run_ms.push_back(std::chrono::duration<double, std::milli>(last - *begun).count());
+        period_ms.push_back(std::chrono::duration<double, std::milli>(now - *begun).count());
+      }
+      begun = now;
+    }
+    last = now;
+  }
+  if (period_ms.size() < kFewest) return {};
+  std::sort(run_ms.begin(), run_ms.end());
+  std::sort(period_ms.begin(), period_ms.end());
+  const double middle = period_ms[period_ms.size() / 2];
+  if (period_ms[period_ms.size() * 3 / 4] - period_ms[period_ms.size() / 4] > kEven * middle) return {};
+  return {run_ms[run_ms.size() / 2], middle};
+}
 
 }  // namespace onnx_split

@@ -1,6 +1,7 @@
 // What a process can say of the machine that it runs on and of itself. Linux only. Any thread may call.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -19,5 +20,15 @@ std::uint64_t trimmed_resident_bytes();
 // Processor time that all threads of this process, nng's too, or the calling thread alone have had so far.
 std::int64_t process_time_ns();
 std::int64_t thread_time_ns();
+
+// A quota on this process's processor time: it may run for `run_ms` of each period, and stands still for the rest.
+struct CpuQuota {
+  double run_ms = 0.0;  // both 0: none was found
+  double period_ms = 0.0;
+};
+
+// Looks for one by keeping the calling thread busy for so long; ten periods of it suffice. What other processes take is
+// no quota: it doesn't come in even periods.
+CpuQuota find_cpu_quota(std::chrono::milliseconds busy);
 
 }  // namespace onnx_split

@@ -151,6 +151,10 @@ Expected<void> Measurement::connect(Subject& subject) {
   subject.budget_bytes =
       budget_of({device.memory_bytes, static_cast<std::uint64_t>(limit), static_cast<std::uint64_t>(available)});
   subject.client = std::move(client);
+  TRY_ASSIGN(const Json quota, subject.client->call("quota", Json::object(), {}, kPingTimeout));
+  const JsonReader found(quota);
+  TRY_ASSIGN(profile.quota_ms, found.number("run_ms"));
+  TRY_ASSIGN(profile.period_ms, found.number("period_ms"));
   return {};
 }
 

@@ -113,6 +113,7 @@ Expected<Json> Runner::dispatch(const ControlMessage& message) {
   if (op == "status") return status(request);
   if (op == "end") return end(request);
   if (op == "profile") return profile(request, message.bytes);
+  if (op == "quota") return quota();
   if (op == "link_listen") return link_listen(request);
   if (op == "link_ping") return link_ping(request);
   if (op == "link_end") return link_end(request);
@@ -256,6 +257,13 @@ Expected<Json> Runner::profile(const JsonReader& request, std::span<const std::b
   options.interrupted = [this] { return stopping_.load(); };
   TRY_ASSIGN(const ProfileResult result, run_profile_job(job, options));
   return profile_result_to_json(result);
+}
+
+Expected<Json> Runner::quota() {
+  if (deployment_) return fail(ErrorCode::kUnavailable, "this runner is in use (epoch {})", deployment_->epoch);
+  constexpr std::chrono::milliseconds kBusy{400};
+  const CpuQuota found = find_cpu_quota(kBusy);
+  return Json{{"run_ms", found.run_ms}, {"period_ms", found.period_ms}};
 }
 
 Expected<Json> Runner::link_listen(const JsonReader& request) {

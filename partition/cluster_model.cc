@@ -102,13 +102,25 @@ class ModelMaker {
   void set_alike(const std::vector<std::size_t>& devices, const std::vector<const DeviceProfile*>& profiles) {
     const auto times = std::make_shared<const NodeTimes>(NodeTimes::from_profiles(graph_, profiles));
     std::int64_t idle_bytes = 0;
-    for (const DeviceProfile* profile : profiles) idle_bytes = std::max(idle_bytes, profile->idle_memory_bytes);
+    double slowdown = 0.0;
+    std::vector<double> periods_s;
+    for (const DeviceProfile* profile : profiles) {
+      idle_bytes = std::max(idle_bytes, profile->idle_memory_bytes);
+      slowdown += profile->slowdown / static_cast<double>(profiles.size());
+      if (profile->period_ms > 0.0) periods_s.push_back(profile->period_ms * 1e-3);
+    }
+    // A busy machine hides a quota from some of its devices, and shows others two periods as one.
+    const bool has_quota = 2 * periods_s.size() > profiles.size() && slowdown > 1.0;
+    std::sort(periods_s.begin(), periods_s.end());
+    const double period_s = has_quota ? periods_s[(periods_s.size() - 1) / 2] : 0.0;
     for (const std::size_t d : devices) {
       DeviceModel& device = model_.devices[d];
       device.times = times;
       device.send = mean_message(profiles, &DeviceProfile::send);
       device.receive = mean_message(profiles, &DeviceProfile::receive);
       device.idle_bytes = idle_bytes;
+      device.period_s = period_s;
+      device.quota_s = has_quota ? period_s / slowdown : 0.0;
     }
   }
 

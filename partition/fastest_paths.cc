@@ -69,6 +69,7 @@ class PathSearch {
     // Long fused stages repeat too much of their work.
     constexpr double kLongest = 0.4;
     for (std::size_t begin = 0; begin < segments; ++begin) {
+      if (options_.interrupted && options_.interrupted()) return;
       for (std::size_t end = begin + 1; end <= segments; ++end) {
         add(begin, end, 1, Split::kWhole, false);
         const double seconds = shapes_.whole_s(cost_.model().devices[order_.front()].kind, begin, end);
@@ -176,6 +177,7 @@ class PathSearch {
     nodes[0].push_back({0.0, 0, nullptr, 0});
     layouts[0].emplace_back();
     for (std::size_t begin = 0; begin < segments; ++begin) {
+      if (options_.interrupted && options_.interrupted()) return std::nullopt;
       for (const Option& option : options_at_[begin]) {
         const std::size_t end = option.stage.end;
         const Layout layout{option.stage.division, option.shape->parts[0].outputs.front().combine == Combine::kAdd};
@@ -266,7 +268,9 @@ std::vector<Candidate> fastest_paths(const CostModel& cost, const SearchOptions&
 std::vector<Candidate> grouped_paths(const CostModel& cost, const SearchOptions& options) {
   const std::vector<std::size_t> order = canonical_order(cost);
   std::vector<Candidate> plans;
-  for (std::size_t groups = 1; 2 * groups <= order.size(); ++groups) {
+  // Each number of groups costs a search of paths.
+  constexpr std::size_t kMostGroups = 8;
+  for (std::size_t groups = 1; groups <= kMostGroups && 2 * groups <= order.size(); ++groups) {
     const std::vector<std::vector<std::size_t>> devices = equal_groups(order, groups);
     if (devices[0].size() > options.space.most_ways) continue;
     for (const Candidate& path : PathSearch(cost, options, devices[0], true).run()) {

@@ -51,6 +51,7 @@ class LocalSearch {
   }
 
   bool try_plan(Candidate candidate) {
+    if (options_.interrupted && options_.interrupted()) left_ = 0;
     if (left_ == 0) return false;
     --left_;
     Cost cost = cost_.of(candidate);

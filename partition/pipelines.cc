@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t kMostSegments = 64;  // bits of a word
 constexpr std::size_t kMostStates = 4096;
 constexpr std::size_t kMostTypes = 12;
+constexpr std::size_t kMostUnits = 128;  // of one type
 constexpr float kNever = std::numeric_limits<float>::infinity();
 
 // Devices that the search doesn't tell apart, in units that it doesn't part.
@@ -47,6 +48,7 @@ class PipelineSearch {
     make_types();
     enumerate_groups();
     fill_times();
+    if (options_.interrupted && options_.interrupted()) return {};
     double low = period_bound_s(cost_) * 0.5, high = std::max(low, 1e-9);
     constexpr int kMostDoublings = 60;
     int doublings = 0;
@@ -114,7 +116,7 @@ class PipelineSearch {
     while (true) {
       Type* coarsest = nullptr;
       for (Type& type : types_) {
-        if (type.units == type.devices.size()) continue;
+        if (type.units == std::min(type.devices.size(), kMostUnits)) continue;
         std::size_t states = type.units + 2;
         for (const Type& other : types_) {
           if (&other != &type) states *= other.units + 1;
@@ -260,15 +262,19 @@ class PipelineSearch {
     }
     for (std::size_t group = 1; group < states_; ++group) {
       const std::vector<std::size_t> devices = devices_of(group);
+      const std::vector<std::size_t> counts = counts_of(group);
       if (devices.size() < 2) continue;
+      if (options_.interrupted && options_.interrupted()) return;
       for (std::size_t begin = 0; begin < segments_; ++begin) {
         for (std::size_t end = begin + 1; end <= segments_; ++end) {
           float& best = times_[place(group, begin, end)];
           const bool fits_whole = best < kNever || fits_each(begin, end, devices);
           if (fits_whole && options_.space.replicas) continue;
           double speed = 0.0;
-          for (const std::size_t d : devices) {
-            speed += 1.0 / std::max(shapes_.whole_s(cost_.model().devices[d].kind, begin, end), 1e-12);
+          for (std::size_t t = 0; t < types_.size(); ++t) {
+            const std::size_t kind = cost_.model().devices[types_[t].devices.front()].kind;
+            speed +=
+                static_cast<double>(types_[t].first(counts[t])) / std::max(shapes_.whole_s(kind, begin, end), 1e-12);
           }
           // With fewer devices it would be quick enough, or it can't be with these.
           constexpr double kWasteful = 0.4;

@@ -17,6 +17,10 @@ struct DeviceRates {
   double up_bytes_per_s = 0.0;  // of its own link, to and from the network
   double down_bytes_per_s = 0.0;
   double latency_s = 0.0;  // of a message from it
+  // A quota lets it run, at full speed, for quota_s of each period_s: times by the clock are the mean of running and
+  // standing still. 0: there is none.
+  double quota_s = 0.0;
+  double period_s = 0.0;
 
   bool operator==(const DeviceRates&) const = default;
 };

@@ -18,7 +18,9 @@ constexpr Amount<DeviceRates> kRates[] = {{"send_message_s", &DeviceRates::send_
                                           {"receive_byte_s", &DeviceRates::receive_byte_s},
                                           {"up_bytes_per_s", &DeviceRates::up_bytes_per_s},
                                           {"down_bytes_per_s", &DeviceRates::down_bytes_per_s},
-                                          {"latency_s", &DeviceRates::latency_s}};
+                                          {"latency_s", &DeviceRates::latency_s},
+                                          {"quota_s", &DeviceRates::quota_s},
+                                          {"period_s", &DeviceRates::period_s}};
 constexpr Amount<DeviceLoad> kLoads[] = {{"compute_s", &DeviceLoad::compute_s},
                                          {"receive_s", &DeviceLoad::receive_s},
                                          {"send_s", &DeviceLoad::send_s},

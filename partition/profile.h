@@ -52,6 +52,10 @@ struct DeviceProfile {
   std::string version;    // of the runner
   unsigned threads = 1;
   double slowdown = 1.0;  // time by the clock over processor time, busy for seconds; a quota of 10 %: about 10
+  // Where a quota lets it run for only a part of each period: for how long at once, and how long the period is. 0: no
+  // quota was found.
+  double quota_ms = 0.0;
+  double period_ms = 0.0;
   std::int64_t idle_memory_bytes = 0;  // resident memory of the runner without any part, after it has computed once
   // Of the whole network's nodes, in passes over runs of nodes that fit the device's memory. A node that the engine
   // computes in another's epilogue has 0: the other's time has it. A node that alone is too large is missing.

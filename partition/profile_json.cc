@@ -74,6 +74,8 @@ Json device_to_json(const DeviceProfile& device) {
           {"version", device.version},
           {"threads", device.threads},
           {"slowdown", device.slowdown},
+          {"quota_ms", device.quota_ms},
+          {"period_ms", device.period_ms},
           {"idle_memory_bytes", device.idle_memory_bytes},
           {"send", cost_to_json(device.send)},
           {"receive", cost_to_json(device.receive)},
@@ -90,6 +92,8 @@ Expected<DeviceProfile> read_device(const JsonReader& reader) {
   TRY_ASSIGN(const std::int64_t threads, reader.integer("threads", 1, 1024));
   device.threads = static_cast<unsigned>(threads);
   TRY_ASSIGN(device.slowdown, number_in(reader, "slowdown", 1.0, kMaxSlowdown));
+  TRY_ASSIGN(device.quota_ms, number_in(reader, "quota_ms", 0.0, kMaxMs));
+  TRY_ASSIGN(device.period_ms, number_in(reader, "period_ms", 0.0, kMaxMs));
   TRY_ASSIGN(device.idle_memory_bytes, reader.integer("idle_memory_bytes", 0, kMaxMemoryBytes));
   TRY_ASSIGN(device.send, read_cost(reader, "send"));
   TRY_ASSIGN(device.receive, read_cost(reader, "receive"));

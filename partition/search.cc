@@ -66,6 +66,7 @@ class Portfolio {
       }
       if (!near_bound(result)) improve_best();
     }
+    if (options_.interrupted && options_.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
     CHECK(best_.has_value());
     TRY(check_allowed());
     result.candidate = best_->candidate;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "partition/plan_space.h"
@@ -20,6 +21,7 @@ struct SearchOptions {
   SpaceOptions space;
   // The most complete plans for which a complete search is tried.
   double exact_plans = 20'000;
+  std::function<bool()> interrupted = {};  // asked now and then: true gives up with kCancelled
 };
 
 struct SearchResult {

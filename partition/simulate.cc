@@ -109,6 +109,10 @@ class Simulation {
     double begun = 0.0;       // the step
     double until = 0.0;
     double receives_until = 0.0;
+    // Of a quota: where its periods begin, the last one in which the processor worked, and for how long.
+    double phase_s = 0.0;
+    double period = -1.0;
+    double used_s = 0.0;
     double up_until = 0.0;
     double down_until = 0.0;
     double busy_s = 0.0;
@@ -155,6 +159,10 @@ class Simulation {
     }
     slots_.resize(in_flight);
     devices_.resize(plan_.devices.size());
+    Random phases(options_.seed + 2);
+    for (std::size_t d = 0; d < devices_.size(); ++d) {
+      devices_[d].phase_s = static_cast<double>(phases.uniform()) * rates_[d].period_s;
+    }
     for (const LinkRates& link : prediction_.links) pairs_[{link.from, link.to}] = link;
     arrival_s_.assign(options_.requests, 0.0);
     if (options_.scenario == Scenario::kServer) draw_arrivals();
@@ -313,9 +321,10 @@ class Simulation {
     const DeviceRates& rates = rates_[message.to];
     const double cost_s = rates.receive_message_s + transfer.bytes * rates.receive_byte_s;
     const double begin = std::max(device.receives_until, now);
-    device.receives_until = begin + cost_s;
+    // It interrupts what the processor works on.
+    device.receives_until = device.works ? begin + cost_s : spend(message.to, begin, cost_s);
     device.busy_s += cost_s;
-    if (device.works) device.until += cost_s;
+    if (device.works) device.until = spend(message.to, device.until, cost_s);
     if (trace_ != nullptr && cost_s > 0.0) {
       const auto first = std::find_if(transfer.consumers.begin(), transfer.consumers.end(),
                                       [&](std::size_t part) { return device_of(part, message.request) == message.to; });
@@ -348,10 +357,35 @@ class Simulation {
     work(d, now, seconds);
   }
 
+  // When work that takes `seconds` by the clock on average is done. With a quota the processor works faster than that,
+  // until it has worked long enough for the period.
+  double spend(std::size_t d, double now, double seconds) {
+    const DeviceRates& rates = rates_[d];
+    if (!(rates.period_s > 0.0) || !(rates.quota_s > 0.0) || rates.quota_s >= rates.period_s) return now + seconds;
+    DeviceState& device = devices_[d];
+    double left_s = seconds * rates.quota_s / rates.period_s;  // of the processor
+    const double period = std::floor((now - device.phase_s) / rates.period_s);
+    if (period > device.period) {
+      device.period = period;
+      device.used_s = 0.0;
+    }
+    const double rest_s = rates.quota_s - device.used_s;
+    if (left_s <= rest_s) {
+      device.used_s += left_s;
+      return now + left_s;
+    }
+    left_s -= rest_s;
+    // A last bit is left for the last period, so that the work ends in it.
+    const double whole = std::ceil(left_s / rates.quota_s) - 1.0;
+    device.period += 1.0 + whole;
+    device.used_s = left_s - whole * rates.quota_s;
+    return device.phase_s + device.period * rates.period_s + device.used_s;
+  }
+
   void work(std::size_t d, double now, double seconds) {
     DeviceState& device = devices_[d];
     device.begun = std::max(now, device.receives_until);
-    device.until = device.begun + seconds;
+    device.until = spend(d, device.begun, seconds);
     device.busy_s += seconds;
     push(device.until, Event::Kind::kStep, d);
   }
