@@ -349,6 +349,8 @@ class LocalSearch {
   // The least busy device that a stage doesn't have gets a share of it, or of its first or last part.
   bool widen_stages() {
     if (!options_.space.splits) return false;
+    double busiest_s = 0.0;
+    for (const std::size_t d : order_) busiest_s = std::max(busiest_s, load_s(d));
     for (std::size_t s = 0; s < best_.candidate.size(); ++s) {
       const CandidateStage stage = best_.candidate[s];
       const std::optional<std::size_t> idlest = idlest_without(stage);
@@ -357,8 +359,9 @@ class LocalSearch {
         for (CandidateStage& whole : wider(stage, *idlest, share)) {
           if (try_replacing(s, 1, {std::move(whole)})) return true;
         }
-        const bool is_bottleneck =
-            std::find(stage.devices.begin(), stage.devices.end(), best_.cost.bottleneck.device) != stage.devices.end();
+        // Not cost.bottleneck, which of equally busy devices names the one that is listed first.
+        const bool is_bottleneck = std::any_of(stage.devices.begin(), stage.devices.end(),
+                                               [&](std::size_t d) { return load_s(d) >= kBusiest * busiest_s; });
         for (std::size_t cut = stage.begin + 1; is_bottleneck && cut < stage.end; ++cut) {
           const auto front = like(stage, stage.begin, cut, sorted(stage.devices));
           const auto back = like(stage, cut, stage.end, sorted(stage.devices));
@@ -375,7 +378,8 @@ class LocalSearch {
     return false;
   }
 
-  static constexpr std::int64_t kUnit = 1000;  // of a share, where all are equal
+  static constexpr std::int64_t kUnit = 1000;     // of a share, where all are equal
+  static constexpr double kBusiest = 1.0 - 1e-9;  // of the largest load: as busy as that
 
   const CostModel& cost_;
   const SearchOptions& options_;
