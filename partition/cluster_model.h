@@ -32,11 +32,11 @@ struct DeviceModel {
   MessageTime receive;
   double up_bytes_per_s = 0.0;  // of its own link, to and from the network
   double down_bytes_per_s = 0.0;
-  double latency_s = 0.0;  // of a message from it to any other device
-  double quota_s = 0.0;    // as DeviceRates has it
-  double period_s = 0.0;
+  double latency_s = 0.0;         // of a message from it to any other device
   std::int64_t memory_bytes = 0;  // 0: no limit
   std::int64_t idle_bytes = 0;    // of the runner without any part
+  double quota_s = 0.0;           // as DeviceRates has it
+  double period_s = 0.0;
 };
 
 struct PairLink {
