@@ -33,6 +33,8 @@ DeviceProfile device(const std::string& name) {
   device.version = "0.1.0";
   device.threads = 4;
   device.slowdown = 1.25;
+  device.quota_ms = 16.0;
+  device.period_ms = 20.0;
   device.idle_memory_bytes = 15'000'000;
   device.nodes = {{"a", {0.1, 0.09, 0.3}}, {"b", {}}};
   device.slices = {{"a", Split::kWhole, 1.0, {0.1, 0.1, 0.1}}, {"a", Split::kSpatial, 1.0 / 3.0, {0.04, 0.03, 0.05}}};
