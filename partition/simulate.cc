@@ -369,7 +369,8 @@ class Simulation {
       device.period = period;
       device.used_s = 0.0;
     }
-    const double rest_s = rates.quota_s - device.used_s;
+    const double end_s = device.phase_s + (device.period + 1.0) * rates.period_s;
+    const double rest_s = std::clamp(end_s - now, 0.0, rates.quota_s - device.used_s);
     if (left_s <= rest_s) {
       device.used_s += left_s;
       return now + left_s;
