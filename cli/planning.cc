@@ -20,24 +20,6 @@ Expected<std::optional<Profile>> profile_of(const Graph& graph, const std::strin
   return profile;
 }
 
-// What a search would have said beside its plan: the best device alone, and what no plan can exceed.
-void compare(const Graph& graph, const ClusterModel& model, Prediction& prediction) {
-  StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
-  const CostModel cost(model, shapes);
-  const double period_s = period_bound_s(cost);
-  prediction.bound_per_s = period_s > 0.0 ? 1.0 / period_s : 0.0;
-  prediction.bound_latency_s = latency_bound_s(cost);
-  for (const std::size_t d : canonical_order(cost)) {
-    const Cost alone =
-        cost.of({*stage_choice(cost, 0, shapes.segments(), std::vector<std::size_t>{d}, Split::kWhole, 1)});
-    if (!prediction.single_device.empty() && 1.0 / alone.period_s <= prediction.single_per_s) continue;
-    prediction.single_device = model.devices[d].name;
-    prediction.single_per_s = 1.0 / alone.period_s;
-    prediction.single_latency_s = alone.latency_s;
-    prediction.single_fits = alone.missing_bytes == 0;
-  }
-}
-
 Expected<Plan> by_hand(const Graph& graph, const Cluster& cluster, const ClusterModel& model, const EngineFacts& engine,
                        const std::string& stages_path) {
   PlanRequest request;
@@ -50,7 +32,8 @@ Expected<Plan> by_hand(const Graph& graph, const Cluster& cluster, const Cluster
   auto plan = make_plan(graph, request);
   if (!plan) return fail_in(stages_path, std::move(plan.error()));
   TRY(predict(graph, model, *plan));
-  compare(graph, model, *plan->prediction);
+  StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
+  compare_plan(CostModel(model, shapes), {}, *plan->prediction);
   return plan;
 }
 

@@ -31,8 +31,8 @@ struct Bottleneck {
 
 struct Cost {
   double period_s = 0.0;  // the time of the busiest device or link for each request: throughput is 1 / period
-  double latency_s =
-      0.0;  // of one request alone, from the coordinator and back: the longest path; a mean over replicas
+  // Of one request alone, from the coordinator and back: the longest path; a mean over replicas.
+  double latency_s = 0.0;
   Bottleneck bottleneck;
   std::size_t window = 1;  // requests in flight: as many as could be of use, or as memory allows
   // Bytes over the devices' limits, all devices together; 0: it fits.

@@ -23,6 +23,16 @@ struct Layout {
   bool operator==(const Layout&) const = default;
 };
 
+// How long the slowest part of a stage without replicas computes.
+double slowest_part_s(const CostModel& cost, const CandidateStage& stage) {
+  const StageShape& shape = *cost.shapes().find(stage.begin, stage.end, stage.division);
+  double slowest_s = 0.0;
+  for (std::size_t p = 0; p < shape.parts.size(); ++p) {
+    slowest_s = std::max(slowest_s, shape.parts[p].compute_s[cost.model().devices[stage.devices[p]].kind]);
+  }
+  return slowest_s;
+}
+
 class PathSearch {
  public:
   // `busy_only`: the time of processors alone counts, not the way.
@@ -69,12 +79,12 @@ class PathSearch {
     // Long fused stages repeat too much of their work.
     constexpr double kLongest = 0.4;
     for (std::size_t begin = 0; begin < segments; ++begin) {
-      if (options_.interrupted && options_.interrupted()) return;
+      if (options_.gives_up()) return;
       for (std::size_t end = begin + 1; end <= segments; ++end) {
         add(begin, end, 1, Split::kWhole, false);
         const double seconds = shapes_.whole_s(cost_.model().devices[order_.front()].kind, begin, end);
         if (!options_.space.splits || (end > begin + 1 && seconds > kLongest * total_s)) continue;
-        for (const Split split : {Split::kSpatial, Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
+        for (const Split split : kDividingSplits) {
           // What two can't share more can't either.
           for (const std::size_t ways : numbers_of_ways()) {
             if (!add(begin, end, ways, split, false)) break;
@@ -91,9 +101,8 @@ class PathSearch {
     if (!stage) return false;
     Option option;
     option.shape = shapes_.find(begin, end, stage->division);
-    for (std::size_t p = 0; p < option.shape->parts.size(); ++p) {
-      const PartShape& part = option.shape->parts[p];
-      option.compute_s = std::max(option.compute_s, part.compute_s[cost_.model().devices[stage->devices[p]].kind]);
+    option.compute_s = slowest_part_s(cost_, *stage);
+    for (const PartShape& part : option.shape->parts) {
       option.weight_bytes = std::max(option.weight_bytes, part.weight_bytes);
     }
     option.stage = std::move(*stage);
@@ -177,7 +186,7 @@ class PathSearch {
     nodes[0].push_back({0.0, 0, nullptr, 0});
     layouts[0].emplace_back();
     for (std::size_t begin = 0; begin < segments; ++begin) {
-      if (options_.interrupted && options_.interrupted()) return std::nullopt;
+      if (options_.gives_up()) return std::nullopt;
       for (const Option& option : options_at_[begin]) {
         const std::size_t end = option.stage.end;
         const Layout layout{option.stage.division, option.shape->parts[0].outputs.front().combine == Combine::kAdd};
@@ -276,24 +285,14 @@ std::vector<Candidate> grouped_paths(const CostModel& cost, const SearchOptions&
     for (const Candidate& path : PathSearch(cost, options, devices[0], true).run()) {
       if (path.size() < groups) continue;
       std::vector<double> seconds;
-      for (const CandidateStage& stage : path) {
-        const StageShape& shape = *cost.shapes().find(stage.begin, stage.end, stage.division);
-        double slowest_s = 0.0;
-        for (std::size_t p = 0; p < shape.parts.size(); ++p) {
-          slowest_s = std::max(slowest_s, shape.parts[p].compute_s[cost.model().devices[stage.devices[p]].kind]);
-        }
-        seconds.push_back(slowest_s);
-      }
+      for (const CandidateStage& stage : path) seconds.push_back(slowest_part_s(cost, stage));
       const std::vector<std::size_t> ends = balanced_runs(seconds, groups);
       Candidate plan;
       std::size_t group = 0;
       for (std::size_t s = 0; s < path.size(); ++s) {
         while (s >= ends[group]) ++group;
-        const std::vector<std::size_t> some(
-            devices[group].begin(), devices[group].begin() + static_cast<std::ptrdiff_t>(path[s].devices.size()));
-        const bool square = path[s].division.split == Split::kSpatial && path[s].division.grid.columns > 1;
-        auto stage =
-            stage_choice(cost, path[s].begin, path[s].end, some, path[s].division.split, path[s].division.ways, square);
+        const std::span<const std::size_t> some = std::span(devices[group]).first(path[s].devices.size());
+        auto stage = stage_like(cost, path[s], path[s].begin, path[s].end, some);
         if (!stage) break;
         plan.push_back(std::move(*stage));
       }

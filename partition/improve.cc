@@ -51,7 +51,7 @@ class LocalSearch {
   }
 
   bool try_plan(Candidate candidate) {
-    if (options_.interrupted && options_.interrupted()) left_ = 0;
+    if (options_.gives_up()) left_ = 0;
     if (left_ == 0) return false;
     --left_;
     Cost cost = cost_.of(candidate);
@@ -63,9 +63,7 @@ class LocalSearch {
   // The stage with other ends or devices, divided as before.
   std::optional<CandidateStage> like(const CandidateStage& stage, std::size_t begin, std::size_t end,
                                      const Devices& devices) const {
-    if (devices.size() % stage.division.ways != 0) return std::nullopt;
-    const bool square = stage.division.split == Split::kSpatial && stage.division.grid.columns > 1;
-    return stage_choice(cost_, begin, end, devices, stage.division.split, stage.division.ways, square);
+    return stage_like(cost_, stage, begin, end, devices);
   }
 
   // Replaces stages [first, first + count) by others.

@@ -39,8 +39,15 @@ class PipelineSearch {
  public:
   // The segments from `segments` on are stages on all devices together. `waiting`: for how many requests at once each
   // device is taken to hold inputs.
-  PipelineSearch(const CostModel& cost, const SearchOptions& options, std::size_t segments, std::int64_t waiting)
-      : cost_(cost), options_(options), shapes_(cost.shapes()), segments_(segments), waiting_(waiting) {}
+  // `known_s`: a period that some plan is known to have; nothing longer is looked at.
+  PipelineSearch(const CostModel& cost, const SearchOptions& options, std::size_t segments, std::int64_t waiting,
+                 double known_s)
+      : cost_(cost),
+        options_(options),
+        shapes_(cost.shapes()),
+        segments_(segments),
+        waiting_(waiting),
+        known_s_(known_s) {}
 
   std::vector<Candidate> run() {
     CHECK(segments_ <= kMostSegments);
@@ -48,7 +55,7 @@ class PipelineSearch {
     make_types();
     enumerate_groups();
     fill_times();
-    if (options_.interrupted && options_.interrupted()) return {};
+    if (options_.gives_up()) return {};
     double low = period_bound_s(cost_) * 0.5, high = std::max(low, 1e-9);
     constexpr int kMostDoublings = 60;
     int doublings = 0;
@@ -255,16 +262,11 @@ class PipelineSearch {
   // Divided stages, where whole ones don't do: without replicas, or for want of memory.
   void add_divided() {
     const double bound_s = period_bound_s(cost_);
-    double known_s = std::numeric_limits<double>::infinity();
-    for (const Candidate& plan : simple_plans(cost_, options_)) {
-      const Cost cost = cost_.of(plan);
-      if (is_allowed(cost, options_)) known_s = std::min(known_s, cost.period_s);
-    }
     for (std::size_t group = 1; group < states_; ++group) {
       const std::vector<std::size_t> devices = devices_of(group);
       const std::vector<std::size_t> counts = counts_of(group);
       if (devices.size() < 2) continue;
-      if (options_.interrupted && options_.interrupted()) return;
+      if (options_.gives_up()) return;
       for (std::size_t begin = 0; begin < segments_; ++begin) {
         for (std::size_t end = begin + 1; end <= segments_; ++end) {
           float& best = times_[place(group, begin, end)];
@@ -278,7 +280,7 @@ class PipelineSearch {
           }
           // With fewer devices it would be quick enough, or it can't be with these.
           constexpr double kWasteful = 0.4;
-          if (1.0 / speed > known_s || (fits_whole && 1.0 / speed < kWasteful * bound_s)) continue;
+          if (1.0 / speed > known_s_ || (fits_whole && 1.0 / speed < kWasteful * bound_s)) continue;
           const Estimate estimate = divided(begin, end, devices);
           best = std::min(best, static_cast<float>(estimate.overhead / speed));
         }
@@ -310,7 +312,7 @@ class PipelineSearch {
     if (!is_new) return best;
     for (std::size_t ways = 2; ways <= std::min(devices.size(), options_.space.most_ways); ++ways) {
       if (devices.size() % ways != 0 || (ways < devices.size() && !options_.space.replicas)) continue;
-      for (const Split split : {Split::kSpatial, Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
+      for (const Split split : kDividingSplits) {
         if (split == Split::kSpatial && !weights_fit) continue;  // every part has all of them
         const double overhead = overhead_of(begin, end, split, ways, devices.back());
         if (overhead < best.overhead) best = {overhead, split, ways};
@@ -457,6 +459,7 @@ class PipelineSearch {
   StageShapes& shapes_;
   std::size_t segments_;
   std::int64_t waiting_;
+  double known_s_;
   std::vector<CandidateStage> common_;
   std::vector<std::int64_t> common_bytes_;  // by device
   std::unordered_map<std::size_t, Estimate> estimates_;
@@ -487,11 +490,16 @@ std::vector<Candidate> pipelines(const CostModel& cost, const SearchOptions& opt
     const auto weights = static_cast<double>(shapes.weight_bytes(segments - count, segments));
     if (weights >= kHeavy * static_cast<double>(shapes.weight_bytes(0, segments))) ends.push_back(segments - count);
   }
+  double known_s = std::numeric_limits<double>::infinity();
+  for (const Candidate& plan : simple_plans(cost, options)) {
+    const Cost simple = cost.of(plan);
+    if (is_allowed(simple, options)) known_s = std::min(known_s, simple.period_s);
+  }
   std::vector<Candidate> plans;
   for (const std::size_t end : ends) {
     for (const std::int64_t waiting : {2, 5, 12, 30}) {
       bool fits = false;
-      for (Candidate& plan : PipelineSearch(cost, options, end, waiting).run()) {
+      for (Candidate& plan : PipelineSearch(cost, options, end, waiting, known_s).run()) {
         fits = fits || cost.of(plan).missing_bytes == 0;
         plans.push_back(std::move(plan));
       }

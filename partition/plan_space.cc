@@ -1,7 +1,6 @@
 #include "partition/plan_space.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -9,8 +8,6 @@
 
 namespace onnx_split {
 namespace {
-
-constexpr std::array kSplits = {Split::kSpatial, Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair};
 
 // Shares in proportion to the devices' speeds at these nodes, as small integers; nothing where they are equal.
 std::vector<std::int64_t> weights_of(const CostModel& cost, std::size_t begin, std::size_t end,
@@ -76,6 +73,13 @@ std::optional<CandidateStage> stage_choice(const CostModel& cost, std::size_t be
   return stage;
 }
 
+std::optional<CandidateStage> stage_like(const CostModel& cost, const CandidateStage& stage, std::size_t begin,
+                                         std::size_t end, std::span<const std::size_t> devices) {
+  if (devices.size() % stage.division.ways != 0) return std::nullopt;
+  const bool square = stage.division.split == Split::kSpatial && stage.division.grid.columns > 1;
+  return stage_choice(cost, begin, end, devices, stage.division.split, stage.division.ways, square);
+}
+
 std::vector<CandidateStage> stage_choices(const CostModel& cost, std::size_t begin, std::size_t end,
                                           std::span<const std::size_t> devices, const SpaceOptions& options) {
   std::vector<CandidateStage> choices;
@@ -87,7 +91,7 @@ std::vector<CandidateStage> stage_choices(const CostModel& cost, std::size_t beg
   if (!options.splits) return choices;
   for (std::size_t ways = 2; ways <= std::min(devices.size(), options.most_ways); ++ways) {
     if (devices.size() % ways != 0 || (ways < devices.size() && !options.replicas)) continue;
-    for (const Split split : kSplits) add(split, ways, false);
+    for (const Split split : kDividingSplits) add(split, ways, false);
     add(Split::kSpatial, ways, true);
   }
   return choices;

@@ -1,6 +1,8 @@
 // The plans that a search chooses from (docs/planner.md, "The plan space"): what a stage can be on a set of devices.
 #pragma once
 
+#include <array>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -13,6 +15,10 @@ struct SpaceOptions {
   bool splits = true;    // stages divided into parts
   std::size_t most_ways = 16;
 };
+
+// All that a stage can be divided by.
+inline constexpr std::array kDividingSplits = {Split::kSpatial, Split::kOutputChannel, Split::kInputChannel,
+                                               Split::kChannelPair};
 
 // Devices in the order in which stages list them: the fastest first (over the whole network), among equals by name. It
 // doesn't depend on the order in which the cluster lists them.
@@ -31,5 +37,10 @@ std::vector<CandidateStage> stage_choices(const CostModel& cost, std::size_t beg
 std::optional<CandidateStage> stage_choice(const CostModel& cost, std::size_t begin, std::size_t end,
                                            std::span<const std::size_t> devices, Split split, std::size_t ways,
                                            bool square = false);
+
+// A stage of other nodes on other devices, divided as `stage` is; nothing where it is impossible, or where the number
+// of devices is no multiple of its parts.
+std::optional<CandidateStage> stage_like(const CostModel& cost, const CandidateStage& stage, std::size_t begin,
+                                         std::size_t end, std::span<const std::size_t> devices);
 
 }  // namespace onnx_split

@@ -398,6 +398,17 @@ std::vector<std::size_t> make_schedule(std::span<const double> shares) {
   return schedule;
 }
 
+void compare_plan(const CostModel& cost, const SearchOptions& options, Prediction& prediction) {
+  const double bound_s = period_bound_s(cost);
+  prediction.bound_per_s = bound_s > 0.0 ? 1.0 / bound_s : 0.0;
+  prediction.bound_latency_s = latency_bound_s(cost);
+  const Single single = best_alone(cost, options);
+  prediction.single_device = cost.model().devices[single.device].name;
+  prediction.single_per_s = 1.0 / single.cost.period_s;
+  prediction.single_latency_s = single.cost.latency_s;
+  prediction.single_fits = single.cost.missing_bytes == 0;
+}
+
 Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
                          const SearchOptions& options, const EngineFacts& engine) {
   PlanRequest request;
@@ -413,15 +424,8 @@ Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const Search
     plan.window = window;
     TRY(predict(graph, cost.model(), plan));
   }
-  Prediction& prediction = *plan.prediction;
-  const double bound_s = period_bound_s(cost);
-  prediction.bound_per_s = bound_s > 0.0 ? 1.0 / bound_s : 0.0;
-  prediction.bound_latency_s = latency_bound_s(cost);
-  prediction.single_device = cost.model().devices[found.single_device].name;
-  prediction.single_per_s = 1.0 / found.single.period_s;
-  prediction.single_latency_s = found.single.latency_s;
-  prediction.single_fits = found.single_fits;
-  prediction.optimal = found.exact && options.max_latency_s <= 0.0;
+  compare_plan(cost, options, *plan.prediction);
+  plan.prediction->optimal = found.exact && options.max_latency_s <= 0.0;
   return plan;
 }
 

@@ -40,6 +40,9 @@ Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request);
 Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
                          const SearchOptions& options, const EngineFacts& engine);
 
+// Sets what stands beside a prediction: the best device alone, and what no plan can exceed.
+void compare_plan(const CostModel& cost, const SearchOptions& options, Prediction& prediction);
+
 // Who serves which request, for replicas that get these shares of them (positive, adding up to 1): a repeating
 // schedule, evenly mixed, as short as comes within half a percent of the shares, and at most 65,536 long.
 std::vector<std::size_t> make_schedule(std::span<const double> shares);

@@ -16,15 +16,9 @@ std::vector<std::size_t> kind_representatives(const ClusterModel& model) {
   return devices;
 }
 
-std::int64_t input_bytes(const Graph& graph) {
-  std::int64_t bytes = 0;
-  for (const ValueId id : graph.inputs()) bytes += static_cast<std::int64_t>(graph.value(id).type.size_bytes());
-  return bytes;
-}
-
-std::int64_t output_bytes(const Graph& graph) {
-  std::int64_t bytes = 0;
-  for (const ValueId id : graph.outputs()) bytes += static_cast<std::int64_t>(graph.value(id).type.size_bytes());
+double total_bytes(const Graph& graph, const std::vector<ValueId>& values) {
+  double bytes = 0.0;
+  for (const ValueId id : values) bytes += static_cast<double>(graph.value(id).type.size_bytes());
   return bytes;
 }
 
@@ -34,8 +28,9 @@ std::vector<std::vector<double>> work_by_kind(const CostModel& cost, const std::
   std::vector<std::vector<double>> work;
   for (const std::size_t d : representatives) {
     const DeviceModel& device = cost.model().devices[d];
-    std::vector<double> seconds{device.receive.of(1.0, static_cast<double>(input_bytes(shapes.graph()))),
-                                device.send.of(1.0, static_cast<double>(output_bytes(shapes.graph())))};
+    const Graph& graph = shapes.graph();
+    std::vector<double> seconds{device.receive.of(1.0, total_bytes(graph, graph.inputs())),
+                                device.send.of(1.0, total_bytes(graph, graph.outputs()))};
     for (std::size_t i = 0; i < shapes.segments(); ++i) seconds.push_back(shapes.least_s(device.kind, i, i + 1));
     work.push_back(std::move(seconds));
   }
@@ -50,7 +45,6 @@ class Portfolio {
 
   Expected<SearchResult> run() {
     SearchResult result;
-    find_single(result);
     result.bound_s = options_.objective == Objective::kLatency ? latency_bound_s(cost_) : period_bound_s(cost_);
     if (auto best = search_completely(cost_, options_)) {
       best_ = std::move(best);
@@ -66,7 +60,7 @@ class Portfolio {
       }
       if (!near_bound(result)) improve_best();
     }
-    if (options_.interrupted && options_.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+    if (options_.gives_up()) return fail(ErrorCode::kCancelled, "interrupted");
     CHECK(best_.has_value());
     TRY(check_allowed());
     result.candidate = best_->candidate;
@@ -75,20 +69,6 @@ class Portfolio {
   }
 
  private:
-  void find_single(SearchResult& result) {
-    bool first = true;
-    for (const std::size_t d : canonical_order(cost_)) {
-      auto stage = stage_choice(cost_, 0, cost_.shapes().segments(), std::vector<std::size_t>{d}, Split::kWhole, 1);
-      CHECK(stage.has_value());
-      const Cost alone = cost_.of({std::move(*stage)});
-      if (!first && objective_s(alone, options_) >= objective_s(result.single, options_)) continue;
-      first = false;
-      result.single = alone;
-      result.single_device = d;
-      result.single_fits = alone.missing_bytes == 0;
-    }
-  }
-
   bool near_bound(const SearchResult& result) const {
     constexpr double kNear = 1.001;
     return best_ && is_allowed(best_->cost, options_) && objective_s(best_->cost, options_) <= kNear * result.bound_s;
@@ -155,6 +135,18 @@ double unevenness(const Cost& cost) {
 
 }  // namespace
 
+Single best_alone(const CostModel& cost, const SearchOptions& options) {
+  std::optional<Single> best;
+  for (const std::size_t d : canonical_order(cost)) {
+    auto stage = stage_choice(cost, 0, cost.shapes().segments(), std::vector<std::size_t>{d}, Split::kWhole, 1);
+    CHECK(stage.has_value());
+    Cost alone = cost.of({std::move(*stage)});
+    if (best && objective_s(alone, options) >= objective_s(best->cost, options)) continue;
+    best = Single{d, std::move(alone)};
+  }
+  return std::move(*best);
+}
+
 double objective_s(const Cost& cost, const SearchOptions& options) {
   return options.objective == Objective::kLatency ? cost.latency_s : cost.period_s;
 }
@@ -198,7 +190,7 @@ double period_bound_s(const CostModel& cost) {
     }
     if (earned > 0.0) bound = std::max(bound, request / earned);
   }
-  const double least_bytes = static_cast<double>(input_bytes(cost.shapes().graph()));
+  const double least_bytes = total_bytes(cost.shapes().graph(), cost.shapes().graph().inputs());
   if (model.medium_bytes_per_s > 0.0) bound = std::max(bound, least_bytes / model.medium_bytes_per_s);
   if (model.coordinator_bytes_per_s > 0.0) bound = std::max(bound, least_bytes / model.coordinator_bytes_per_s);
   return bound;

@@ -22,15 +22,13 @@ struct SearchOptions {
   // The most complete plans for which a complete search is tried.
   double exact_plans = 20'000;
   std::function<bool()> interrupted = {};  // asked now and then: true gives up with kCancelled
+
+  bool gives_up() const { return interrupted && interrupted(); }
 };
 
 struct SearchResult {
   Candidate candidate;
   Cost cost;
-  // The best that one device alone could do, memory permitting or not; and whether it is permitted.
-  Cost single;
-  std::size_t single_device = 0;
-  bool single_fits = false;
   double bound_s = 0.0;  // no plan's period (or, for kLatency, latency) is below
   bool exact = false;    // nothing in the plan space is better
 };
@@ -38,6 +36,13 @@ struct SearchResult {
 // Errors: kExhausted, where no plan that was found fits into the devices' memory (says how much is missing where) or
 // none is as quick as max_latency_s (says the least that was found).
 Expected<SearchResult> search(const CostModel& cost, const SearchOptions& options);
+
+// The device that is best alone, and what it could do, memory permitting or not (Cost::missing_bytes).
+struct Single {
+  std::size_t device = 0;
+  Cost cost;
+};
+Single best_alone(const CostModel& cost, const SearchOptions& options);
 
 // What is compared: less is better.
 double objective_s(const Cost& cost, const SearchOptions& options);

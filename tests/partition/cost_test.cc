@@ -144,7 +144,7 @@ TEST(Cost, IsWhatTheFinishedPlanIsPredictedToTake) {
   for_some_plans(instance_count(200), [&](const Problem& problem, const Candidate& candidate) {
     SearchResult found;
     found.candidate = candidate;
-    found.cost = found.single = problem.cost.of(candidate);
+    found.cost = problem.cost.of(candidate);
     const Graph& graph = problem.instance.graph;
     const Plan plan = must(make_plan(graph, problem.cost, found, problem.options(), {}));
     must(check_plan(plan, graph));

@@ -99,7 +99,7 @@ std::string answer(const CostModel& cost, const SearchOptions& options) {
   return describe(found->candidate, cost.model()) +
          fmt::format("period {:.9g} latency {:.9g} bound {:.9g} exact {} window {} alone {}", found->cost.period_s,
                      found->cost.latency_s, found->bound_s, found->exact, found->cost.window,
-                     cost.model().devices[found->single_device].name);
+                     cost.model().devices[best_alone(cost, options).device].name);
 }
 
 TEST(Search, DoesNotDependOnTheOrderOfTheDevices) {
