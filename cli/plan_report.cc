@@ -129,9 +129,10 @@ std::string summary(const Plan& plan) {
   }
   std::string why = bottleneck_figures(plan);
   if (!why.empty()) why = ": " + why;
-  return fmt::format("{}\n{}\nbottleneck  {}{}\nwindow      {} requests in flight\n{}", throughput, latency,
-                     p.bottleneck.empty() ? "nothing" : p.bottleneck, why, plan.window,
-                     p.optimal ? "optimal     the search was complete: no plan of its space is better\n" : "");
+  return fmt::format(
+      "{}\n{}\nbottleneck  {}{}\nwindow      {} requests in flight\n{}", throughput, latency,
+      p.bottleneck.empty() ? "nothing" : p.bottleneck, why, plan.window,
+      p.optimal ? "optimal     the search was complete, and nothing better was found outside its space\n" : "");
 }
 
 std::string parts_table(const Plan& plan) {

@@ -343,13 +343,48 @@ class CostModel::Evaluation {
     }
   }
 
-  // One request's way through the slowest replicas.
+  // One request's way through the slowest replicas, while the devices work on others too.
   double slowest_way_s() const {
     std::vector<std::size_t> slowest;
     for (const std::vector<double>& rates : rates_) {
       slowest.push_back(static_cast<std::size_t>(std::min_element(rates.begin(), rates.end()) - rates.begin()));
     }
-    return trace(slowest);
+    return trace(slowest) + waiting_s(slowest);
+  }
+
+  // A part that is ready waits until its device is done with what it computes: half of the longest part of another
+  // stage, on the device of the stage where that is most.
+  double waiting_s(const std::vector<std::size_t>& replicas) const {
+    struct Longest {
+      std::size_t stage = kCoordinator;
+      double of_stage_s = 0.0;
+      double of_others_s = 0.0;
+    };
+    std::vector<Longest> longest(model_.devices.size());
+    for (std::size_t s = 0; s < shapes_.size(); ++s) {
+      for (std::size_t i = 0; i < candidate_[s].devices.size(); ++i) {
+        const std::size_t d = candidate_[s].devices[i];
+        const double seconds = shapes_[s]->parts[i / candidate_[s].replicas].compute_s[model_.devices[d].kind];
+        Longest& at = longest[d];
+        if (at.stage == s) {
+          at.of_stage_s = std::max(at.of_stage_s, seconds);
+        } else if (seconds > at.of_stage_s) {
+          at = {s, seconds, at.of_stage_s};
+        } else {
+          at.of_others_s = std::max(at.of_others_s, seconds);
+        }
+      }
+    }
+    double sum = 0.0;
+    for (std::size_t s = 0; s < shapes_.size(); ++s) {
+      double most = 0.0;
+      for (std::size_t p = 0; p < shapes_[s]->parts.size(); ++p) {
+        const Longest& at = longest[device(s, p, replicas[s])];
+        most = std::max(most, at.stage == s ? at.of_others_s : at.of_stage_s);
+      }
+      sum += most / 2.0;
+    }
+    return sum;
   }
 
   // Requests leave the window in order, so the slowest way, once for each window, is a period.

@@ -361,6 +361,12 @@ Expected<std::size_t> sufficient_window(Plan plan, std::size_t least) {
   return low;
 }
 
+bool lacks_memory(const Prediction& prediction) {
+  return std::any_of(prediction.loads.begin(), prediction.loads.end(), [](const DeviceLoad& load) {
+    return load.memory_limit_bytes > 0 && load.memory_bytes > load.memory_limit_bytes;
+  });
+}
+
 }  // namespace
 
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request) {
@@ -419,9 +425,15 @@ Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const Search
   for (const std::vector<double>& shares : found.cost.shares) schedules.push_back(make_schedule(shares));
   TRY_ASSIGN(Plan plan, Planner(graph, request).plan(cost.shapes(), found.candidate, std::move(schedules)));
   TRY(predict(graph, cost.model(), plan));
-  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least_window(found.candidate)));
+  const std::size_t least = least_window(found.candidate);
+  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least));
   if (window != plan.window) {
     plan.window = window;
+    TRY(predict(graph, cost.model(), plan));
+  }
+  // The search took replicas' shares of the window for it; the schedule may let one hold a request more.
+  while (plan.window > least && lacks_memory(*plan.prediction)) {
+    --plan.window;
     TRY(predict(graph, cost.model(), plan));
   }
   compare_plan(cost, options, *plan.prediction);

@@ -60,7 +60,7 @@ struct Prediction {
   double single_latency_s = 0.0;
   std::string single_device;
   bool single_fits = true;         // in its memory
-  bool optimal = false;            // the search was complete
+  bool optimal = false;            // SearchResult::exact
   std::vector<DeviceRates> rates;  // by device
   std::vector<DeviceLoad> loads;   // by device
   std::vector<LinkRates> links;

@@ -93,30 +93,37 @@ class Router {
                 need.region.to_string(), covered, need.region.shape().elements());
   }
 
-  // Whether whatever is sent to the one is sent to the other's device, for every request.
-  bool same_devices(const Transfer& transfer, const Need& need) const {
-    if (!need.consumer || transfer.consumers.empty() || transfer.to_coordinator) return false;
-    return std::all_of(transfer.consumers.begin(), transfer.consumers.end(), [&](PartId other) {
-      return part(other).devices == part(*need.consumer).devices &&
-             plan_.stages[other.stage].schedule == plan_.stages[need.consumer->stage].schedule;
-    });
+  // Whether the two parts are on the same device, for every request.
+  bool same_device(PartId a, PartId b) const {
+    return part(a).devices == part(b).devices && plan_.stages[a.stage].schedule == plan_.stages[b.stage].schedule;
+  }
+
+  // Whether a need can be met by a transfer that is made for others: it has all of that already and goes there, or it
+  // goes nowhere else and one box isn't more than two.
+  bool can_join(const Transfer& transfer, const Need& need) const {
+    const Region& region = transfer.what.region;
+    if (!need.consumer) return false;
+    const auto there = [&](PartId other) { return same_device(other, *need.consumer); };
+    const auto& consumers = transfer.consumers;
+    const Region box = bounding_box(region, need.region);
+    if (box == region) return std::any_of(consumers.begin(), consumers.end(), there);
+    return !transfer.to_coordinator && !consumers.empty() && std::all_of(consumers.begin(), consumers.end(), there) &&
+           box.shape().elements() <= region.shape().elements() + need.region.shape().elements();
   }
 
   void add_transfers(Owned& owned) {
     std::reverse(owned.needs.begin(), owned.needs.end());  // they were found backwards
+    // What others may be a part of comes first.
+    std::stable_sort(owned.needs.begin(), owned.needs.end(), [](const Need& a, const Need& b) {
+      return a.region.shape().elements() > b.region.shape().elements();
+    });
     const std::size_t first = routing_.transfers.size();
     for (const Need& need : owned.needs) {
       const auto begin = routing_.transfers.begin() + static_cast<std::ptrdiff_t>(first);
-      auto found = std::find_if(begin, routing_.transfers.end(),
-                                [&](const Transfer& transfer) { return transfer.what.region == need.region; });
-      if (found == routing_.transfers.end()) {
-        found = std::find_if(begin, routing_.transfers.end(), [&](const Transfer& transfer) {
-          if (!same_devices(transfer, need)) return false;
-          const Region& region = transfer.what.region;
-          return bounding_box(region, need.region).shape().elements() <=
-                 region.shape().elements() + need.region.shape().elements();
-        });
-      }
+      const auto same = [&](const Transfer& transfer) { return transfer.what.region == need.region; };
+      const auto joinable = [&](const Transfer& transfer) { return can_join(transfer, need); };
+      auto found = std::find_if(begin, routing_.transfers.end(), same);
+      if (found == routing_.transfers.end()) found = std::find_if(begin, routing_.transfers.end(), joinable);
       if (found == routing_.transfers.end()) {
         routing_.transfers.push_back({{owned.value, need.region, owned.combine}, owned.source, {}, false});
         found = routing_.transfers.end() - 1;
@@ -127,6 +134,10 @@ class Router {
       } else {
         found->to_coordinator = true;
       }
+    }
+    for (std::size_t i = first; i < routing_.transfers.size(); ++i) {
+      auto& consumers = routing_.transfers[i].consumers;
+      std::sort(consumers.begin(), consumers.end());
     }
   }
 

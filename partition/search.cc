@@ -46,23 +46,24 @@ class Portfolio {
   Expected<SearchResult> run() {
     SearchResult result;
     result.bound_s = options_.objective == Objective::kLatency ? latency_bound_s(cost_) : period_bound_s(cost_);
-    if (auto best = search_completely(cost_, options_)) {
-      best_ = std::move(best);
-      result.exact = true;
-    } else {
-      try_all(simple_plans(cost_, options_));
-      if (!near_bound(result) && options_.objective == Objective::kThroughput) try_all(pipelines(cost_, options_));
-      if (!near_bound(result) && (options_.objective == Objective::kLatency || options_.max_latency_s > 0.0)) {
-        try_all(fastest_paths(cost_, options_));
-      }
-      if (!near_bound(result) && options_.objective == Objective::kThroughput && options_.space.splits) {
-        try_all(grouped_paths(cost_, options_));
-      }
-      if (!near_bound(result)) improve_best();
+    const std::optional<Scored> complete = search_completely(cost_, options_);
+    if (complete) try_all({complete->candidate});
+    // They go beyond the space that is searched completely.
+    if (!near_bound(result)) try_all(simple_plans(cost_, options_));
+    if (!near_bound(result) && options_.objective == Objective::kThroughput) try_all(pipelines(cost_, options_));
+    if (!near_bound(result) && (options_.objective == Objective::kLatency || options_.max_latency_s > 0.0)) {
+      try_all(fastest_paths(cost_, options_));
     }
+    if (!near_bound(result) && options_.objective == Objective::kThroughput && options_.space.splits) {
+      try_all(grouped_paths(cost_, options_));
+    }
+    if (!near_bound(result)) improve_best();
     if (options_.gives_up()) return fail(ErrorCode::kCancelled, "interrupted");
     CHECK(best_.has_value());
     TRY(check_allowed());
+    constexpr double kEqual = 1e-9;
+    result.exact = complete && is_allowed(complete->cost, options_) &&
+                   objective_s(best_->cost, options_) >= (1.0 - kEqual) * objective_s(complete->cost, options_);
     result.candidate = best_->candidate;
     result.cost = best_->cost;
     return result;

@@ -1,7 +1,7 @@
 // Finds the plan that costs least: where to cut, how to divide, how often to replicate, and which device does what.
 //
-// Small instances are searched completely; larger ones by dynamic programming over cuts and sets of devices (or numbers
-// of devices of each kind), from which, and from simple plans, local search goes on. Every answer comes with a lower
+// Small instances are searched completely; all by dynamic programming over cuts and sets of devices (or numbers of
+// devices of each kind), from which, and from simple plans, local search goes on. Every answer comes with a lower
 // bound. Deterministic: it depends on neither time nor the order in which the devices are listed. docs/planner.md.
 #pragma once
 
@@ -30,7 +30,8 @@ struct SearchResult {
   Candidate candidate;
   Cost cost;
   double bound_s = 0.0;  // no plan's period (or, for kLatency, latency) is below
-  bool exact = false;    // nothing in the plan space is better
+  // The complete search was possible, and nothing better was found outside its space.
+  bool exact = false;
 };
 
 // Errors: kExhausted, where no plan that was found fits into the devices' memory (says how much is missing where) or

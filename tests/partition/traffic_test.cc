@@ -105,6 +105,26 @@ TEST(Traffic, AValueNeededSeveralStagesLaterGoesStraightThereOnce) {
   EXPECT_EQ(plan.stages[2].parts[0].received_bytes, 4 * 6 * 10 * 4);   // b's rows of pi2
 }
 
+// x → a → b, and a + b at the end: all of a goes to both devices for b's channels, so its rows for the sum are there.
+TEST(Traffic, RowsOfAValueThatIsThereWholeDontGoAgain) {
+  Chain chain(Shape{1, 4, 12, 10});
+  chain.conv("a", 4);
+  const ValueId a = chain.now();
+  chain.conv("b", 4).add("sum", OpType::kAdd, {}, {a});
+  const Graph graph = chain.graph();
+  std::vector<StageRequest> stages{stage({"a"}, Split::kWhole, 1), stage({"b"}, Split::kOutputChannel, 2),
+                                   stage({}, Split::kSpatial, 2)};
+  stages[0].devices = {"pi0"};
+  stages[1].devices = stages[2].devices = {"pi1", "pi2"};
+  const Plan plan = must(plan_stages(graph, 3, stages));
+  constexpr std::int64_t whole_bytes = 4 * 12 * 10 * 4;
+  EXPECT_EQ(plan.stages[0].parts[0].sent_bytes, 2 * whole_bytes);
+  for (const std::size_t part : {0U, 1U}) {
+    EXPECT_EQ(plan.stages[1].parts[part].received_bytes, whole_bytes);
+    EXPECT_EQ(plan.stages[2].parts[part].received_bytes, whole_bytes / 4);  // the other's channels, half the rows
+  }
+}
+
 // A convolution of one element and stride 2 reads every other row: the parts that own the others have nothing to do.
 TEST(Traffic, PartsThatNobodyNeedsAreIdle) {
   const Graph graph = Chain(Shape{1, 3, 4, 4}).conv("a", 3, 1).conv("b", 3, 1, 2).graph();
