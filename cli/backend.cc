@@ -76,18 +76,22 @@ class PartsInProcess : public Backend {
 };
 
 class Fleet : public Backend {
+  static constexpr std::size_t kLongestRound = 1 << 20;
+
  public:
   Fleet(std::optional<LocalFleet> local, std::unique_ptr<Coordinator> coordinator, const Plan& plan, unsigned threads)
       : local_(std::move(local)),
         coordinator_(std::move(coordinator)),
         threads_(threads),
         devices_(plan.devices.size()),
+        round_(schedule_round(plan, kLongestRound)),
         on_interrupt_([this] {
           coordinator_->cancel({ErrorCode::kCancelled, "interrupted"});
         }) {}
 
   std::future<Result> submit(const std::vector<Tensor>& inputs) override { return coordinator_->submit(inputs); }
   std::size_t window() const override { return coordinator_->window(); }
+  std::size_t round() const override { return round_; }
   std::string describe() const override {
     return fmt::format("{} {}, {} thread(s) each", devices_, local_ ? "local runners" : "devices", threads_);
   }
@@ -98,6 +102,7 @@ class Fleet : public Backend {
   std::unique_ptr<Coordinator> coordinator_;
   unsigned threads_;
   std::size_t devices_;
+  std::size_t round_;
   OnInterrupt on_interrupt_;
 };
 

@@ -36,6 +36,8 @@ class Backend {
   virtual std::future<Result> submit(const std::vector<Tensor>& inputs) = 0;
   // Requests that can be in flight at once.
   virtual std::size_t window() const = 0;
+  // After how many requests devices take turns from the beginning.
+  virtual std::size_t round() const { return 1; }
   // "2 runners on this machine, 1 thread each"
   virtual std::string describe() const = 0;
   // Threads of one device.

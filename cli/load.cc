@@ -6,6 +6,7 @@
 #include <mutex>
 #include <numeric>
 #include <queue>
+#include <span>
 #include <thread>
 
 #include "base/random.h"
@@ -102,10 +103,11 @@ class Arrivals {
 
 // Results over time without the first window of them, while the fleet fills, and the last, while it drains. Nothing
 // where too few are left to say anything.
-std::optional<double> steady_rate(const std::vector<Clock::time_point>& done, std::size_t window) {
+std::optional<double> full_rate(const std::vector<Clock::time_point>& done, std::size_t window, std::size_t round) {
   if (done.size() < 3 * window + 2) return std::nullopt;
-  const std::size_t first = window - 1, last = done.size() - 1 - window;
-  return static_cast<double>(last - first) / (milliseconds(done[last] - done[first]) * 1e-3);
+  std::vector<double> done_s;
+  for (const Clock::time_point time : done) done_s.push_back(milliseconds(time - done.front()) * 1e-3);
+  return steady_rate(std::span(done_s).subspan(window, done.size() - 2 * window), round);
 }
 
 }  // namespace
@@ -147,7 +149,9 @@ Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vect
   LoadReport report;
   report.requests = sent;
   report.throughput_per_s = static_cast<double>(sent) / (milliseconds(collector.done_.back() - begin) * 1e-3);
-  if (options.scenario == Scenario::kOffline) report.steady_per_s = steady_rate(collector.done_, backend.window());
+  if (options.scenario == Scenario::kOffline) {
+    report.steady_per_s = full_rate(collector.done_, backend.window(), backend.round());
+  }
   report.latency_ms = std::move(collector.latency_ms_);
   std::sort(report.latency_ms.begin(), report.latency_ms.end());
   return report;

@@ -293,23 +293,45 @@ class LocalSearch {
     for (std::size_t s = 0; s < best_.candidate.size(); ++s) {
       const CandidateStage stage = best_.candidate[s];
       if (!has_shares(stage)) continue;
-      const std::vector<std::int64_t> weights = weights_of(stage);
       std::size_t busiest = 0, idlest = 0;
       for (std::size_t p = 1; p < stage.devices.size(); ++p) {
         if (load_s(stage.devices[p]) > load_s(stage.devices[busiest])) busiest = p;
         if (load_s(stage.devices[p]) < load_s(stage.devices[idlest])) idlest = p;
       }
-      for (const double share : {0.7, 0.85, 0.95}) {
-        std::vector<std::int64_t> less = weights;
-        less[busiest] = std::max<std::int64_t>(1, std::llround(static_cast<double>(less[busiest]) * share));
-        if (less[busiest] == weights[busiest]) continue;
-        if (auto changed = with_weights(stage, less); changed && try_replacing(s, 1, {std::move(*changed)}))
-          return true;
-        less[idlest] += weights[busiest] - less[busiest];
-        if (idlest == busiest) continue;
-        if (auto changed = with_weights(stage, less); changed && try_replacing(s, 1, {std::move(*changed)}))
-          return true;
+      if (shift_share(s, {busiest}, idlest)) return true;
+      // Where memory limits the window, from all devices that are full: a larger window needs room on each.
+      if (best_.cost.bottleneck.kind != Bottleneck::Kind::kWindow) continue;
+      std::vector<std::size_t> full;
+      for (std::size_t p = 0; p < stage.devices.size(); ++p) {
+        if (is_full(stage.devices[p])) full.push_back(p);
       }
+      if (!full.empty() && shift_share(s, full, idlest)) return true;
+    }
+    return false;
+  }
+
+  bool is_full(std::size_t device) const {
+    constexpr double kFull = 0.98;
+    const auto limit = static_cast<double>(cost_.model().devices[device].memory_bytes);
+    return limit > 0.0 && static_cast<double>(best_.cost.devices[device].memory_bytes) > kFull * limit;
+  }
+
+  // Parts of a stage give of their shares, to all others or to one.
+  bool shift_share(std::size_t s, const std::vector<std::size_t>& givers, std::size_t taker) {
+    const CandidateStage stage = best_.candidate[s];
+    const std::vector<std::int64_t> weights = weights_of(stage);
+    for (const double share : {0.7, 0.85, 0.95}) {
+      std::vector<std::int64_t> less = weights;
+      std::int64_t given = 0;
+      for (const std::size_t p : givers) {
+        less[p] = std::max<std::int64_t>(1, std::llround(static_cast<double>(less[p]) * share));
+        given += weights[p] - less[p];
+      }
+      if (given == 0) continue;
+      if (auto changed = with_weights(stage, less); changed && try_replacing(s, 1, {std::move(*changed)})) return true;
+      less[taker] += given;
+      if (std::find(givers.begin(), givers.end(), taker) != givers.end()) continue;
+      if (auto changed = with_weights(stage, less); changed && try_replacing(s, 1, {std::move(*changed)})) return true;
     }
     return false;
   }

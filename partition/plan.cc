@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "base/hash.h"
@@ -160,6 +161,15 @@ std::size_t most_served(const Plan& plan, PartId id, std::size_t device, std::si
     most = std::max(most, now);
   }
   return window / length * in_all + most;
+}
+
+std::size_t schedule_round(const Plan& plan, std::size_t most) {
+  std::size_t round = 1;
+  for (const Stage& stage : plan.stages) {
+    round = std::lcm(round, stage.schedule.size());
+    if (round >= most) return most;
+  }
+  return round;
 }
 
 const NodeChoices& choices_of(const Plan& plan, PartId id) {

@@ -114,6 +114,9 @@ std::size_t device_for(const Plan& plan, PartId id, std::uint64_t request);
 // The most requests of any `window` consecutive ones that the device serves as a replica of the part.
 std::size_t most_served(const Plan& plan, PartId id, std::size_t device, std::size_t window);
 
+// After how many requests all stages' replicas take turns from the beginning, or `most` where that is later.
+std::size_t schedule_round(const Plan& plan, std::size_t most);
+
 // The choices that a part's session obeys: its own where it has its own shapes, otherwise the plan's.
 const NodeChoices& choices_of(const Plan& plan, PartId id);
 

@@ -102,12 +102,7 @@ class Predictor {
   // Averages over so many requests that every schedule has gone round.
   Expected<void> add_loads() {
     constexpr std::size_t kMostRequests = 1 << 16;
-    std::size_t round = 1;
-    for (const Stage& stage : plan_.stages) {
-      round = std::lcm(round, stage.schedule.size());
-      if (round > kMostRequests) break;
-    }
-    round = std::min(round, kMostRequests);
+    const std::size_t round = schedule_round(plan_, kMostRequests);
     const double weight = 1.0 / static_cast<double>(round);
     std::vector<DeviceLoad>& loads = plan_.prediction->loads;
     for (const PartId id : part_ids(plan_)) {

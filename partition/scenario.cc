@@ -19,4 +19,12 @@ Expected<Scenario> scenario_from_name(std::string_view name) {
   return static_cast<Scenario>(found - kNames.begin());
 }
 
+double steady_rate(std::span<const double> done_s, std::size_t round) {
+  std::size_t half = done_s.size() / 2;
+  if (round <= half) half = half / round * round;
+  double seconds = 0.0;
+  for (std::size_t i = 0; i < half; ++i) seconds += done_s[i + half] - done_s[i];
+  return seconds > 0.0 ? static_cast<double>(half) * static_cast<double>(half) / seconds : 0.0;
+}
+
 }  // namespace onnx_split

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <numeric>
 #include <queue>
 
 #include "base/check.h"
@@ -70,7 +69,7 @@ class Simulation {
     SimulationReport report;
     report.requests = options_.requests;
     report.events_per_request = static_cast<double>(events) / static_cast<double>(options_.requests);
-    report.throughput_per_s = steady_rate();
+    report.throughput_per_s = throughput();
     report.latency_s = std::move(latency_s_);
     std::sort(report.latency_s.begin(), report.latency_s.end());
     for (const DeviceState& device : devices_) report.busy.push_back(now > 0.0 ? device.busy_s / now : 0.0);
@@ -197,23 +196,14 @@ class Simulation {
     return receivers_;
   }
 
-  // Without the first window, in which the pipeline fills, and offline without the last, in which it drains. Requests
-  // are answered in bursts, so that the time between two of them says little: the mean of the later half is compared
-  // with the mean of the earlier one, if possible over whole rounds of the schedules.
-  double steady_rate() const {
+  // Without the first window, in which the pipeline fills, and offline without the last, in which it drains.
+  double throughput() const {
     std::vector<double> done = done_s_;
     std::sort(done.begin(), done.end());
     const std::size_t first = std::min(plan_.window, (done.size() - 1) / 4);
     const std::size_t last = done.size() - (options_.scenario == Scenario::kOffline ? first : 0);
-    std::size_t half = (last - first) / 2;
-    std::size_t round = 1;
-    for (const Stage& stage : plan_.stages) {
-      if (round <= half) round = std::lcm(round, stage.schedule.size());
-    }
-    if (round <= half) half = half / round * round;
-    double seconds = 0.0;
-    for (std::size_t i = first; i < first + half; ++i) seconds += done[i + half] - done[i];
-    if (seconds > 0.0) return static_cast<double>(half) * static_cast<double>(half) / seconds;
+    const double rate = steady_rate(std::span(done).subspan(first, last - first), schedule_round(plan_, done.size()));
+    if (rate > 0.0) return rate;
     return done.back() > 0.0 ? static_cast<double>(done.size()) / done.back() : 0.0;
   }
 

@@ -35,6 +35,17 @@ SimulationReport run(const Plan& plan, Scenario scenario, std::size_t requests =
 double latency_s(const Plan& plan) { return run(plan, Scenario::kSingleStream, 1).latency_s.front(); }
 double offline_per_s(const Plan& plan) { return run(plan, Scenario::kOffline).throughput_per_s; }
 
+// Whatever part of a burst the times begin with.
+TEST(SteadyRate, IsExactForResultsInBursts) {
+  for (std::size_t first = 0; first < 5; ++first) {
+    std::vector<double> done_s;
+    for (std::size_t i = first; i < first + 33; ++i) done_s.push_back(2.0 * static_cast<double>(i / 5));
+    EXPECT_DOUBLE_EQ(steady_rate(done_s, 5), 2.5) << first;
+  }
+  EXPECT_EQ(steady_rate({}, 1), 0.0);
+  EXPECT_EQ(steady_rate(std::vector<double>{1.0, 1.0}, 1), 0.0);
+}
+
 TEST(Simulation, OneDeviceReceivesComputesAndSends) {
   HandPlan plan(1);
   plan.stage(floats_of("x", kFourKilobytes), floats_of("y", kFourKilobytes / 4), {{0, 10 * kMs}});
