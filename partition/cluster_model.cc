@@ -7,6 +7,8 @@ namespace onnx_split {
 namespace {
 
 constexpr double kAlike = 1.15;
+// A processor that is slower than this by the clock has a quota, if any device of the cluster showed one.
+constexpr double kQuotaSlowdown = 1.2;
 constexpr double kMbps = 1e6 / 8.0;  // bytes a second
 
 struct Measured {
@@ -79,6 +81,9 @@ class ModelMaker {
       return std::tie(a.total_s, cluster_.devices[a.device].name) <
              std::tie(b.total_s, cluster_.devices[b.device].name);
     });
+    std::vector<const DeviceProfile*> all;
+    for (const Measured& device : measured) all.push_back(device.profile);
+    any_period_s_ = quota_period_s(all);
     std::vector<bool> placed(measured.size(), false);
     for (std::size_t i = 0; i < measured.size(); ++i) {
       if (placed[i]) continue;
@@ -99,20 +104,33 @@ class ModelMaker {
     return {};
   }
 
+  // The median period of the quotas that were seen, where they explain the slowdown; 0: none. A busy machine hides a
+  // quota from some of its devices, and shows others two periods as one: what one has seen holds for those that are as
+  // slow.
+  static double quota_period_s(const std::vector<const DeviceProfile*>& profiles) {
+    constexpr double kFits = 1.5;
+    std::vector<double> periods_s;
+    for (const DeviceProfile* profile : profiles) {
+      if (profile->period_ms <= 0.0 || profile->quota_ms <= 0.0 || profile->slowdown <= kQuotaSlowdown) continue;
+      const double ratio = profile->period_ms / profile->quota_ms / profile->slowdown;
+      if (ratio > 1.0 / kFits && ratio < kFits) periods_s.push_back(profile->period_ms * 1e-3);
+    }
+    std::sort(periods_s.begin(), periods_s.end());
+    return periods_s.empty() ? 0.0 : periods_s[(periods_s.size() - 1) / 2];
+  }
+
   void set_alike(const std::vector<std::size_t>& devices, const std::vector<const DeviceProfile*>& profiles) {
     const auto times = std::make_shared<const NodeTimes>(NodeTimes::from_profiles(graph_, profiles));
     std::int64_t idle_bytes = 0;
     double slowdown = 0.0;
-    std::vector<double> periods_s;
     for (const DeviceProfile* profile : profiles) {
       idle_bytes = std::max(idle_bytes, profile->idle_memory_bytes);
       slowdown += profile->slowdown / static_cast<double>(profiles.size());
-      if (profile->period_ms > 0.0) periods_s.push_back(profile->period_ms * 1e-3);
     }
-    // A busy machine hides a quota from some of its devices, and shows others two periods as one.
-    const bool has_quota = 2 * periods_s.size() > profiles.size() && slowdown > 1.0;
-    std::sort(periods_s.begin(), periods_s.end());
-    const double period_s = has_quota ? periods_s[(periods_s.size() - 1) / 2] : 0.0;
+    double period_s = quota_period_s(profiles);
+    if (period_s == 0.0) period_s = any_period_s_;
+    const bool has_quota = slowdown > kQuotaSlowdown && period_s > 0.0;
+    if (!has_quota) period_s = 0.0;
     for (const std::size_t d : devices) {
       DeviceModel& device = model_.devices[d];
       device.times = times;
@@ -252,6 +270,7 @@ class ModelMaker {
   const Graph& graph_;
   const Cluster& cluster_;
   const Profile* profile_;
+  double any_period_s_ = 0.0;  // of a quota that any device showed
   const ModelDefaults& defaults_;
   ClusterModel model_;
 };

@@ -367,6 +367,32 @@ bool lacks_memory(const Prediction& prediction) {
   });
 }
 
+// The candidate as a plan, with its prediction and the smallest window that is enough.
+Expected<Plan> finished_plan(const Graph& graph, const CostModel& cost, const Candidate& candidate,
+                             const EngineFacts& engine) {
+  const Cost of = cost.of(candidate);
+  PlanRequest request;
+  for (const DeviceModel& device : cost.model().devices) request.devices.push_back(device.name);
+  request.engine = engine;
+  request.window = of.window;
+  std::vector<std::vector<std::size_t>> schedules;
+  for (const std::vector<double>& shares : of.shares) schedules.push_back(make_schedule(shares));
+  TRY_ASSIGN(Plan plan, Planner(graph, request).plan(cost.shapes(), candidate, std::move(schedules)));
+  TRY(predict(graph, cost.model(), plan));
+  const std::size_t least = least_window(candidate);
+  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least));
+  if (window != plan.window) {
+    plan.window = window;
+    TRY(predict(graph, cost.model(), plan));
+  }
+  // The search took replicas' shares of the window for it; the schedule may let one hold a request more.
+  while (plan.window > least && lacks_memory(*plan.prediction)) {
+    --plan.window;
+    TRY(predict(graph, cost.model(), plan));
+  }
+  return plan;
+}
+
 }  // namespace
 
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request) {
@@ -417,27 +443,24 @@ void compare_plan(const CostModel& cost, const SearchOptions& options, Predictio
 
 Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
                          const SearchOptions& options, const EngineFacts& engine) {
-  PlanRequest request;
-  for (const DeviceModel& device : cost.model().devices) request.devices.push_back(device.name);
-  request.engine = engine;
-  request.window = found.cost.window;
-  std::vector<std::vector<std::size_t>> schedules;
-  for (const std::vector<double>& shares : found.cost.shares) schedules.push_back(make_schedule(shares));
-  TRY_ASSIGN(Plan plan, Planner(graph, request).plan(cost.shapes(), found.candidate, std::move(schedules)));
-  TRY(predict(graph, cost.model(), plan));
-  const std::size_t least = least_window(found.candidate);
-  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least));
-  if (window != plan.window) {
-    plan.window = window;
-    TRY(predict(graph, cost.model(), plan));
-  }
-  // The search took replicas' shares of the window for it; the schedule may let one hold a request more.
-  while (plan.window > least && lacks_memory(*plan.prediction)) {
-    --plan.window;
-    TRY(predict(graph, cost.model(), plan));
+  // What a rival must gain to be taken: less may be the simulation's chance.
+  constexpr double kBetter = 1.005;
+  TRY_ASSIGN(Plan plan, finished_plan(graph, cost, found.candidate, engine));
+  bool is_optimal = found.exact && options.max_latency_s <= 0.0;
+  for (const Candidate& rival : found.rivals) {
+    if (options.gives_up()) return fail(ErrorCode::kCancelled, "interrupted");
+    TRY_ASSIGN(Plan other, finished_plan(graph, cost, rival, engine));
+    const Prediction &now = *plan.prediction, &then = *other.prediction;
+    if (lacks_memory(then) || (options.max_latency_s > 0.0 && then.latency_s > options.max_latency_s)) continue;
+    const bool is_better = options.objective == Objective::kLatency
+                               ? kBetter * then.latency_s < now.latency_s
+                               : then.throughput_per_s > kBetter * now.throughput_per_s;
+    if (!is_better) continue;
+    plan = std::move(other);
+    is_optimal = false;
   }
   compare_plan(cost, options, *plan.prediction);
-  plan.prediction->optimal = found.exact && options.max_latency_s <= 0.0;
+  plan.prediction->optimal = is_optimal;
   return plan;
 }
 

@@ -52,7 +52,7 @@ class Portfolio {
     if (!near_bound(result)) try_all(simple_plans(cost_, options_));
     if (!near_bound(result) && options_.objective == Objective::kThroughput) try_all(pipelines(cost_, options_));
     if (!near_bound(result) && (options_.objective == Objective::kLatency || options_.max_latency_s > 0.0)) {
-      try_all(fastest_paths(cost_, options_));
+      try_fastest_paths();
     }
     if (!near_bound(result) && options_.objective == Objective::kThroughput && options_.space.splits) {
       try_all(grouped_paths(cost_, options_));
@@ -64,6 +64,7 @@ class Portfolio {
     constexpr double kEqual = 1e-9;
     result.exact = complete && is_allowed(complete->cost, options_) &&
                    objective_s(best_->cost, options_) >= (1.0 - kEqual) * objective_s(complete->cost, options_);
+    if (!near_bound(result)) result.rivals = rivals();
     result.candidate = best_->candidate;
     result.cost = best_->cost;
     return result;
@@ -84,17 +85,53 @@ class Portfolio {
     }
   }
 
+  // A path is found by what its stages cost one by one. What pays where links are faster, and so is divided more
+  // finely, may be better than it looks that way.
+  void try_fastest_paths() {
+    for (const double factor : {1.0, 3.0, 10.0}) {
+      ClusterModel model = cost_.model();
+      for (DeviceModel& device : model.devices) {
+        device.up_bytes_per_s *= factor;
+        device.down_bytes_per_s *= factor;
+      }
+      for (auto& [pair, link] : model.pairs) link.bytes_per_s *= factor;
+      model.medium_bytes_per_s *= factor;
+      model.coordinator_bytes_per_s *= factor;
+      try_all(fastest_paths(CostModel(model, cost_.shapes()), options_));
+    }
+  }
+
+  void sort_pool() {
+    std::stable_sort(pool_.begin(), pool_.end(),
+                     [&](const Scored& a, const Scored& b) { return is_better(a.cost, b.cost, options_); });
+  }
+
   // From the best few.
   void improve_best() {
     constexpr std::size_t kStarts = 3;
     constexpr std::size_t kEvaluations = 6000;
-    std::stable_sort(pool_.begin(), pool_.end(),
-                     [&](const Scored& a, const Scored& b) { return is_better(a.cost, b.cost, options_); });
+    sort_pool();
     const std::size_t budget = kEvaluations * 8 / std::max<std::size_t>(cost_.model().devices.size(), 8);
     for (std::size_t i = 0; i < std::min(kStarts, pool_.size()); ++i) {
       Scored improved = improve(cost_, options_, pool_[i], budget);
+      pool_.push_back(improved);
       if (is_better(improved.cost, best_->cost, options_)) best_ = std::move(improved);
     }
+  }
+
+  std::vector<Candidate> rivals() {
+    constexpr std::size_t kMost = 6;
+    constexpr double kNearly = 1.25;
+    sort_pool();
+    std::vector<Candidate> result;
+    for (const Scored& scored : pool_) {
+      if (result.size() == kMost || !is_allowed(scored.cost, options_)) break;
+      if (objective_s(scored.cost, options_) > kNearly * objective_s(best_->cost, options_)) break;
+      const bool is_known = scored.candidate == best_->candidate ||
+                            std::find(result.begin(), result.end(), scored.candidate) != result.end();
+      if (!is_known) result.push_back(scored.candidate);
+    }
+    return result;
   }
 
   Expected<void> check_allowed() const {

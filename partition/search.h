@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "partition/plan_space.h"
 
@@ -29,6 +30,8 @@ struct SearchOptions {
 struct SearchResult {
   Candidate candidate;
   Cost cost;
+  // Others that cost little more, best first: a simulation, which sees what averages don't, may find them better.
+  std::vector<Candidate> rivals = {};
   double bound_s = 0.0;  // no plan's period (or, for kLatency, latency) is below
   // The complete search was possible, and nothing better was found outside its space.
   bool exact = false;
