@@ -106,6 +106,29 @@ TEST(ClusterModel, TimesAreByTheClock) {
   EXPECT_NEAR(model.devices[0].receive.of(2.0, 1e6), 4e-3 + 40e-3, 1e-9);
 }
 
+// A busy machine hides a quota from some, shows others two periods as one, and takes turns of processes for a quota.
+TEST(ClusterModel, AQuotaThatOneDeviceShowedHoldsForAllThatAreSlowed) {
+  Cluster cluster;
+  for (const char* name : {"a", "b", "c", "d", "e"}) cluster.devices.push_back(device(name));
+  Profile measured;
+  for (const char* name : {"a", "b", "c", "d", "e"}) measured.devices.push_back(profile(name, 10.0));
+  for (DeviceProfile& device : measured.devices) device.slowdown = 10.0;
+  measured.devices[3].slowdown = 5.0;
+  measured.devices[4].slowdown = 1.0;
+  EXPECT_EQ(model_of(cluster, &measured).devices[0].period_s, 0.0);  // nobody saw one
+  measured.devices[1].quota_ms = 2.1;
+  measured.devices[1].period_ms = 20.0;
+  measured.devices[2].quota_ms = 4.0;  // doesn't explain the slowdown
+  measured.devices[2].period_ms = 8.0;
+  const ClusterModel model = model_of(cluster, &measured);
+  for (const std::size_t d : {0U, 1U, 2U, 3U}) {
+    EXPECT_EQ(model.devices[d].period_s, 20e-3) << d;
+    EXPECT_NEAR(model.devices[d].quota_s, d == 3 ? 4e-3 : 2e-3, 1e-12) << d;
+  }
+  EXPECT_EQ(model.devices[4].period_s, 0.0);
+  EXPECT_EQ(model.devices[4].quota_s, 0.0);
+}
+
 TEST(ClusterModel, AProfileOfOneDeviceStandsForAllAndAnyOtherMustNameThem) {
   Cluster cluster;
   cluster.devices = {device("a"), device("b")};

@@ -135,6 +135,42 @@ class Differences {
   std::map<std::string, std::vector<double>> all_;
 };
 
+// Of a plan and its rivals the one is made whose prediction is best, in whatever order they come.
+TEST(Cost, OfAPlanAndItsRivalsTheBestPredictedIsMade) {
+  int taken = 0;
+  for (std::uint64_t seed = 0; seed < instance_count(100); ++seed) {
+    const auto problem = small_problem(seed);
+    const SearchOptions options = problem->options();
+    const auto found = search(problem->cost, options);
+    if (!found) continue;
+    const Graph& graph = problem->instance.graph;
+    const auto value = [&](const Candidate& candidate) {
+      SearchResult alone;
+      alone.candidate = candidate;
+      const Prediction prediction = *must(make_plan(graph, problem->cost, alone, options, {})).prediction;
+      return options.objective == Objective::kLatency ? prediction.latency_s : 1.0 / prediction.throughput_per_s;
+    };
+    for (const Candidate& rival : found->rivals) {
+      ASSERT_FALSE(rival == found->candidate) << seed;
+      ASSERT_TRUE(is_allowed(problem->cost.of(rival), options)) << seed;
+      if (options.max_latency_s > 0.0) continue;
+      // The wrong way round.
+      SearchResult swapped;
+      swapped.candidate = rival;
+      swapped.rivals = {found->candidate};
+      swapped.exact = true;
+      const Prediction prediction = *must(make_plan(graph, problem->cost, swapped, options, {})).prediction;
+      const double made_s =
+          options.objective == Objective::kLatency ? prediction.latency_s : 1.0 / prediction.throughput_per_s;
+      const double rival_s = value(rival);
+      EXPECT_LE(made_s, std::min(rival_s, value(found->candidate) * 1.0051)) << seed;
+      EXPECT_EQ(prediction.optimal, made_s == rival_s) << seed;
+      taken += made_s < rival_s ? 1 : 0;
+    }
+  }
+  EXPECT_GT(taken, 20);
+}
+
 // The prediction goes through the plan's own transfers and schedules. It differs from the cost where schedules meet
 // (the cost has every replica meet every other), by the half percent that schedules are allowed, where three or more
 // parts of a device need different boxes of a value, and in the latency by the order in which messages pass where a
