@@ -104,19 +104,20 @@ class ModelMaker {
     return {};
   }
 
-  // The median period of the quotas that were seen, where they explain the slowdown; 0: none. A busy machine hides a
-  // quota from some of its devices, and shows others two periods as one: what one has seen holds for those that are as
-  // slow.
+  // The shortest period of the quotas that were seen and explain the slowdown; 0: none. A busy machine hides a quota from
+  // some of its devices; and a processor that never rests may be let run for two periods' quotas at once and then stand
+  // still for both (Linux looks at ticks), while work that rests now and then meets each period.
   static double quota_period_s(const std::vector<const DeviceProfile*>& profiles) {
     constexpr double kFits = 1.5;
-    std::vector<double> periods_s;
+    double shortest_s = 0.0;
     for (const DeviceProfile* profile : profiles) {
       if (profile->period_ms <= 0.0 || profile->quota_ms <= 0.0 || profile->slowdown <= kQuotaSlowdown) continue;
       const double ratio = profile->period_ms / profile->quota_ms / profile->slowdown;
-      if (ratio > 1.0 / kFits && ratio < kFits) periods_s.push_back(profile->period_ms * 1e-3);
+      if (ratio < 1.0 / kFits || ratio > kFits) continue;
+      const double period_s = profile->period_ms * 1e-3;
+      shortest_s = shortest_s == 0.0 ? period_s : std::min(shortest_s, period_s);
     }
-    std::sort(periods_s.begin(), periods_s.end());
-    return periods_s.empty() ? 0.0 : periods_s[(periods_s.size() - 1) / 2];
+    return shortest_s;
   }
 
   void set_alike(const std::vector<std::size_t>& devices, const std::vector<const DeviceProfile*>& profiles) {

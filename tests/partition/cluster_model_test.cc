@@ -118,6 +118,8 @@ TEST(ClusterModel, AQuotaThatOneDeviceShowedHoldsForAllThatAreSlowed) {
   EXPECT_EQ(model_of(cluster, &measured).devices[0].period_s, 0.0);  // nobody saw one
   measured.devices[1].quota_ms = 2.1;
   measured.devices[1].period_ms = 20.0;
+  measured.devices[0].quota_ms = 4.0;  // two at once
+  measured.devices[0].period_ms = 40.0;
   measured.devices[2].quota_ms = 4.0;  // doesn't explain the slowdown
   measured.devices[2].period_ms = 8.0;
   const ClusterModel model = model_of(cluster, &measured);
