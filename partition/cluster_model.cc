@@ -104,9 +104,9 @@ class ModelMaker {
     return {};
   }
 
-  // The shortest period of the quotas that were seen and explain the slowdown; 0: none. A busy machine hides a quota from
-  // some of its devices; and a processor that never rests may be let run for two periods' quotas at once and then stand
-  // still for both (Linux looks at ticks), while work that rests now and then meets each period.
+  // The shortest period of the quotas that were seen and explain the slowdown; 0: none. A busy machine hides a quota
+  // from some of its devices; and a processor that never rests may be let run for two periods' quotas at once and then
+  // stand still for both (Linux looks at ticks), while work that rests now and then meets each period.
   static double quota_period_s(const std::vector<const DeviceProfile*>& profiles) {
     constexpr double kFits = 1.5;
     double shortest_s = 0.0;

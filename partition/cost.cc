@@ -446,7 +446,10 @@ class CostModel::Evaluation {
         }
         at = pass(std::span(links.data(), count), flow.bytes, now) + latency_s;
         if (to != kCoordinator) {
-          receiving[to] = std::max(receiving[to], at) + model_.devices[to].receive.of(1.0, flow.bytes);
+          // Bytes are received while they come.
+          const MessageTime& receive = model_.devices[to].receive;
+          const double begin = std::max(receiving[to], at - flow.bytes / bytes_per_s);
+          receiving[to] = std::max(at, begin + receive.of(0.0, flow.bytes)) + receive.message_s;
           at = receiving[to];
         }
       }

@@ -337,11 +337,11 @@ class Planner {
   Plan plan_;
 };
 
-// The smallest window, at least `least` and at most the plan's, with which the plan comes within one percent of the
+// The smallest window, at least `least` and at most the plan's, with which the plan comes within three percent of the
 // throughput that it has with the largest, even where devices waver much, and half of it more: memory is cheaper than
 // waiting for whoever is slow just now, and for longer than the simulation knows.
 Expected<std::size_t> sufficient_window(Plan plan, std::size_t least) {
-  constexpr double kEnough = 0.99;
+  constexpr double kEnough = 0.97;
   constexpr double kWavering = 0.3;
   const auto rate = [&](std::size_t window) -> Expected<double> {
     plan.window = window;

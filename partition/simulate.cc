@@ -108,6 +108,7 @@ class Simulation {
     double begun = 0.0;       // the step
     double until = 0.0;
     double receives_until = 0.0;
+    double idle_from = 0.0;  // if it doesn't work
     // Of a quota: where its periods begin, the last one in which the processor worked, and for how long.
     double phase_s = 0.0;
     double period = -1.0;
@@ -295,7 +296,8 @@ class Simulation {
     }
   }
 
-  // Receiving comes before whatever else the processor does.
+  // Receiving comes before whatever else the processor does. One that has nothing else to do receives a message's bytes
+  // while they come.
   void reach(std::size_t m, double now) {
     const Message message = messages_[m];
     if (trace_ != nullptr) {
@@ -309,12 +311,19 @@ class Simulation {
     DeviceState& device = devices_[message.to];
     const TransferInfo& transfer = transfers_[message.transfer];
     const DeviceRates& rates = rates_[message.to];
-    const double cost_s = rates.receive_message_s + transfer.bytes * rates.receive_byte_s;
-    const double begin = std::max(device.receives_until, now);
-    // It interrupts what the processor works on.
-    device.receives_until = device.works ? begin + cost_s : spend(message.to, begin, cost_s);
+    const double bytes_s = transfer.bytes * rates.receive_byte_s;
+    const double cost_s = rates.receive_message_s + bytes_s;
+    double begin = std::max(device.receives_until, now);
+    if (device.works) {  // it interrupts that
+      device.receives_until = begin + cost_s;
+      device.until = spend(message.to, device.until, cost_s);
+    } else {
+      const double comes_s = message.bytes_per_s > 0.0 ? transfer.bytes / message.bytes_per_s : 0.0;
+      begin = std::max({device.receives_until, device.idle_from, now - comes_s});
+      const double received = bytes_s > 0.0 ? std::max(now, spend(message.to, begin, bytes_s)) : std::max(begin, now);
+      device.receives_until = spend(message.to, received, rates.receive_message_s);
+    }
     device.busy_s += cost_s;
-    if (device.works) device.until = spend(message.to, device.until, cost_s);
     if (trace_ != nullptr && cost_s > 0.0) {
       const auto first = std::find_if(transfer.consumers.begin(), transfer.consumers.end(),
                                       [&](std::size_t part) { return device_of(part, message.request) == message.to; });
@@ -407,6 +416,7 @@ class Simulation {
     }
     // What stays on the device is there.
     device.works = false;
+    device.idle_from = now;
     for (const std::size_t t : part.outgoing) deliver(t, device.job.request, d);
     start_next(d, now);
   }

@@ -51,11 +51,16 @@ TEST(Simulation, OneDeviceReceivesComputesAndSends) {
   plan.stage(floats_of("x", kFourKilobytes), floats_of("y", kFourKilobytes / 4), {{0, 10 * kMs}});
   DeviceRates& rates = plan->prediction->rates[0];
   rates = {2 * kMs, 0.0, 1 * kMs, 0.5e-6, kMegabyte, kMegabyte, 1 * kMs};
-  // 4 on the wire, 1 latency, 1 + 2 receiving, 10 computing, 2 sending, 1 on the wire, 1 latency
-  EXPECT_NEAR(latency_s(*plan), 22 * kMs, 1e-9);
+  // 4 on the wire (meanwhile 2 receiving bytes), 1 latency, 1 receiving, 10 computing, 2 sending, 1 on the wire, 1
+  // latency
+  EXPECT_NEAR(latency_s(*plan), 20 * kMs, 1e-9);
   const SimulationReport report = run(*plan, Scenario::kSingleStream, 10);
-  EXPECT_NEAR(report.throughput_per_s, 1.0 / (22 * kMs), 1e-6);
-  EXPECT_NEAR(report.busy[0], 15.0 / 22.0, 1e-6);
+  EXPECT_NEAR(report.throughput_per_s, 1.0 / (20 * kMs), 1e-6);
+  EXPECT_NEAR(report.busy[0], 15.0 / 20.0, 1e-6);
+  // A processor that is slower than the wire is busy with 6 of bytes from when they begin to come.
+  rates.receive_byte_s = 1.5e-6;
+  EXPECT_NEAR(latency_s(*plan), 22 * kMs, 1e-9);
+  rates.receive_byte_s = 0.5e-6;
   plan->window = 8;
   EXPECT_NEAR(offline_per_s(*plan), 1.0 / (15 * kMs), 1e-6);
 }
