@@ -67,6 +67,10 @@ class PathSearch {
   std::vector<std::size_t> numbers_of_ways() const {
     std::vector<std::size_t> ways;
     const std::size_t most = std::min(order_.size(), options_.space.most_ways);
+    if (busy_only_) {  // as many as there are, but for what is too small for them
+      for (std::size_t w = most; w >= 2; w /= 2) ways.insert(ways.begin(), w);
+      return ways;
+    }
     for (std::size_t w = 2; w <= most; w = w < 8 ? w + 1 : w + w / 4) ways.push_back(w);
     if (most >= 2 && ways.back() != most) ways.push_back(most);
     return ways;
@@ -76,14 +80,16 @@ class PathSearch {
     const std::size_t segments = shapes_.segments();
     options_at_.resize(segments);
     const double total_s = shapes_.whole_s(cost_.model().devices[order_.front()].kind, 0, segments);
-    // Long fused stages repeat too much of their work.
+    // Long fused stages repeat too much of their work. Where groups share the work each has a part of the way only.
     constexpr double kLongest = 0.4;
+    constexpr std::size_t kMostSegments = 8;
     for (std::size_t begin = 0; begin < segments; ++begin) {
       if (options_.gives_up()) return;
       for (std::size_t end = begin + 1; end <= segments; ++end) {
         add(begin, end, 1, Split::kWhole, false);
         const double seconds = shapes_.whole_s(cost_.model().devices[order_.front()].kind, begin, end);
         if (!options_.space.splits || (end > begin + 1 && seconds > kLongest * total_s)) continue;
+        if (busy_only_ && end - begin > kMostSegments) continue;
         for (const Split split : kDividingSplits) {
           // What two can't share more can't either.
           for (const std::size_t ways : numbers_of_ways()) {

@@ -22,6 +22,7 @@ constexpr std::size_t kMostStates = 4096;
 constexpr std::size_t kMostTypes = 12;
 constexpr std::size_t kMostUnits = 128;  // of one type
 constexpr float kNever = std::numeric_limits<float>::infinity();
+constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max() / 2;
 
 // Devices that the search doesn't tell apart, in units that it doesn't part.
 struct Type {
@@ -81,10 +82,14 @@ class PipelineSearch {
   }
 
  private:
-  // The stages that all devices share, each divided as is quickest, and the memory that they take.
+  // The stages that all devices share, each divided as is quickest, and the memory that they leave.
   bool divide_common() {
     const std::vector<std::size_t> devices = canonical_order(cost_);
-    common_bytes_.assign(devices.size(), 0);
+    free_bytes_.assign(devices.size(), kUnlimited);
+    for (const std::size_t d : devices) {
+      const DeviceModel& device = cost_.model().devices[d];
+      if (device.memory_bytes > 0) free_bytes_[d] = device.memory_bytes - device.idle_bytes;
+    }
     for (std::size_t begin = segments_; begin < shapes_.segments(); ++begin) {
       SpaceOptions space = options_.space;
       space.replicas = false;
@@ -94,8 +99,7 @@ class PipelineSearch {
       }
       if (!best) return false;
       const StageShape& shape = *shapes_.find(begin, begin + 1, best->division);
-      for (std::size_t p = 0; p < shape.parts.size(); ++p)
-        common_bytes_[best->devices[p]] += held_bytes(shape.parts[p]);
+      for (std::size_t p = 0; p < shape.parts.size(); ++p) free_bytes_[best->devices[p]] -= held_bytes(shape.parts[p]);
       common_.push_back(std::move(*best));
     }
     return true;
@@ -204,10 +208,7 @@ class PipelineSearch {
     return bytes;
   }
 
-  bool fits(const PartShape& part, std::size_t d) const {
-    const DeviceModel& device = cost_.model().devices[d];
-    return device.memory_bytes == 0 || device.idle_bytes + common_bytes_[d] + held_bytes(part) <= device.memory_bytes;
-  }
+  bool fits(const PartShape& part, std::size_t d) const { return held_bytes(part) <= free_bytes_[d]; }
 
   double stage_s(const CandidateStage& stage) const {
     const StageShape& shape = *shapes_.find(stage.begin, stage.end, stage.division);
@@ -224,37 +225,49 @@ class PipelineSearch {
     return 1.0 / speed;
   }
 
+  // Something of each stage, by begin and end - 1.
+  using OfStages = std::vector<double>;
+
+  template <class Of>
+  OfStages of_stages(const Of& of) const {
+    OfStages result(segments_ * segments_, 0.0);
+    for (std::size_t begin = 0; begin < segments_; ++begin) {
+      for (std::size_t end = begin + 1; end <= segments_; ++end) result[begin * segments_ + end - 1] = of(begin, end);
+    }
+    return result;
+  }
+
+  // The sum over a group's devices, where `by_type` has it for one device of each type.
+  void sum_up(std::size_t group, const std::vector<OfStages>& by_type, OfStages& sum) const {
+    std::fill(sum.begin(), sum.end(), 0.0);
+    const std::vector<std::size_t> counts = counts_of(group);
+    for (std::size_t t = 0; t < types_.size(); ++t) {
+      if (counts[t] == 0) continue;
+      const double devices = static_cast<double>(counts[t]) * types_[t].unit_size();
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += devices * by_type[t][i];
+    }
+  }
+
   void fill_times() {
     times_.assign(states_ * segments_ * segments_, kNever);
-    // Whole stages: the speeds of the types add up.
-    std::vector<std::vector<double>> speed(types_.size(), std::vector<double>(segments_ * segments_, 0.0));
-    for (std::size_t t = 0; t < types_.size(); ++t) {
-      for (std::size_t begin = 0; begin < segments_; ++begin) {
-        for (std::size_t end = begin + 1; end <= segments_; ++end) {
-          const PartShape& part = shapes_.find(begin, end, {})->parts[0];
-          double fitting = 0.0;
-          for (const std::size_t d : {types_[t].devices.front(), types_[t].devices.back()}) {
-            if (fits(part, d)) fitting += 0.5 / part_s(part, d);
-          }
-          speed[t][begin * segments_ + end - 1] = fitting;
+    // Whole stages: the speeds of the types add up. One for which a stage is too large can't be in its group.
+    std::vector<OfStages> speeds;
+    for (const Type& type : types_) {
+      speeds.push_back(of_stages([&](std::size_t begin, std::size_t end) {
+        const PartShape& part = shapes_.find(begin, end, {})->parts[0];
+        double fitting = 0.0;
+        for (const std::size_t d : {type.devices.front(), type.devices.back()}) {
+          if (fits(part, d)) fitting += 0.5 / part_s(part, d);
         }
-      }
+        return fitting > 0.0 ? fitting : -std::numeric_limits<double>::infinity();
+      }));
     }
+    OfStages sum(segments_ * segments_);
     for (std::size_t group = 1; group < states_; ++group) {
-      const std::vector<std::size_t> counts = counts_of(group);
-      std::size_t devices = 0;
-      for (std::size_t t = 0; t < types_.size(); ++t) devices += types_[t].first(counts[t]);
-      if (devices > 1 && !options_.space.replicas) continue;
-      for (std::size_t i = 0; i < segments_ * segments_; ++i) {
-        double sum = 0.0;
-        bool all = true;
-        for (std::size_t t = 0; t < types_.size(); ++t) {
-          if (counts[t] == 0) continue;
-          all = all && speed[t][i] > 0.0;
-          sum += static_cast<double>(counts[t]) * types_[t].unit_size() * speed[t][i];
-        }
-        if (all && sum > 0.0) times_[group * segments_ * segments_ + i] = static_cast<float>(1.0 / sum);
-      }
+      if (!options_.space.replicas && devices_of(group).size() > 1) continue;
+      sum_up(group, speeds, sum);
+      float* times = times_.data() + group * sum.size();
+      for (std::size_t i = 0; i < sum.size(); ++i) times[i] = sum[i] > 0.0 ? static_cast<float>(1.0 / sum[i]) : kNever;
     }
     if (options_.space.splits) add_divided();
   }
@@ -262,59 +275,63 @@ class PipelineSearch {
   // Divided stages, where whole ones don't do: without replicas, or for want of memory.
   void add_divided() {
     const double bound_s = period_bound_s(cost_);
+    const OfStages whole_bytes = of_stages([&](std::size_t begin, std::size_t end) {
+      return static_cast<double>(held_bytes(shapes_.find(begin, end, {})->parts[0]));
+    });
+    std::vector<OfStages> speeds;  // of computing alone
+    for (const Type& type : types_) {
+      const std::size_t kind = cost_.model().devices[type.devices.front()].kind;
+      speeds.push_back(of_stages([&](std::size_t begin, std::size_t end) {
+        return 1.0 / std::max(shapes_.whole_s(kind, begin, end), 1e-12);
+      }));
+    }
+    OfStages speed(segments_ * segments_);
     for (std::size_t group = 1; group < states_; ++group) {
       const std::vector<std::size_t> devices = devices_of(group);
-      const std::vector<std::size_t> counts = counts_of(group);
       if (devices.size() < 2) continue;
       if (options_.gives_up()) return;
+      sum_up(group, speeds, speed);
+      const std::int64_t free_bytes = least_free_bytes(devices);
       for (std::size_t begin = 0; begin < segments_; ++begin) {
         for (std::size_t end = begin + 1; end <= segments_; ++end) {
+          const std::size_t i = begin * segments_ + end - 1;
           float& best = times_[place(group, begin, end)];
-          const bool fits_whole = best < kNever || fits_each(begin, end, devices);
+          const bool fits_whole = best < kNever || whole_bytes[i] <= static_cast<double>(free_bytes);
           if (fits_whole && options_.space.replicas) continue;
-          double speed = 0.0;
-          for (std::size_t t = 0; t < types_.size(); ++t) {
-            const std::size_t kind = cost_.model().devices[types_[t].devices.front()].kind;
-            speed +=
-                static_cast<double>(types_[t].first(counts[t])) / std::max(shapes_.whole_s(kind, begin, end), 1e-12);
-          }
           // With fewer devices it would be quick enough, or it can't be with these.
           constexpr double kWasteful = 0.4;
-          if (1.0 / speed > known_s_ || (fits_whole && 1.0 / speed < kWasteful * bound_s)) continue;
-          const Estimate estimate = divided(begin, end, devices);
-          best = std::min(best, static_cast<float>(estimate.overhead / speed));
+          const double ideal_s = 1.0 / speed[i];
+          if (ideal_s > known_s_ || (fits_whole && ideal_s < kWasteful * bound_s)) continue;
+          const Estimate& estimate = divided(begin, end, devices.size(), devices.back(), free_bytes);
+          best = std::min(best, static_cast<float>(estimate.overhead * ideal_s));
         }
       }
     }
   }
 
   // How a stage is divided best, and the sum of its parts' times over the whole stage's: for devices that are all like
-  // the slowest of these.
+  // the slowest, the fullest of which has `free_bytes`.
   struct Estimate {
     double overhead = kNever;
     Split split = Split::kWhole;
     std::size_t ways = 1;
   };
 
-  Estimate divided(std::size_t begin, std::size_t end, const std::vector<std::size_t>& devices) {
-    const bool weights_fit = std::all_of(devices.begin(), devices.end(), [&](std::size_t d) {
-      const DeviceModel& device = cost_.model().devices[d];
-      return device.memory_bytes == 0 ||
-             device.idle_bytes + common_bytes_[d] + shapes_.weight_bytes(begin, end) <= device.memory_bytes;
-    });
-    const std::size_t kind = cost_.model().devices[devices.back()].kind;
+  const Estimate& divided(std::size_t begin, std::size_t end, std::size_t devices, std::size_t slowest,
+                          std::int64_t free_bytes) {
+    const bool weights_fit = shapes_.weight_bytes(begin, end) <= free_bytes;
+    const std::size_t kind = cost_.model().devices[slowest].kind;
     const std::size_t key =
-        (((devices.size() * cost_.model().kinds + kind) * 2 + (weights_fit ? 1 : 0)) * kMostSegments + begin) *
-            kMostSegments +
+        (((devices * cost_.model().kinds + kind) * 2 + (weights_fit ? 1 : 0)) * kMostSegments + begin) * kMostSegments +
         end - 1;
     const auto [known, is_new] = estimates_.try_emplace(key);
     Estimate& best = known->second;
     if (!is_new) return best;
-    for (std::size_t ways = 2; ways <= std::min(devices.size(), options_.space.most_ways); ++ways) {
-      if (devices.size() % ways != 0 || (ways < devices.size() && !options_.space.replicas)) continue;
+    for (std::size_t ways = 2; ways <= std::min(devices, options_.space.most_ways); ++ways) {
+      if (devices % ways != 0 || (ways < devices && !options_.space.replicas)) continue;
       for (const Split split : kDividingSplits) {
         if (split == Split::kSpatial && !weights_fit) continue;  // every part has all of them
-        const double overhead = overhead_of(begin, end, split, ways, devices.back());
+        const double overhead = overhead_of(begin, end, split, ways, slowest);
         if (overhead < best.overhead) best = {overhead, split, ways};
       }
     }
@@ -340,9 +357,10 @@ class PipelineSearch {
     return slowest_s * static_cast<double>(ways) / whole_s;
   }
 
-  bool fits_each(std::size_t begin, std::size_t end, const std::vector<std::size_t>& devices) const {
-    const PartShape& part = shapes_.find(begin, end, {})->parts[0];
-    return std::all_of(devices.begin(), devices.end(), [&](std::size_t d) { return fits(part, d); });
+  std::int64_t least_free_bytes(const std::vector<std::size_t>& devices) const {
+    std::int64_t least = kUnlimited;
+    for (const std::size_t d : devices) least = std::min(least, free_bytes_[d]);
+    return least;
   }
 
   // Whether all nodes can be computed with stages of at most `period_s`; fills reach_.
@@ -446,7 +464,7 @@ class PipelineSearch {
       best = stage_choice(cost_, begin, end, devices, Split::kWhole, 1);
       if (best && stage_s(*best) < kNever) return best;
     }
-    const Estimate estimate = divided(begin, end, devices);
+    const Estimate& estimate = divided(begin, end, devices.size(), devices.back(), least_free_bytes(devices));
     if (estimate.overhead < kNever) {
       auto stage = stage_choice(cost_, begin, end, devices, estimate.split, estimate.ways);
       if (stage) return stage;
@@ -461,7 +479,7 @@ class PipelineSearch {
   std::int64_t waiting_;
   double known_s_;
   std::vector<CandidateStage> common_;
-  std::vector<std::int64_t> common_bytes_;  // by device
+  std::vector<std::int64_t> free_bytes_;  // by device; after the stages that all share
   std::unordered_map<std::size_t, Estimate> estimates_;
   std::vector<Type> types_;
   std::vector<std::size_t> strides_;
