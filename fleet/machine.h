@@ -1,8 +1,8 @@
 // What a process can say of the machine that it runs on and of itself. Linux only. Any thread may call.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace onnx_split {
@@ -21,14 +21,15 @@ std::uint64_t trimmed_resident_bytes();
 std::int64_t process_time_ns();
 std::int64_t thread_time_ns();
 
-// A quota on this process's processor time: it may run for `run_ms` of each period, and stands still for the rest.
+// A quota on this process's processor time: its threads may together run for `run_ms` of each period, and stand still
+// for the rest.
 struct CpuQuota {
-  double run_ms = 0.0;  // both 0: none was found
+  double run_ms = 0.0;  // both 0: there is none, or the kernel doesn't show it
   double period_ms = 0.0;
 };
 
-// Looks for one by keeping the calling thread busy for so long; ten periods of it suffice. What other processes take is
-// no quota: it doesn't come in even periods.
-CpuQuota find_cpu_quota(std::chrono::milliseconds busy);
+// The tightest quota of the control groups, v1 or v2, that this process is in. `root`: where /proc and what it says is
+// mounted are looked for.
+CpuQuota cpu_quota(const std::filesystem::path& root = "/");
 
 }  // namespace onnx_split

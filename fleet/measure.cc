@@ -150,11 +150,9 @@ Expected<void> Measurement::connect(Subject& subject) {
   TRY_ASSIGN(const std::int64_t available, reader.integer("available_memory_bytes", 0, INT64_MAX));
   subject.budget_bytes =
       budget_of({device.memory_bytes, static_cast<std::uint64_t>(limit), static_cast<std::uint64_t>(available)});
+  TRY_ASSIGN(profile.quota_ms, reader.number("quota_ms"));
+  TRY_ASSIGN(profile.period_ms, reader.number("period_ms"));
   subject.client = std::move(client);
-  TRY_ASSIGN(const Json quota, subject.client->call("quota", Json::object(), {}, kPingTimeout));
-  const JsonReader found(quota);
-  TRY_ASSIGN(profile.quota_ms, found.number("run_ms"));
-  TRY_ASSIGN(profile.period_ms, found.number("period_ms"));
   return {};
 }
 

@@ -113,7 +113,6 @@ Expected<Json> Runner::dispatch(const ControlMessage& message) {
   if (op == "status") return status(request);
   if (op == "end") return end(request);
   if (op == "profile") return profile(request, message.bytes);
-  if (op == "quota") return quota();
   if (op == "link_listen") return link_listen(request);
   if (op == "link_ping") return link_ping(request);
   if (op == "link_end") return link_end(request);
@@ -126,6 +125,7 @@ Expected<Json> Runner::hello(const JsonReader& request) {
     return fail(ErrorCode::kUnsupported, "the coordinator speaks protocol {}, this runner {}", protocol,
                 kProtocolVersion);
   }
+  const CpuQuota quota = cpu_quota();
   return Json{{"protocol", kProtocolVersion},
               {"name", options_.name},
               {"version", options_.version},
@@ -134,6 +134,8 @@ Expected<Json> Runner::hello(const JsonReader& request) {
               {"threads", options_.threads},
               {"memory_limit_bytes", options_.memory_limit_bytes},
               {"available_memory_bytes", available_memory_bytes()},
+              {"quota_ms", quota.run_ms},
+              {"period_ms", quota.period_ms},
               {"pid", ::getpid()}};
 }
 
@@ -257,13 +259,6 @@ Expected<Json> Runner::profile(const JsonReader& request, std::span<const std::b
   options.interrupted = [this] { return stopping_.load(); };
   TRY_ASSIGN(const ProfileResult result, run_profile_job(job, options));
   return profile_result_to_json(result);
-}
-
-Expected<Json> Runner::quota() {
-  if (deployment_) return fail(ErrorCode::kUnavailable, "this runner is in use (epoch {})", deployment_->epoch);
-  constexpr std::chrono::milliseconds kBusy{400};
-  const CpuQuota found = find_cpu_quota(kBusy);
-  return Json{{"run_ms", found.run_ms}, {"period_ms", found.period_ms}};
 }
 
 Expected<Json> Runner::link_listen(const JsonReader& request) {

@@ -59,7 +59,6 @@ class Runner {
   Expected<Json> status(const JsonReader& request);
   Expected<Json> end(const JsonReader& request);
   Expected<Json> profile(const JsonReader& request, std::span<const std::byte> bytes);
-  Expected<Json> quota();
   Expected<Json> link_listen(const JsonReader& request);
   Expected<Json> link_ping(const JsonReader& request);
   Expected<Json> link_end(const JsonReader& request);

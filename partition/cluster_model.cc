@@ -7,7 +7,7 @@ namespace onnx_split {
 namespace {
 
 constexpr double kAlike = 1.15;
-// A processor that is slower than this by the clock has a quota, if any device of the cluster showed one.
+// A processor that isn't slower than this by the clock isn't slowed by its quota, if it has one.
 constexpr double kQuotaSlowdown = 1.2;
 constexpr double kMbps = 1e6 / 8.0;  // bytes a second
 
@@ -81,9 +81,6 @@ class ModelMaker {
       return std::tie(a.total_s, cluster_.devices[a.device].name) <
              std::tie(b.total_s, cluster_.devices[b.device].name);
     });
-    std::vector<const DeviceProfile*> all;
-    for (const Measured& device : measured) all.push_back(device.profile);
-    any_period_s_ = quota_period_s(all);
     std::vector<bool> placed(measured.size(), false);
     for (std::size_t i = 0; i < measured.size(); ++i) {
       if (placed[i]) continue;
@@ -104,9 +101,7 @@ class ModelMaker {
     return {};
   }
 
-  // The shortest period of the quotas that were seen and explain the slowdown; 0: none. A busy machine hides a quota
-  // from some of its devices; and a processor that never rests may be let run for two periods' quotas at once and then
-  // stand still for both (Linux looks at ticks), while work that rests now and then meets each period.
+  // The shortest period of the quotas that explain the slowdown; 0: none.
   static double quota_period_s(const std::vector<const DeviceProfile*>& profiles) {
     constexpr double kFits = 1.5;
     double shortest_s = 0.0;
@@ -129,7 +124,6 @@ class ModelMaker {
       slowdown += profile->slowdown / static_cast<double>(profiles.size());
     }
     double period_s = quota_period_s(profiles);
-    if (period_s == 0.0) period_s = any_period_s_;
     const bool has_quota = slowdown > kQuotaSlowdown && period_s > 0.0;
     if (!has_quota) period_s = 0.0;
     for (const std::size_t d : devices) {
@@ -271,7 +265,6 @@ class ModelMaker {
   const Graph& graph_;
   const Cluster& cluster_;
   const Profile* profile_;
-  double any_period_s_ = 0.0;  // of a quota that any device showed
   const ModelDefaults& defaults_;
   ClusterModel model_;
 };

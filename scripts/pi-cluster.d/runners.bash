@@ -37,12 +37,12 @@ start_runner() {  # NAME
   mkdir -p "$folder/parts"
   : >"$folder/stdout"
   (
-    # The cgroup comes first, because `ip netns exec` mounts another /sys. Until then we hold the lock, so that
-    # no `down` can miss us, whatever becomes of the script.
+    # `ip netns exec` would mount another /sys, in which the runner couldn't read its quota. Until we are in the
+    # cgroup we hold the lock, so that no `down` can miss us, whatever becomes of the script.
     enter_cgroup "$name" limited
     exec 9>&-
     cd /
-    exec setsid taskset --cpu-list "${core[$name]}" ip netns exec "$prefix-$name" \
+    exec setsid taskset --cpu-list "${core[$name]}" nsenter --net="/run/netns/$prefix-$name" \
       "$bin/onnx-split-runner" --listen "tcp://$(address "$name"):$port" --insecure --name "$name" --threads 1 \
       --memory-limit "${memory_bytes[$name]}B" --model-dir "$folder/parts"
   ) </dev/null >>"$folder/stdout" 2>>"$folder/log" &
