@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "engine/layout.h"
 #include "graph/ops/checks.h"
 #include "graph/ops/conv.h"
 #include "graph/ops/gemm.h"
@@ -19,6 +20,7 @@ struct AlgorithmName {
   bool tile, depth, rows;  // which parameters it has
 };
 constexpr std::array kAlgorithms = {
+    AlgorithmName{Algorithm::kDirect, "direct", false, false, false},
     AlgorithmName{Algorithm::kIm2col, "im2col", true, true, true},
     AlgorithmName{Algorithm::kDirect1x1, "direct_1x1", true, false, true},
     AlgorithmName{Algorithm::kDepthwise, "depthwise", false, false, false},
@@ -57,16 +59,20 @@ bool is_direct_1x1(const ConvGeometry& geometry) {
   });
 }
 
-// A depthwise kernel copies a whole padded plane (engine/kernels/depthwise.cc): strides, dilations and pads of any size
-// must not make that large.
-bool is_depthwise(const ConvGeometry& geometry) {
-  if (!geometry.depthwise() || geometry.window.axes.size() > 2) return false;
-  std::int64_t elements = 1;
-  for (const WindowAxis& axis : geometry.window.axes) {
-    const std::int64_t reach = axis.output + (axis.kernel - 1) * axis.dilation / axis.stride;
-    elements = saturating_mul(elements, saturating_mul(axis.stride, reach));
+// A direct convolution copies the input of some positions with its padding (engine/kernels/conv_band.h).
+bool is_direct(const ConvGeometry& geometry) {
+  constexpr std::int64_t kPositions = 28;
+  std::int64_t elements = geometry.input_channels + kChannelBlock;
+  for (std::size_t i = 0; i < geometry.window.axes.size(); ++i) {
+    const WindowAxis& axis = geometry.window.axes[i];
+    const std::int64_t positions = i + 1 == geometry.window.axes.size() ? std::min(kPositions, axis.output) : 1;
+    elements = saturating_mul(elements, (positions - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1);
   }
   return elements <= kMaxScratchElements;
+}
+
+bool is_depthwise(const ConvGeometry& geometry) {
+  return geometry.depthwise() && geometry.output_channels == geometry.input_channels && is_direct(geometry);
 }
 
 // With fewer tiles than this, output channels are divided too, so that several threads find work.
@@ -120,6 +126,7 @@ Choice unpacked_conv_rule(const ConvGeometry& geometry, std::int64_t channels, s
 
 Choice conv_rule(const ConvGeometry& geometry, std::string_view core) {
   if (is_depthwise(geometry)) return {Algorithm::kDepthwise, 0, 0, 0};
+  if (is_direct(geometry)) return {Algorithm::kDirect, 0, 0, 0};
   const std::int64_t positions = geometry.output_positions();
   const std::int64_t channels = geometry.output_channels / geometry.groups;
   const std::int64_t depth = geometry.input_channels / geometry.groups * geometry.kernel_elements();
@@ -238,8 +245,8 @@ std::string default_choice(const Graph& graph, const Node& node, std::string_vie
   return to_text(default_choice(node.op, {node.attributes, types, node.outputs.size()}, core));
 }
 
-std::map<std::string, std::string, std::less<>> default_choices(const Graph& graph, std::string_view core) {
-  std::map<std::string, std::string, std::less<>> choices;
+KernelChoices default_choices(const Graph& graph, std::string_view core) {
+  KernelChoices choices;
   for (const Node& node : graph.nodes()) {
     if (has_choice(node.op)) choices.emplace(node.name, default_choice(graph, node, core));
   }
@@ -253,6 +260,7 @@ Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view te
   if (op == OpType::kConv) {
     const ConvGeometry geometry = checked_conv_geometry(call);
     possible = choice.algorithm == Algorithm::kIm2col ||
+               (choice.algorithm == Algorithm::kDirect && is_direct(geometry)) ||
                (choice.algorithm == Algorithm::kDirect1x1 && is_direct_1x1(geometry)) ||
                (choice.algorithm == Algorithm::kDepthwise && is_depthwise(geometry));
   } else {

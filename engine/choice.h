@@ -1,10 +1,13 @@
 // Which algorithm computes a node, and in tiles of which size, as a pure function of the node and its shapes: the rule
 // that measurement taught (bench/kernels_bench.cc). Written as text so that a plan can freeze it and a person can read
 // it:
-//   im2col tile=448 depth=576 rows=64     tile: output positions of a tile; depth: rows of the im2col matrix multiplied
-//   at once; direct_1x1 tile=448 rows=512          rows: output channels multiplied at once depthwise gemv one row of
-//   A: a stream over the weights sgemm tile=512 rows=64                columns and rows of the result multiplied at
-//   once
+//   direct                                sums over the whole depth, in the blocked layout (engine/kernels/direct_conv.cc)
+//   depthwise
+//   im2col tile=448 depth=576 rows=64     OpenBLAS; tile: output positions of a tile; depth: rows of the im2col matrix
+//                                         multiplied at once; rows: output channels multiplied at once
+//   direct_1x1 tile=448 rows=512          OpenBLAS
+//   gemv                                  one row of A: a stream over the weights
+//   sgemm tile=512 rows=64                OpenBLAS; columns and rows of the result multiplied at once
 // A choice decides how sums are grouped and with it the last bits of the result, so it never depends on the number of
 // threads.
 #pragma once
@@ -18,8 +21,11 @@
 
 namespace onnx_split {
 
+// The algorithm of each node that has a choice, by node name, as text. A plan freezes it, and sessions obey it.
+using KernelChoices = std::map<std::string, std::string, std::less<>>;
+
 struct Choice {
-  enum class Algorithm { kIm2col, kDirect1x1, kDepthwise, kGemv, kSgemm };
+  enum class Algorithm { kDirect, kIm2col, kDirect1x1, kDepthwise, kGemv, kSgemm };
   Algorithm algorithm = Algorithm::kIm2col;
   std::int64_t tile = 0;
   std::int64_t depth = 0;
@@ -44,7 +50,7 @@ Choice default_choice(OpType op, const OpCall& call, std::string_view core);
 std::string default_choice(const Graph& graph, const Node& node, std::string_view core);
 
 // The rule's choice for each node of the graph that has one, by node name.
-std::map<std::string, std::string, std::less<>> default_choices(const Graph& graph, std::string_view core);
+KernelChoices default_choices(const Graph& graph, std::string_view core);
 
 // Reads a choice and checks that the operator can be computed that way. Says what was expected.
 Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text);

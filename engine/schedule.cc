@@ -20,6 +20,21 @@ std::optional<NodeId> sole_consumer(const Graph& graph, ValueId id) {
   return value.consumers.front();
 }
 
+std::vector<Operand> plain(const std::vector<ValueId>& values) {
+  std::vector<Operand> operands;
+  for (const ValueId value : values) operands.push_back({value});
+  return operands;
+}
+
+// The value whose bytes a value shows: itself, but for views.
+ValueId source_of(const Graph& graph, ValueId value) {
+  while (true) {
+    const NodeId producer = graph.value(value).producer;
+    if (!producer.valid() || !keeps_bytes(graph.node(producer).op)) return value;
+    value = graph.node(producer).inputs.front();
+  }
+}
+
 class Scheduler {
  public:
   Scheduler(const Graph& graph, bool fuse) : graph_(graph), fuse_(fuse), absorbed_(graph.node_count(), false) {}
@@ -29,7 +44,7 @@ class Scheduler {
     for (std::size_t i = 0; i < graph_.node_count(); ++i) {
       const Node& node = graph_.nodes()[i];
       if (absorbed_[i] || keeps_bytes(node.op)) continue;
-      Step step{NodeId(i), node.inputs, node.outputs, {}};
+      Step step{NodeId(i), plain(node.inputs), plain(node.outputs), {}};
       if (fuse_ && node.outputs.size() == 1 &&
           has_fast_kernel(node.op, input_types(graph_, node), output_types(graph_, node))) {
         const KernelRow& row = kernel_row(node.op);
@@ -43,7 +58,7 @@ class Scheduler {
 
  private:
   void absorb_addend(Step& step) {
-    const ValueId result = step.outputs.front();
+    const ValueId result = step.outputs.front().value;
     const std::optional<NodeId> next = sole_consumer(graph_, result);
     if (!next || graph_.node(*next).op != OpType::kAdd) return;
     const Node& add = graph_.node(*next);
@@ -55,19 +70,19 @@ class Scheduler {
     const NodeId producer = graph_.value(addend).producer;
     if (producer.valid() && producer >= step.node) return;
     absorbed_[next->index()] = true;
-    step.inputs.push_back(addend);
-    step.outputs = add.outputs;
+    step.inputs.push_back({addend});
+    step.outputs = plain(add.outputs);
     step.epilogue.add = true;
   }
 
   void absorb_activation(Step& step) {
-    const std::optional<NodeId> next = sole_consumer(graph_, step.outputs.front());
+    const std::optional<NodeId> next = sole_consumer(graph_, step.outputs.front().value);
     if (!next || !is_unary(graph_.node(*next).op)) return;
     const Node& activation = graph_.node(*next);
     const Expected<UnaryParams> params = unary_params(activation.op, activation.attributes);
     CHECK(params.has_value());
     absorbed_[next->index()] = true;
-    step.outputs = activation.outputs;
+    step.outputs = plain(activation.outputs);
     step.epilogue.activation = *params;
   }
 
@@ -76,12 +91,80 @@ class Scheduler {
   std::vector<bool> absorbed_;
 };
 
-// Values with the same bytes share a buffer, named by the index of the value that came first.
+// Goes through the steps in order and remembers in which layouts each value is there.
+class LayoutPlanner {
+ public:
+  LayoutPlanner(const Graph& graph, const KernelChoices& choices)
+      : graph_(graph), choices_(choices), blocked_(graph.value_count()), only_blocked_(graph.value_count()) {}
+
+  std::vector<Step> plan(std::vector<Step> steps) {
+    for (Step& step : steps) {
+      if (const std::vector<Layout> layouts = layouts_of(step); !layouts.empty()) {
+        for (std::size_t i = 0; i < layouts.size(); ++i) step.inputs[i].layout = layouts[i];
+        step.outputs.front().layout = Layout::kBlocked;
+      }
+      for (const Operand& input : step.inputs) provide(input, step.node);
+      result_.push_back(step);
+      const Operand& output = step.outputs.front();
+      if (output.layout == Layout::kPlain) continue;
+      blocked_[output.value.index()] = only_blocked_[output.value.index()] = true;
+      if (shows_outside(output.value)) provide({output.value}, step.node);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  // By input; empty: the step is computed plain.
+  std::vector<Layout> layouts_of(const Step& step) const {
+    const Node& node = graph_.node(step.node);
+    const KernelRow& row = kernel_row(node.op);
+    const std::vector<TensorType> inputs = input_types(graph_, node), outputs = output_types(graph_, node);
+    if (row.blocked_inputs == nullptr || !has_fast_kernel(node.op, inputs, outputs)) return {};
+    const auto choice = choices_.find(node.name);
+    std::vector<Layout> layouts = row.blocked_inputs({.op = node.op,
+                                                      .attributes = node.attributes,
+                                                      .inputs = inputs,
+                                                      .outputs = outputs,
+                                                      .choice = choice == choices_.end() ? "" : choice->second,
+                                                      .epilogue = step.epilogue});
+    if (layouts.empty() || (!row.leads && !blocked_[step.inputs.front().value.index()])) return {};
+    if (step.epilogue.add) layouts.push_back(Layout::kBlocked);
+    return layouts;
+  }
+
+  void provide(const Operand& operand, NodeId node) {
+    const bool wants_blocked = operand.layout == Layout::kBlocked;
+    const ValueId value = wants_blocked ? operand.value : source_of(graph_, operand.value);
+    if (wants_blocked ? blocked_[value.index()] : !only_blocked_[value.index()]) return;
+    if (wants_blocked) provide({value}, node);  // a view of what is blocked
+    Step step{node, {{value}}, {{value}}, {}, true};
+    (wants_blocked ? step.outputs : step.inputs).front().layout = Layout::kBlocked;
+    result_.push_back(std::move(step));
+    if (wants_blocked) {
+      blocked_[value.index()] = true;
+    } else {
+      only_blocked_[value.index()] = false;
+    }
+  }
+
+  bool shows_outside(ValueId value) const {
+    return std::any_of(graph_.outputs().begin(), graph_.outputs().end(),
+                       [&](ValueId output) { return source_of(graph_, output) == value; });
+  }
+
+  const Graph& graph_;
+  const KernelChoices& choices_;
+  std::vector<bool> blocked_;       // by value: it is there in blocks
+  std::vector<bool> only_blocked_;  // … and not plain
+  std::vector<Step> result_;
+};
+
+// Values with the same bytes share a buffer, named by the slot of the value that came first.
 class MemoryPlanner {
  public:
   MemoryPlanner(const Graph& graph, std::span<const Step> steps, bool in_place)
-      : graph_(graph), steps_(steps), in_place_(in_place), buffer_(graph.value_count()), plan_{} {
-    plan_.places.resize(graph.value_count());
+      : graph_(graph), steps_(steps), in_place_(in_place), buffer_(2 * graph.value_count()), plan_{} {
+    plan_.places.resize(buffer_.size());
   }
 
   MemoryPlan make() {
@@ -90,34 +173,34 @@ class MemoryPlanner {
     place_outside();
     if (in_place_) share_in_place();
     place_in_arena();
-    for (std::size_t i = 0; i < graph_.value_count(); ++i) plan_.places[i] = plan_.places[root(i)];
+    for (std::size_t i = 0; i < buffer_.size(); ++i) plan_.places[i] = plan_.places[root(i)];
     return std::move(plan_);
   }
 
  private:
-  std::size_t root(std::size_t value) const {
-    while (buffer_[value] != value) value = buffer_[value];
-    return value;
+  std::size_t root(std::size_t slot) const {
+    while (buffer_[slot] != slot) slot = buffer_[slot];
+    return slot;
   }
+  std::size_t root(const Operand& operand) const { return root(MemoryPlan::slot(operand)); }
 
   void share_views() {
+    for (std::size_t slot = 0; slot < buffer_.size(); ++slot) buffer_[slot] = slot;
     for (std::size_t i = 0; i < graph_.value_count(); ++i) {
-      const NodeId producer = graph_.values()[i].producer;
-      const bool view = producer.valid() && keeps_bytes(graph_.node(producer).op);
-      buffer_[i] = view ? root(graph_.node(producer).inputs.front().index()) : i;
+      buffer_[MemoryPlan::slot({ValueId(i)})] = MemoryPlan::slot({source_of(graph_, ValueId(i))});
     }
   }
 
   void find_uses() {
-    first_.assign(graph_.value_count(), kNone);
-    last_.assign(graph_.value_count(), 0);
+    first_.assign(buffer_.size(), kNone);
+    last_.assign(buffer_.size(), 0);
     for (std::size_t s = 0; s < steps_.size(); ++s) {
-      for (const ValueId id : steps_[s].outputs) use(id, s);
-      for (const ValueId id : steps_[s].inputs) use(id, s);
+      for (const Operand& operand : steps_[s].outputs) use(operand, s);
+      for (const Operand& operand : steps_[s].inputs) use(operand, s);
     }
   }
-  void use(ValueId id, std::size_t step) {
-    const std::size_t buffer = root(id.index());
+  void use(const Operand& operand, std::size_t step) {
+    const std::size_t buffer = root(operand);
     first_[buffer] = std::min(first_[buffer], step);
     last_[buffer] = std::max(last_[buffer], step);
   }
@@ -125,13 +208,14 @@ class MemoryPlanner {
   // The caller's memory and the constants'. The first output that shows a buffer is where the buffer lies.
   void place_outside() {
     for (std::size_t i = 0; i < graph_.value_count(); ++i) {
-      if (graph_.values()[i].constant) plan_.places[i] = {Place::Kind::kConstant, i};
+      if (!graph_.values()[i].constant) continue;
+      plan_.places[MemoryPlan::slot({ValueId(i)})] = {Place::Kind::kConstant, i};
     }
     for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
-      plan_.places[graph_.inputs()[i].index()] = {Place::Kind::kInput, i};
+      plan_.places[MemoryPlan::slot({graph_.inputs()[i]})] = {Place::Kind::kInput, i};
     }
     for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
-      Place& place = plan_.places[root(graph_.outputs()[i].index())];
+      Place& place = plan_.places[root(Operand{graph_.outputs()[i]})];
       if (place.kind == Place::Kind::kNowhere) {
         place = {Place::Kind::kOutput, i};
       } else {
@@ -144,12 +228,15 @@ class MemoryPlanner {
     for (std::size_t s = 0; s < steps_.size(); ++s) {
       const Step& step = steps_[s];
       if (!kernel_row(graph_.node(step.node).op).in_place) continue;
-      const std::size_t output = root(step.outputs.front().index());
+      if (step.is_reorder) continue;
+      const std::size_t output = root(step.outputs.front());
       if (plan_.places[output].kind != Place::Kind::kNowhere) continue;
-      for (const ValueId input : step.inputs) {
-        const std::size_t buffer = root(input.index());
+      for (const Operand& input : step.inputs) {
+        const std::size_t buffer = root(input);
         const bool dies_here = plan_.places[buffer].kind == Place::Kind::kNowhere && last_[buffer] == s;
-        if (!dies_here || graph_.value(input).type != graph_.value(step.outputs.front()).type) continue;
+        const bool is_alike = input.layout == step.outputs.front().layout &&
+                              graph_.value(input.value).type == graph_.value(step.outputs.front().value).type;
+        if (!dies_here || !is_alike) continue;
         buffer_[output] = buffer;
         last_[buffer] = last_[output];
         break;
@@ -160,9 +247,10 @@ class MemoryPlanner {
   void place_in_arena() {
     std::vector<ArenaItem> items;
     std::vector<std::size_t> owners;
-    for (std::size_t i = 0; i < graph_.value_count(); ++i) {
+    for (std::size_t i = 0; i < buffer_.size(); ++i) {
       if (buffer_[i] != i || first_[i] == kNone || plan_.places[i].kind != Place::Kind::kNowhere) continue;
-      items.push_back({graph_.values()[i].type.size_bytes(), first_[i], last_[i]});
+      const Layout layout = i % 2 == 0 ? Layout::kPlain : Layout::kBlocked;
+      items.push_back({layout_bytes(graph_.values()[i / 2].type, layout), first_[i], last_[i]});
       owners.push_back(i);
     }
     const ArenaPlan arena = plan_arena(items);
@@ -175,7 +263,7 @@ class MemoryPlanner {
   const Graph& graph_;
   std::span<const Step> steps_;
   bool in_place_;
-  std::vector<std::size_t> buffer_;  // the value whose buffer each one shares; itself for owners
+  std::vector<std::size_t> buffer_;  // by slot: the slot whose buffer it shares; itself for owners
   std::vector<std::size_t> first_;   // by owner: the steps of its first and last use
   std::vector<std::size_t> last_;
   MemoryPlan plan_;
@@ -184,6 +272,10 @@ class MemoryPlanner {
 }  // namespace
 
 std::vector<Step> make_schedule(const Graph& graph, bool fuse) { return Scheduler(graph, fuse).make(); }
+
+std::vector<Step> lay_out(const Graph& graph, std::vector<Step> steps, const KernelChoices& choices) {
+  return LayoutPlanner(graph, choices).plan(std::move(steps));
+}
 
 MemoryPlan plan_memory(const Graph& graph, std::span<const Step> steps, bool in_place) {
   return MemoryPlanner(graph, steps, in_place).make();

@@ -1,28 +1,42 @@
 // What a session executes and where its values lie, decided before anything runs. Pure functions.
 //
-// Three rewrites happen here, none of which changes a bit of any result: a node's activation and residual addition
-// move into its kernel's epilogue; nodes that keep their bytes (Reshape, …) become views; elementwise nodes write over
-// an input that nobody reads afterwards.
+// Rewrites happen here, none of which changes a bit of any result: a node's activation and residual addition move into
+// its kernel's epilogue; nodes that keep their bytes (Reshape, …) become views; elementwise nodes write over an input
+// that nobody reads afterwards; values between convolutions are kept in the blocked layout (engine/layout.h).
 #pragma once
 
 #include <span>
 #include <vector>
 
+#include "engine/choice.h"
 #include "engine/kernels/kernel.h"
+#include "engine/layout.h"
 #include "graph/graph.h"
 
 namespace onnx_split {
 
-// One kernel's work: a node, with the nodes of its epilogue.
-struct Step {
-  NodeId node;
-  std::vector<ValueId> inputs;   // the node's, then the epilogue's addend
-  std::vector<ValueId> outputs;  // of the last node of the epilogue
-  Epilogue epilogue;
+// A value in one of the layouts that it has.
+struct Operand {
+  ValueId value;
+  Layout layout = Layout::kPlain;
+
+  bool operator==(const Operand&) const = default;
 };
 
-// In an order that respects every dependency. `fuse`: with epilogues.
+// One kernel's work: a node, with the nodes of its epilogue; or the same value in another layout.
+struct Step {
+  NodeId node;
+  std::vector<Operand> inputs;   // the node's, then the epilogue's addend
+  std::vector<Operand> outputs;  // of the last node of the epilogue
+  Epilogue epilogue;
+  bool is_reorder = false;  // for `node`, which comes next or came before
+};
+
+// In an order that respects every dependency. `fuse`: with epilogues. All operands are plain.
 std::vector<Step> make_schedule(const Graph& graph, bool fuse);
+
+// The same steps, those that can in the blocked layout, with reorders between. `choices` has every node that has one.
+std::vector<Step> lay_out(const Graph& graph, std::vector<Step> steps, const KernelChoices& choices);
 
 // Where a value lies.
 struct Place {
@@ -38,9 +52,14 @@ struct OutputCopy {
 };
 
 struct MemoryPlan {
-  std::vector<Place> places;  // one for each value
+  std::vector<Place> places;  // of each value, plain and blocked: see place()
   std::vector<OutputCopy> copies;
   std::size_t arena_bytes = 0;
+
+  static std::size_t slot(const Operand& operand) {
+    return 2 * operand.value.index() + (operand.layout == Layout::kBlocked ? 1 : 0);
+  }
+  const Place& place(const Operand& operand) const { return places[slot(operand)]; }
 };
 
 // `in_place`: elementwise steps may write over an input.

@@ -9,6 +9,7 @@
 
 #include "engine/blas_core.h"
 #include "engine/choice.h"
+#include "engine/kernels/reorder.h"
 #include "engine/kernels/table.h"
 #include "engine/schedule.h"
 
@@ -40,19 +41,21 @@ struct Session::Impl {
   KernelChoices choices;
   ThreadPool pool;
   std::vector<PreparedStep> steps;
+  std::vector<NodeId> nodes;  // of the steps; neighbours with the same one are one
   MemoryPlan memory;
   MutableBuffer arena{0};
   MutableBuffer workspace{0};
   std::size_t workspace_stride = 0;
-  std::vector<void*> addresses;  // of each value; null where it has no memory
+  std::vector<void*> addresses;  // by slot of the memory plan; null where nothing lies
 
   Expected<void> decide_choices(const KernelChoices& wanted);
   Expected<void> prepare(const SessionOptions& options);
+  std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference) const;
   void allocate();
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
-  template <class AfterStep>
-  Expected<void> run(std::span<const MutableTensorView> outputs, const AfterStep& after_step);
+  template <class AfterNode>
+  Expected<void> run(std::span<const MutableTensorView> outputs, const AfterNode& after_node);
 };
 
 Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted) {
@@ -83,34 +86,50 @@ Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted) {
 Expected<void> Session::Impl::prepare(const SessionOptions& options) {
   TRY(decide_choices(options.choices));
   std::vector<Step> schedule = make_schedule(graph, !options.reference);
+  if (!options.reference) schedule = lay_out(graph, std::move(schedule), choices);
   memory = plan_memory(graph, schedule, !options.reference);
   for (Step& step : schedule) {
-    const Node& node = graph.node(step.node);
-    const std::vector<TensorType> inputs = input_types(graph, node);
-    const std::vector<TensorType> outputs = output_types(graph, node);
-    const auto choice = choices.find(node.name);
     PreparedStep prepared;
-    prepared.kernel = make_kernel({.op = node.op,
-                                   .attributes = node.attributes,
-                                   .inputs = inputs,
-                                   .outputs = outputs,
-                                   .choice = choice == choices.end() ? std::string_view{} : choice->second,
-                                   .epilogue = step.epilogue,
-                                   .threads = pool.threads()},
-                                  options.reference);
+    prepared.kernel = kernel_for(step, options.reference);
     workspace_stride = std::max(workspace_stride, rounded(prepared.kernel->workspace_bytes()));
-    for (const ValueId id : step.inputs) prepared.inputs.emplace_back(graph.value(id).type, nullptr);
-    for (const ValueId id : step.outputs) prepared.outputs.emplace_back(graph.value(id).type, nullptr);
+    for (const Operand& input : step.inputs) prepared.inputs.emplace_back(graph.value(input.value).type, nullptr);
+    for (const Operand& output : step.outputs) prepared.outputs.emplace_back(graph.value(output.value).type, nullptr);
+    if (nodes.empty() || nodes.back() != step.node) nodes.push_back(step.node);
     prepared.step = std::move(step);
     steps.push_back(std::move(prepared));
   }
   return {};
 }
 
+std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool reference) const {
+  if (step.is_reorder) {
+    return make_reorder(graph.value(step.inputs.front().value).type, step.outputs.front().layout);
+  }
+  const Node& node = graph.node(step.node);
+  const std::vector<TensorType> inputs = input_types(graph, node);
+  const std::vector<TensorType> outputs = output_types(graph, node);
+  std::vector<const void*> constants;
+  for (const ValueId input : node.inputs) {
+    const std::optional<Tensor>& constant = graph.value(input).constant;
+    constants.push_back(constant ? constant->view().data() : nullptr);
+  }
+  const auto choice = choices.find(node.name);
+  return make_kernel({.op = node.op,
+                      .attributes = node.attributes,
+                      .inputs = inputs,
+                      .outputs = outputs,
+                      .choice = choice == choices.end() ? std::string_view{} : choice->second,
+                      .epilogue = step.epilogue,
+                      .threads = pool.threads(),
+                      .blocked = step.outputs.front().layout == Layout::kBlocked,
+                      .constants = constants},
+                     reference);
+}
+
 void Session::Impl::allocate() {
   arena = MutableBuffer(memory.arena_bytes);
   workspace = MutableBuffer(workspace_stride * pool.threads());
-  addresses.assign(graph.value_count(), nullptr);
+  addresses.assign(memory.places.size(), nullptr);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const Place& place = memory.places[i];
     if (place.kind == Place::Kind::kArena) addresses[i] = arena.bytes().data() + place.index;
@@ -150,29 +169,30 @@ void Session::Impl::bind(std::span<const TensorView> inputs, std::span<const Mut
   }
   for (PreparedStep& prepared : steps) {
     for (std::size_t i = 0; i < prepared.inputs.size(); ++i) {
-      const ValueId id = prepared.step.inputs[i];
-      prepared.inputs[i] = TensorView(graph.value(id).type, addresses[id.index()]);
+      const Operand& input = prepared.step.inputs[i];
+      prepared.inputs[i] = TensorView(graph.value(input.value).type, addresses[MemoryPlan::slot(input)]);
     }
     for (std::size_t i = 0; i < prepared.outputs.size(); ++i) {
-      const ValueId id = prepared.step.outputs[i];
-      prepared.outputs[i] = MutableTensorView(graph.value(id).type, addresses[id.index()]);
+      const Operand& output = prepared.step.outputs[i];
+      prepared.outputs[i] = MutableTensorView(graph.value(output.value).type, addresses[MemoryPlan::slot(output)]);
     }
   }
 }
 
-// What bind() has prepared; after_step(i) is called when step i is done.
-template <class AfterStep>
-Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, const AfterStep& after_step) {
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    PreparedStep& prepared = steps[i];
+// What bind() has prepared; after_node(i) is called when all steps of nodes[i] are done.
+template <class AfterNode>
+Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, const AfterNode& after_node) {
+  std::size_t node = 0;
+  for (PreparedStep& prepared : steps) {
+    if (prepared.step.node != nodes[node]) after_node(node++);
     auto result =
         prepared.kernel->run({prepared.inputs, prepared.outputs, pool, workspace.bytes().data(), workspace_stride});
     if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));
-    after_step(i);
   }
+  if (!nodes.empty()) after_node(node);
   for (const OutputCopy& copy : memory.copies) {
     const std::span<std::byte> target = outputs[copy.output].bytes();
-    if (!target.empty()) std::memcpy(target.data(), addresses[copy.value.index()], target.size());
+    if (!target.empty()) std::memcpy(target.data(), addresses[MemoryPlan::slot({copy.value})], target.size());
   }
   return {};
 }
@@ -204,16 +224,12 @@ Expected<void> Session::run(std::span<const TensorView> inputs, std::span<const 
   return impl_->run(outputs, [](std::size_t) {});
 }
 
-std::vector<NodeId> Session::steps() const {
-  std::vector<NodeId> nodes;
-  for (const PreparedStep& prepared : impl_->steps) nodes.push_back(prepared.step.node);
-  return nodes;
-}
+std::vector<NodeId> Session::steps() const { return impl_->nodes; }
 
 Expected<void> Session::run_timed(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
                                   std::span<std::int64_t> busy_ns) {
   Impl& impl = *impl_;
-  CHECK(busy_ns.size() == impl.steps.size());
+  CHECK(busy_ns.size() == impl.nodes.size());
   TRY(impl.check(inputs, outputs));
   impl.bind(inputs, outputs);
   std::vector<std::int64_t> before(impl.pool.threads());

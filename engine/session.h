@@ -13,14 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/thread_pool.h"
+#include "engine/choice.h"
 #include "graph/graph.h"
 
 namespace onnx_split {
-
-// The algorithm of each node that has a choice, by node name, as text: "im2col tile=784 …", "direct_1x1 …",
-// "depthwise". A plan freezes it, and sessions obey it. See engine/choice.h.
-using KernelChoices = std::map<std::string, std::string, std::less<>>;
 
 struct SessionOptions {
   unsigned threads = 1;

@@ -141,7 +141,6 @@ std::unique_ptr<Kernel> make_conv(const KernelSpec& spec) {
   const auto geometry = conv_geometry(spec.call());
   const auto choice = parse_choice(spec.op, spec.call(), spec.choice);
   CHECK(geometry.has_value() && choice.has_value());
-  if (choice->algorithm == Choice::Algorithm::kDepthwise) return make_depthwise(spec);
   return std::make_unique<ConvKernel>(spec, *geometry, *choice);
 }
 

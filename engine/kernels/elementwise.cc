@@ -140,8 +140,19 @@ class VariadicKernel final : public Kernel {
   RowTasks tasks_;
 };
 
+// As many floats as the output takes in its layout.
+std::int64_t floats_of(const KernelSpec& spec) {
+  const Layout layout = spec.blocked ? Layout::kBlocked : Layout::kPlain;
+  return static_cast<std::int64_t>(layout_bytes(spec.outputs.front(), layout) / sizeof(float));
+}
+
 StridedRows rows_of(const KernelSpec& spec) {
   std::vector<Shape> shapes;
+  if (spec.blocked) {
+    const Shape flat{floats_of(spec)};
+    shapes.assign(spec.inputs.size(), flat);
+    return StridedRows::broadcast(shapes, flat);
+  }
   for (const TensorType& input : spec.inputs) shapes.push_back(input.shape);
   return StridedRows::broadcast(shapes, spec.outputs.front().shape);
 }
@@ -151,7 +162,7 @@ StridedRows rows_of(const KernelSpec& spec) {
 std::unique_ptr<Kernel> make_unary(const KernelSpec& spec) {
   const auto params = unary_params(spec.op, spec.attributes);
   CHECK(params.has_value());
-  return std::make_unique<UnaryKernel>(*params, spec.outputs.front().shape.elements());
+  return std::make_unique<UnaryKernel>(*params, floats_of(spec));
 }
 
 std::unique_ptr<Kernel> make_binary(const KernelSpec& spec) {

@@ -2,19 +2,25 @@
 #pragma once
 
 #include "engine/kernels/kernel.h"
+#include "engine/layout.h"
 
 namespace onnx_split {
 
-// conv.cc, depthwise.cc
+// conv.cc, direct_conv.cc, depthwise.cc
 std::unique_ptr<Kernel> make_conv(const KernelSpec& spec);
-std::unique_ptr<Kernel> make_depthwise(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_blocked_conv(const KernelSpec& spec);
+std::vector<Layout> blocked_conv_inputs(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_depthwise(const KernelSpec& spec);  // blocked
 // gemm.cc
 std::unique_ptr<Kernel> make_gemm(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_matmul(const KernelSpec& spec);
 // pool.cc
 std::unique_ptr<Kernel> make_pool(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_global_pool(const KernelSpec& spec);
-// elementwise.cc
+// blocked_pool.cc
+std::unique_ptr<Kernel> make_blocked_pool(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_blocked_global_pool(const KernelSpec& spec);
+// elementwise.cc; blocked ones too, whose operands are alike
 std::unique_ptr<Kernel> make_unary(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_binary(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_variadic(const KernelSpec& spec);

@@ -34,6 +34,10 @@ struct KernelSpec {
   std::string_view choice;  // valid and complete for nodes that have one (engine/choice.h), else empty
   Epilogue epilogue;
   unsigned threads = 1;
+  // Inputs and outputs lie as KernelRow::blocked_inputs says (engine/layout.h); otherwise all are plain.
+  bool blocked = false;
+  // By input of the node: its data where they are known when the kernel is made, else null.
+  std::span<const void* const> constants = {};
 
   OpCall call() const { return {attributes, inputs, outputs.size()}; }
 };
@@ -53,6 +57,8 @@ struct RunContext {
 class Kernel {
  public:
   virtual ~Kernel() = default;
+  // Memory for weights that the kernel has laid out for itself.
+  virtual std::size_t weight_bytes() const { return 0; }
   // Scratch memory that run() needs for each thread.
   virtual std::size_t workspace_bytes() const { return 0; }
   // Fails only where data decides (an index out of range). Doesn't allocate.

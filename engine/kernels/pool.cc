@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "engine/kernels/factories.h"
+#include "engine/kernels/pool_divisors.h"
 #include "engine/kernels/row_math.h"
 #include "engine/kernels/simd.h"
 #include "engine/kernels/strided_rows.h"
@@ -33,23 +34,6 @@ ONNX_SPLIT_CLONES void max_columns(const float* row, const WindowAxis& axis, flo
   combine_columns<true>(row, axis, y);
 }
 
-// For each output position along an axis: how many window elements count in an average's divisor.
-std::vector<std::int64_t> divisors(const WindowAxis& axis, bool include_pad) {
-  const std::int64_t low = include_pad ? -axis.pad_begin : 0;
-  const std::int64_t high = axis.input + (include_pad ? axis.pad_end : 0);
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(axis.output), 0);
-  // Window elements that begin + k·dilation puts before `limit`.
-  const auto before = [&axis](std::int64_t begin, std::int64_t limit) {
-    const std::int64_t reached = limit > begin ? (limit - begin + axis.dilation - 1) / axis.dilation : 0;
-    return std::min(reached, axis.kernel);
-  };
-  for (std::int64_t position = 0; position < axis.output; ++position) {
-    const std::int64_t begin = axis.begin(position);
-    counts[static_cast<std::size_t>(position)] = before(begin, high) - before(begin, low);
-  }
-  return counts;
-}
-
 // Elements of an input row with the padding that the windows see.
 std::int64_t padded_row_elements(const WindowAxis& x) {
   return std::max((x.output - 1) * x.stride + (x.kernel - 1) * x.dilation + 1, x.pad_begin + x.input);
@@ -65,7 +49,7 @@ class PoolKernel final : public Kernel {
     z_ = axes[0];
     y_ = axes[1];
     x_ = axes[2];
-    for (std::size_t i = 0; i < axes.size(); ++i) divisors_[i] = divisors(axes[i], geometry.count_include_pad);
+    for (std::size_t i = 0; i < axes.size(); ++i) divisors_[i] = pool_divisors(axes[i], geometry.count_include_pad);
     row_elements_ = padded_row_elements(x_);
     planes_per_task_ = std::max<std::int64_t>(1, kTaskElements / (z_.input * y_.input * x_.input));
   }

@@ -2,15 +2,22 @@
 #pragma once
 
 #include "engine/kernels/kernel.h"
+#include "engine/layout.h"
 
 namespace onnx_split {
 
 // Gives nothing where the kernel doesn't cover the case; never if it takes activations or addends.
 using KernelFactory = std::unique_ptr<Kernel> (*)(const KernelSpec& spec);
 
+// The layouts of the inputs with which a node is computed into the blocked layout; empty if it can't be.
+using LayoutRule = std::vector<Layout> (*)(const KernelSpec& spec);
+
 struct KernelRow {
   OpType op;
   KernelFactory make;             // null: always the reference
+  KernelFactory make_blocked = nullptr;
+  LayoutRule blocked_inputs = nullptr;
+  bool leads = false;                   // is blocked wherever it can be; others only where their first input is
   bool takes_activation = false;  // the kernel honours Epilogue::activation
   bool takes_addend = false;      // … and Epilogue::add
   bool in_place = false;          // may write over an input of the output's type and shape

@@ -29,7 +29,7 @@ TEST(Choice, TextAndChoiceAreInverse) {
   const auto parsed = parse_choice(OpType::kConv, {c.attributes, types, 1}, text);
   ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
   EXPECT_EQ(to_text(*parsed), text);
-  EXPECT_EQ(text.substr(0, 7), "im2col ");
+  EXPECT_EQ(text, "direct");
 }
 
 TEST(Choice, TheRuleKnowsItsAlgorithms) {
@@ -37,9 +37,9 @@ TEST(Choice, TheRuleKnowsItsAlgorithms) {
     const auto graph = graph_of(c, true);
     return default_choice(*graph, graph->nodes().front(), "SkylakeX");
   };
-  EXPECT_EQ(rule(small_conv(1, 1)).substr(0, 11), "direct_1x1 ");
+  EXPECT_EQ(rule(small_conv(1, 1)), "direct");
   EXPECT_EQ(rule(small_conv(3, 8)), "depthwise");
-  EXPECT_EQ(rule(small_conv(3, 2)).substr(0, 7), "im2col ");
+  EXPECT_EQ(rule(small_conv(3, 2)), "direct");
   Random random(1);
   const Tensor weights = random_tensor(random, Shape{5, 7});
   EXPECT_EQ(rule({OpType::kGemm, {}, {random_tensor(random, Shape{1, 5}), weights}}), "gemv");

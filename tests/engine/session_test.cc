@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "engine/blas_core.h"
+#include "engine/choice.h"
 #include "engine/schedule.h"
 #include "graph/ops/reshape.h"
 #include "tests/engine/compare.h"
@@ -21,10 +23,14 @@ T must(Expected<T> result) {
 // several times, some of them outputs.
 class RandomNetwork {
  public:
-  explicit RandomNetwork(std::uint64_t seed) : random_(seed), builder_("random") {}
+  explicit RandomNetwork(std::uint64_t seed) : random_(seed), builder_("random") {
+    constexpr std::array kPictures = {std::pair{4, 9}, std::pair{20, 5}, std::pair{33, 4}};
+    const auto [channels, size] = kPictures[static_cast<std::size_t>(random_.integer(0, 2))];
+    picture_ = Shape{1, channels, size, size};
+  }
 
   Graph build() {
-    values_.push_back(must(builder_.add_input("x", {DataType::kFloat32, Shape{1, 4, 9, 9}})));
+    values_.push_back(must(builder_.add_input("x", {DataType::kFloat32, picture_})));
     const std::int64_t nodes = random_.integer(3, 25);
     for (std::int64_t i = 0; i < nodes; ++i) add_node(fmt::format("n{}", i));
     std::vector<ValueId> outputs{values_.back()};
@@ -59,7 +65,7 @@ class RandomNetwork {
     const ValueId x = any();
     const Shape shape = builder_.value(x).shape();
     const bool is_picture = shape.rank() == 4;
-    switch (random_.integer(0, 9)) {
+    switch (random_.integer(0, 10)) {
       case 0:
       case 1:
       case 2:
@@ -81,8 +87,13 @@ class RandomNetwork {
         return keep(builder_.add(name, op, {}, {x}));
       }
       case 8:
-        if (!is_picture) return keep(builder_.add(name, OpType::kReshape, {{"shape", Ints{1, 4, 9, 9}}}, {x}));
+        if (!is_picture) return keep(builder_.add(name, OpType::kReshape, {{"shape", Ints(picture_.begin(), picture_.end())}}, {x}));
         return keep(builder_.add(name, OpType::kFlatten, {}, {x}));
+      case 9: {
+        if (!is_picture) return keep(builder_.add(name, OpType::kNeg, {}, {x}));
+        const OpType op = random_.integer(0, 1) == 0 ? OpType::kMaxPool : OpType::kAveragePool;
+        return keep(builder_.add(name, op, {{"kernel_shape", Ints{3, 3}}, {"pads", Ints(4, 1)}}, {x}));
+      }
       default: {
         if (!is_picture) return keep(builder_.add(name, OpType::kIdentity, {}, {x}));
         std::vector<ValueId> inputs{x};
@@ -94,10 +105,16 @@ class RandomNetwork {
   }
 
   void add_conv(const std::string& name, ValueId x) {
-    const std::int64_t group = std::array<std::int64_t, 3>{1, 2, 4}[static_cast<std::size_t>(random_.integer(0, 2))];
+    const std::int64_t channels = picture_[1];
+    std::vector<std::int64_t> groups;
+    for (std::int64_t g = 1; g <= channels; ++g) {
+      if (channels % g == 0) groups.push_back(g);
+    }
+    const std::int64_t group =
+        groups[static_cast<std::size_t>(random_.integer(0, static_cast<std::int64_t>(groups.size()) - 1))];
     const std::int64_t kernel = random_.integer(0, 1) * 2 + 1;
-    std::vector<ValueId> inputs{x, constant(name + "_w", Shape{4, 4 / group, kernel, kernel})};
-    if (random_.integer(0, 1) == 0) inputs.push_back(constant(name + "_b", Shape{4}));
+    std::vector<ValueId> inputs{x, constant(name + "_w", Shape{channels, channels / group, kernel, kernel})};
+    if (random_.integer(0, 1) == 0) inputs.push_back(constant(name + "_b", Shape{channels}));
     keep(builder_.add(name, OpType::kConv, {{"group", group}, {"pads", Ints(4, kernel / 2)}}, inputs));
   }
 
@@ -105,6 +122,7 @@ class RandomNetwork {
 
   Random random_;
   GraphBuilder builder_;
+  Shape picture_;
   std::vector<ValueId> values_;
 };
 
@@ -154,7 +172,7 @@ TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
     const Graph graph = RandomNetwork(seed).build();
     SCOPED_TRACE(to_text(graph));
     Random random(seed);
-    const std::array input{random_tensor(random, Shape{1, 4, 9, 9})};
+    const std::array input{random_tensor(random, graph.value(graph.inputs()[0]).shape())};
     const std::vector<Tensor> single = node_by_node(graph, input[0]);
     const std::vector<Tensor> whole = must(evaluate_once(graph, input));
     ASSERT_TRUE(same_bits(whole, single));
@@ -169,9 +187,10 @@ TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
 
 // No two values share memory while both are needed, but for views and in-place results.
 TEST(Session, ValuesThatLiveTogetherLieApart) {
+  std::size_t blocked = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     const Graph graph = RandomNetwork(seed).build();
-    const std::vector<Step> steps = make_schedule(graph, true);
+    const std::vector<Step> steps = lay_out(graph, make_schedule(graph, true), default_choices(graph, blas_core()));
     const MemoryPlan plan = plan_memory(graph, steps, true);
     // Replays the steps, remembering which value each arena byte belongs to.
     std::vector<std::size_t> owner(plan.arena_bytes, SIZE_MAX);
@@ -183,21 +202,25 @@ TEST(Session, ValuesThatLiveTogetherLieApart) {
       return id;
     };
     for (const Step& step : steps) {
-      for (const ValueId id : step.inputs) {
-        const Place& place = plan.places[id.index()];
+      for (const Operand& input : step.inputs) {
+        const Place& place = plan.place(input);
         ASSERT_NE(place.kind, Place::Kind::kNowhere);
         if (place.kind != Place::Kind::kArena) continue;
-        const std::size_t size = graph.value(id).type.size_bytes();
-        for (std::size_t b = 0; b < size; b += 64) ASSERT_EQ(owner[place.index + b], root(id).index());
+        blocked += input.layout == Layout::kBlocked ? 1 : 0;
+        const std::size_t size = layout_bytes(graph.value(input.value).type, input.layout);
+        const bool is_plain = input.layout == Layout::kPlain;  // views are
+        const std::size_t slot = MemoryPlan::slot({is_plain ? root(input.value) : input.value, input.layout});
+        for (std::size_t b = 0; b < size; b += 64) ASSERT_EQ(owner[place.index + b], slot);
       }
-      for (const ValueId id : step.outputs) {
-        const Place& place = plan.places[id.index()];
+      for (const Operand& output : step.outputs) {
+        const Place& place = plan.place(output);
         if (place.kind != Place::Kind::kArena) continue;
-        const std::size_t size = graph.value(id).type.size_bytes();
-        for (std::size_t b = 0; b < size; ++b) owner[place.index + b] = id.index();
+        const std::size_t size = layout_bytes(graph.value(output.value).type, output.layout);
+        for (std::size_t b = 0; b < size; ++b) owner[place.index + b] = MemoryPlan::slot(output);
       }
     }
   }
+  EXPECT_GT(blocked, 300U);
 }
 
 // A session called through buffers that begin 4 bytes behind an aligned address.
@@ -205,7 +228,7 @@ TEST(Session, NeedsNoAlignmentAndRepeatsItself) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     const Graph graph = RandomNetwork(seed).build();
     Random random(seed);
-    const std::array input{random_tensor(random, Shape{1, 4, 9, 9})};
+    const std::array input{random_tensor(random, graph.value(graph.inputs()[0]).shape())};
     const std::vector<Tensor> expected = must(evaluate_once(graph, input));
     const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .reference = false}));
     std::vector<float> shifted(input[0].as<float>().size() + 1);

@@ -1,0 +1,213 @@
+// Convolution in the blocked layout: every output position's sums over the whole depth, straight from the input. No
+// im2col matrix; the weights are laid out once, in panels of as many output channels as the innermost product takes.
+#include <algorithm>
+
+#include "base/buffer.h"
+#include "engine/choice.h"
+#include "engine/kernels/conv_band.h"
+#include "engine/kernels/factories.h"
+#include "engine/kernels/tile_epilogue.h"
+
+namespace onnx_split {
+namespace {
+
+constexpr std::int64_t kBlock = kChannelBlock;
+constexpr std::int64_t kNarrow = 16;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// A band's input stays in the cache of one core while all output channels use it.
+constexpr std::int64_t kBandFloats = 32768;
+
+class DirectConvKernel final : public Kernel {
+ public:
+  DirectConvKernel(const KernelSpec& spec, const ConvGeometry& geometry)
+      : geometry_(geometry),
+        epilogue_(spec.epilogue),
+        lanes_(is_plain(geometry) ? 1 : kBlock),
+        bands_(geometry.window, lanes_, ceil_div(geometry.input_channels, lanes_), kBandFloats) {
+    make_panels();
+    // A task takes all panels, unless threads would stay idle: each range of them copies the input again.
+    const std::int64_t tasks = geometry.batch * bands_.count();
+    const auto panels = static_cast<std::int64_t>(panels_.size());
+    const std::int64_t wanted = spec.threads > 1 ? ceil_div(std::int64_t{4} * spec.threads, tasks) : 1;
+    panels_per_range_ = ceil_div(panels, std::min(panels, wanted));
+    ranges_ = ceil_div(panels, panels_per_range_);
+    buffer_ = MutableBuffer(static_cast<std::size_t>(weight_floats_) * sizeof(float));
+    weights_ = reinterpret_cast<float*>(buffer_.bytes().data());
+    bias_.assign(static_cast<std::size_t>(channel_blocks(geometry.output_channels) * kBlock + kBlock), 0.0F);
+    constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
+                (!geometry.has_bias || spec.constants[2] != nullptr);
+    if (constant_) {
+      lay_out(static_cast<const float*>(spec.constants[1]),
+              geometry.has_bias ? static_cast<const float*>(spec.constants[2]) : nullptr);
+    }
+  }
+
+  // Few input channels, as a picture has, aren't worth a block.
+  static bool is_plain(const ConvGeometry& geometry) { return geometry.input_channels < kBlock; }
+
+  std::size_t weight_bytes() const override { return (static_cast<std::size_t>(weight_floats_) + bias_.size()) * sizeof(float); }
+  std::size_t workspace_bytes() const override {
+    return static_cast<std::size_t>(bands_.scratch_floats()) * sizeof(float);
+  }
+
+  Expected<void> run(const RunContext& context) override {
+    if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
+    const std::int64_t tasks = geometry_.batch * bands_.count() * ranges_;
+    context.pool.parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task, unsigned worker) {
+      const auto rest = static_cast<std::int64_t>(task) / ranges_;
+      compute(context, rest / bands_.count(), bands_.band(rest % bands_.count()),
+              static_cast<std::int64_t>(task) % ranges_ * panels_per_range_, context.scratch(worker));
+    });
+    return {};
+  }
+
+ private:
+  // A multiple of sixteen output channels, from a block's first, and the input channels that any of them sees.
+  struct Panel {
+    std::int64_t block = 0;
+    bool narrow = false;
+    std::size_t runs = 0;  // index into runs_
+    std::int64_t first_input = 0, last_input = 0;
+    std::int64_t weights = 0;  // where they begin
+  };
+
+  std::int64_t panel_size(const Panel& panel) const { return panel.narrow ? kNarrow : tiles_.panel; }
+
+  void make_panels() {
+    const std::int64_t outputs = geometry_.output_channels / geometry_.groups;
+    const std::int64_t inputs = geometry_.input_channels / geometry_.groups;
+    const std::int64_t blocks = channel_blocks(geometry_.output_channels);
+    for (std::int64_t block = 0; block < blocks;) {
+      Panel panel;
+      panel.block = block;
+      // A wide panel's channels are of one group.
+      const std::int64_t last_wide = block * kBlock + tiles_.panel - 1;
+      panel.narrow = block + tiles_.panel / kBlock > blocks || block * kBlock / outputs != last_wide / outputs;
+      if (geometry_.groups == 1 && block + tiles_.panel / kBlock <= blocks) panel.narrow = false;
+      const std::int64_t last = std::min(geometry_.output_channels, block * kBlock + panel_size(panel)) - 1;
+      panel.first_input = block * kBlock / outputs * inputs;
+      panel.last_input = (last / outputs + 1) * inputs;
+      const bool same = !panels_.empty() && panels_.back().first_input == panel.first_input &&
+                        panels_.back().last_input == panel.last_input;
+      if (!same) runs_.push_back(bands_.runs(panel.first_input, panel.last_input));
+      panel.runs = runs_.size() - 1;
+      panel.weights = weight_floats_;
+      const std::int64_t depth = (panel.last_input - panel.first_input) * geometry_.kernel_elements();
+      weight_floats_ += depth * panel_size(panel);
+      panels_.push_back(panel);
+      block += panel_size(panel) / kBlock;
+    }
+  }
+
+  // In the order of ConvBands::runs; 0 where an output channel doesn't see an input channel.
+  void lay_out(const float* weights, const float* bias) {
+    const std::int64_t outputs = geometry_.output_channels / geometry_.groups;
+    const std::int64_t inputs = geometry_.input_channels / geometry_.groups;
+    const std::int64_t elements = geometry_.kernel_elements();
+    float* to = weights_;
+    for (const Panel& panel : panels_) {
+      const std::int64_t size = panel_size(panel), first = panel.block * kBlock;
+      for (std::int64_t unit = panel.first_input / lanes_; unit * lanes_ < panel.last_input; ++unit) {
+        const std::int64_t begin = std::max(panel.first_input, unit * lanes_);
+        const std::int64_t end = std::min(panel.last_input, (unit + 1) * lanes_);
+        for (std::int64_t k = 0; k < elements; ++k) {
+          for (std::int64_t input = begin; input < end; ++input) {
+            for (std::int64_t output = first; output < first + size; ++output) {
+              const bool sees = output < geometry_.output_channels && output / outputs == input / inputs;
+              *to++ = sees ? weights[(output * inputs + input % inputs) * elements + k] : 0.0F;
+            }
+          }
+        }
+      }
+    }
+    if (bias != nullptr) std::copy_n(bias, geometry_.output_channels, bias_.data());
+  }
+
+  void compute(const RunContext& context, std::int64_t sample, const ConvBand& band, std::int64_t first_panel,
+               float* scratch) const {
+    const auto& axes = bands_.axes();
+    const std::int64_t positions = geometry_.output_positions();
+    const std::int64_t blocks = channel_blocks(geometry_.output_channels);
+    const std::int64_t units = ceil_div(geometry_.input_channels, lanes_);
+    const std::int64_t input_floats = geometry_.window.input_elements() * units * lanes_;
+    const float* x = bands_.input(band, context.input(0) + sample * input_floats, scratch);
+    const float* addend = epilogue_.add ? static_cast<const float*>(context.inputs.back().data()) : nullptr;
+    const auto last_panel = std::min(static_cast<std::int64_t>(panels_.size()), first_panel + panels_per_range_);
+    for (std::int64_t i = first_panel; i < last_panel; ++i) {
+      const Panel& panel = panels_[static_cast<std::size_t>(i)];
+      FmaTile tile = tile_of(panel);
+      const std::int64_t plane = (sample * blocks + panel.block) * positions;
+      for (std::int64_t row = 0; row < band.rows; ++row) {
+        const std::int64_t line = (band.slice * axes[1].output + band.row + row) * axes[2].output + band.column;
+        // Equal pieces, rather than a short one at the end.
+        const std::int64_t pieces = ceil_div(band.columns, tiles_.most_positions);
+        for (std::int64_t piece = 0; piece < pieces; ++piece) {
+          const std::int64_t begin = band.columns * piece / pieces, end = band.columns * (piece + 1) / pieces;
+          tile.x = x + row * bands_.steps().position_row + begin * bands_.steps().position;
+          const std::int64_t offset = (plane + line + begin) * kBlock;
+          tile.y = context.output() + offset;
+          tile.addend = addend == nullptr ? nullptr : addend + offset;
+          tiles_.function(end - begin, tile.x_step, panel.narrow)(tile);
+          activate_tile(epilogue_.activation, tile, end - begin);
+        }
+      }
+    }
+  }
+
+  FmaTile tile_of(const Panel& panel) const {
+    FmaTile tile;
+    tile.x_step = bands_.steps().position;
+    tile.runs = runs_[panel.runs].data();
+    tile.run_count = static_cast<std::int64_t>(runs_[panel.runs].size());
+    tile.weights = weights_ + panel.weights;
+    tile.y_block = geometry_.output_positions() * kBlock;
+    tile.blocks = panel_size(panel) / kBlock;
+    tile.bias = geometry_.has_bias ? bias_.data() + panel.block * kBlock : nullptr;
+    set_clamp(epilogue_.activation, tile);
+    return tile;
+  }
+
+  ConvGeometry geometry_;
+  Epilogue epilogue_;
+  const FmaTiles& tiles_ = fma_tiles();
+  std::int64_t lanes_;  // of the input: 1 in the plain layout
+  ConvBands bands_;
+  std::vector<std::vector<DepthRun>> runs_;
+  std::vector<Panel> panels_;
+  std::int64_t weight_floats_ = 0;
+  MutableBuffer buffer_{0};
+  float* weights_ = nullptr;  // in it
+  std::vector<float> bias_;
+  bool constant_ = false;  // weights and bias are laid out once
+  std::int64_t panels_per_range_ = 1;
+  std::int64_t ranges_ = 1;
+};
+
+ConvGeometry geometry_of(const KernelSpec& spec) {
+  auto geometry = conv_geometry(spec.call());
+  CHECK(geometry.has_value());
+  return std::move(*geometry);
+}
+
+}  // namespace
+
+std::vector<Layout> blocked_conv_inputs(const KernelSpec& spec) {
+  const auto choice = parse_choice(spec.op, spec.call(), spec.choice);
+  CHECK(choice.has_value());
+  const bool is_depthwise = choice->algorithm == Choice::Algorithm::kDepthwise;
+  if (!is_depthwise && choice->algorithm != Choice::Algorithm::kDirect) return {};
+  std::vector<Layout> layouts(spec.inputs.size(), Layout::kPlain);
+  if (is_depthwise || !DirectConvKernel::is_plain(geometry_of(spec))) layouts.front() = Layout::kBlocked;
+  return layouts;
+}
+
+std::unique_ptr<Kernel> make_blocked_conv(const KernelSpec& spec) {
+  const auto choice = parse_choice(spec.op, spec.call(), spec.choice);
+  CHECK(choice.has_value());
+  if (choice->algorithm == Choice::Algorithm::kDepthwise) return make_depthwise(spec);
+  return std::make_unique<DirectConvKernel>(spec, geometry_of(spec));
+}
+
+}  // namespace onnx_split

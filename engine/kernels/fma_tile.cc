@@ -1,0 +1,159 @@
+#include "engine/kernels/fma_tile.h"
+
+#include <array>
+#include <utility>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/fma_tile.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace onnx_split {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::CappedTag<float, 16>;
+constexpr std::int64_t kLanes = hn::MaxLanes(Floats());
+constexpr std::int64_t kBlock = 16;
+#if HWY_TARGET <= HWY_AVX3
+constexpr std::int64_t kPanel = 32, kPositions = 14, kDepthwisePositions = 8;
+#elif HWY_TARGET == HWY_AVX2 || HWY_ARCH_ARM
+constexpr std::int64_t kPanel = 16, kPositions = 6, kDepthwisePositions = 4;
+#else
+constexpr std::int64_t kPanel = 16, kPositions = 2, kDepthwisePositions = 2;
+#endif
+
+using Vector = hn::Vec<Floats>;
+
+template <std::int64_t kCount, std::int64_t kVectors>
+HWY_INLINE void finish(const FmaTile& tile, Vector (&sums)[kCount][kVectors]) {
+  const Floats d;
+  const Vector low = hn::Set(d, tile.low), high = hn::Set(d, tile.high);
+#pragma GCC unroll 16
+  for (std::int64_t v = 0; v < kVectors; ++v) {
+    const std::int64_t block = v * kLanes / kBlock;
+    if (block >= tile.blocks) break;
+    const std::int64_t offset = block * tile.y_block + v * kLanes % kBlock;
+#pragma GCC unroll 16
+    for (std::int64_t p = 0; p < kCount; ++p) {
+      Vector sum = sums[p][v];
+      if (tile.bias != nullptr) sum = hn::Add(sum, hn::LoadU(d, tile.bias + v * kLanes));
+      if (tile.addend != nullptr) sum = hn::Add(sum, hn::LoadU(d, tile.addend + offset + p * kBlock));
+      if (tile.clamp) {
+        sum = hn::IfThenElse(hn::Lt(sum, low), low, sum);
+        sum = hn::IfThenElse(hn::Gt(sum, high), high, sum);
+      }
+      hn::StoreU(sum, d, tile.y + offset + p * kBlock);
+    }
+  }
+}
+
+// kStep: of the positions in x, 0: as the tile says.
+template <std::int64_t kCount, std::int64_t kPanelSize, std::int64_t kStep>
+void multiply(const FmaTile& tile) {
+  constexpr std::int64_t kVectors = kPanelSize / kLanes;
+  const Floats d;
+  Vector sums[kCount][kVectors];
+#pragma GCC unroll 16
+  for (std::int64_t p = 0; p < kCount; ++p) {
+#pragma GCC unroll 16
+    for (std::int64_t v = 0; v < kVectors; ++v) sums[p][v] = hn::Zero(d);
+  }
+  const std::int64_t step = kStep == 0 ? tile.x_step : kStep;
+  const float* HWY_RESTRICT w = tile.weights;
+  for (std::int64_t r = 0; r < tile.run_count; ++r) {
+    const float* HWY_RESTRICT x = tile.x + tile.runs[r].offset;
+    const float* const end = x + tile.runs[r].length;
+    for (; x != end; ++x, w += kPanelSize) {
+      Vector weights[kVectors];
+#pragma GCC unroll 16
+      for (std::int64_t v = 0; v < kVectors; ++v) weights[v] = hn::LoadU(d, w + v * kLanes);
+#pragma GCC unroll 16
+      for (std::int64_t p = 0; p < kCount; ++p) {
+        const Vector value = hn::Set(d, x[p * step]);
+#pragma GCC unroll 16
+        for (std::int64_t v = 0; v < kVectors; ++v) sums[p][v] = hn::MulAdd(value, weights[v], sums[p][v]);
+      }
+    }
+  }
+  finish<kCount, kVectors>(tile, sums);
+}
+
+template <std::int64_t kCount, std::int64_t kStep>
+void multiply_depthwise(const FmaTile& tile) {
+  constexpr std::int64_t kVectors = kBlock / kLanes;
+  const Floats d;
+  Vector sums[kCount][kVectors];
+#pragma GCC unroll 16
+  for (std::int64_t p = 0; p < kCount; ++p) {
+#pragma GCC unroll 16
+    for (std::int64_t v = 0; v < kVectors; ++v) sums[p][v] = hn::Zero(d);
+  }
+  const std::int64_t step = kStep == 0 ? tile.x_step : kStep;
+  const float* HWY_RESTRICT w = tile.weights;
+  for (std::int64_t r = 0; r < tile.run_count; ++r, w += kBlock) {
+    const float* HWY_RESTRICT x = tile.x + tile.runs[r].offset;
+#pragma GCC unroll 16
+    for (std::int64_t v = 0; v < kVectors; ++v) {
+      const Vector weights = hn::LoadU(d, w + v * kLanes);
+#pragma GCC unroll 16
+      for (std::int64_t p = 0; p < kCount; ++p) {
+        sums[p][v] = hn::MulAdd(hn::LoadU(d, x + p * step + v * kLanes), weights, sums[p][v]);
+      }
+    }
+  }
+  finish<kCount, kVectors>(tile, sums);
+}
+
+template <std::int64_t kPanelSize, std::int64_t kStep, std::size_t... kIndex>
+constexpr std::array<FmaTileFunction, sizeof...(kIndex)> functions_of(std::index_sequence<kIndex...>) {
+  return {multiply<std::int64_t{kIndex} + 1, kPanelSize, kStep>...};
+}
+template <std::int64_t kPanelSize, std::int64_t kStep>
+constexpr auto functions() {
+  return functions_of<kPanelSize, kStep>(std::make_index_sequence<kPositions>());
+}
+
+FmaTileFunction find_function(std::int64_t positions, std::int64_t x_step, bool narrow) {
+  static constexpr auto kWide16 = functions<kPanel, 16>(), kWide32 = functions<kPanel, 32>(),
+                        kWide = functions<kPanel, 0>();
+  static constexpr auto kNarrow16 = functions<16, 16>(), kNarrow32 = functions<16, 32>(), kNarrow = functions<16, 0>();
+  const auto& table = narrow ? (x_step == 16 ? kNarrow16 : x_step == 32 ? kNarrow32 : kNarrow)
+                             : (x_step == 16 ? kWide16 : x_step == 32 ? kWide32 : kWide);
+  return table[static_cast<std::size_t>(positions - 1)];
+}
+
+template <std::int64_t kStep, std::size_t... kIndex>
+constexpr std::array<FmaTileFunction, sizeof...(kIndex)> depthwise_functions_of(std::index_sequence<kIndex...>) {
+  return {multiply_depthwise<std::int64_t{kIndex} + 1, kStep>...};
+}
+template <std::int64_t kStep>
+constexpr auto depthwise_functions() {
+  return depthwise_functions_of<kStep>(std::make_index_sequence<kDepthwisePositions>());
+}
+
+FmaTileFunction find_depthwise(std::int64_t positions, std::int64_t x_step) {
+  static constexpr auto k16 = depthwise_functions<16>(), k32 = depthwise_functions<32>(), kAny = depthwise_functions<0>();
+  return (x_step == 16 ? k16 : x_step == 32 ? k32 : kAny)[static_cast<std::size_t>(positions - 1)];
+}
+
+FmaTiles find_tiles() { return {kPanel, kPositions, find_function, kDepthwisePositions, find_depthwise}; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace onnx_split
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onnx_split {
+
+HWY_EXPORT(find_tiles);
+
+const FmaTiles& fma_tiles() {
+  static const FmaTiles tiles = HWY_DYNAMIC_DISPATCH(find_tiles)();
+  return tiles;
+}
+
+}  // namespace onnx_split
+#endif
