@@ -21,6 +21,8 @@ struct AlgorithmName {
 };
 constexpr std::array kAlgorithms = {
     AlgorithmName{Algorithm::kDirect, "direct", false, false, false},
+    AlgorithmName{Algorithm::kWinograd2, "winograd2", false, false, false},
+    AlgorithmName{Algorithm::kWinograd4, "winograd4", false, false, false},
     AlgorithmName{Algorithm::kIm2col, "im2col", true, true, true},
     AlgorithmName{Algorithm::kDirect1x1, "direct_1x1", true, false, true},
     AlgorithmName{Algorithm::kDepthwise, "depthwise", false, false, false},
@@ -75,6 +77,37 @@ bool is_depthwise(const ConvGeometry& geometry) {
   return geometry.depthwise() && geometry.output_channels == geometry.input_channels && is_direct(geometry);
 }
 
+bool is_winograd(Algorithm algorithm) {
+  return algorithm == Algorithm::kWinograd2 || algorithm == Algorithm::kWinograd4;
+}
+
+bool can_be_winograd(const ConvGeometry& geometry) {
+  return geometry.groups == 1 && geometry.input_channels >= kChannelBlock && geometry.window.axes.size() == 2 &&
+         std::all_of(geometry.window.axes.begin(), geometry.window.axes.end(), [](const WindowAxis& axis) {
+           return axis.kernel == 3 && axis.stride == 1 && axis.dilation == 1;
+         });
+}
+
+// The cheapest in rough clock cycles of a core that does sixteen multiplications and additions in each and reads eight
+// bytes of weights; measured on AVX-512.
+Algorithm blocked_rule(const ConvGeometry& geometry) {
+  const auto inputs = static_cast<double>(geometry.input_channels);
+  const auto outputs = static_cast<double>(geometry.output_channels);
+  if (!can_be_winograd(geometry)) return Algorithm::kDirect;
+  const std::int64_t rows = geometry.window.axes[0].output, columns = geometry.window.axes[1].output;
+  constexpr double kRead = 0.5, kMultiply = 1.0 / 16, kTransform = 0.3;
+  const auto winograd_cycles = [&](std::int64_t m) {
+    const auto elements = static_cast<double>((m + 2) * (m + 2));
+    const auto tiles = static_cast<double>(ceil_div(rows, m) * ceil_div(columns, m) * geometry.batch);
+    return elements * (inputs * outputs * (tiles * kMultiply + kRead) + tiles * kTransform * (inputs + outputs));
+  };
+  const auto positions = static_cast<double>(rows * columns * geometry.batch);
+  const double direct_cycles = 9.0 * inputs * outputs * (positions * kMultiply + kRead);
+  const double two = winograd_cycles(2), four = winograd_cycles(4);
+  if (direct_cycles <= std::min(two, four)) return Algorithm::kDirect;
+  return two < four ? Algorithm::kWinograd2 : Algorithm::kWinograd4;
+}
+
 // With fewer tiles than this, output channels are divided too, so that several threads find work.
 constexpr std::int64_t kEnoughTasks = 4;
 
@@ -126,7 +159,7 @@ Choice unpacked_conv_rule(const ConvGeometry& geometry, std::int64_t channels, s
 
 Choice conv_rule(const ConvGeometry& geometry, std::string_view core) {
   if (is_depthwise(geometry)) return {Algorithm::kDepthwise, 0, 0, 0};
-  if (is_direct(geometry)) return {Algorithm::kDirect, 0, 0, 0};
+  if (is_direct(geometry)) return {blocked_rule(geometry), 0, 0, 0};
   const std::int64_t positions = geometry.output_positions();
   const std::int64_t channels = geometry.output_channels / geometry.groups;
   const std::int64_t depth = geometry.input_channels / geometry.groups * geometry.kernel_elements();
@@ -261,6 +294,7 @@ Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view te
     const ConvGeometry geometry = checked_conv_geometry(call);
     possible = choice.algorithm == Algorithm::kIm2col ||
                (choice.algorithm == Algorithm::kDirect && is_direct(geometry)) ||
+               (is_winograd(choice.algorithm) && can_be_winograd(geometry)) ||
                (choice.algorithm == Algorithm::kDirect1x1 && is_direct_1x1(geometry)) ||
                (choice.algorithm == Algorithm::kDepthwise && is_depthwise(geometry));
   } else {

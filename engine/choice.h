@@ -2,7 +2,8 @@
 // that measurement taught (bench/kernels_bench.cc). Written as text so that a plan can freeze it and a person can read
 // it:
 //   direct                                sums over the whole depth, in the blocked layout (engine/kernels/direct_conv.cc)
-//   depthwise
+//   winograd4, winograd2                  F(4×4,3×3), F(2×2,3×3), in the blocked layout (engine/kernels/winograd.cc)
+//   depthwise                             in the blocked layout
 //   im2col tile=448 depth=576 rows=64     OpenBLAS; tile: output positions of a tile; depth: rows of the im2col matrix
 //                                         multiplied at once; rows: output channels multiplied at once
 //   direct_1x1 tile=448 rows=512          OpenBLAS
@@ -25,7 +26,7 @@ namespace onnx_split {
 using KernelChoices = std::map<std::string, std::string, std::less<>>;
 
 struct Choice {
-  enum class Algorithm { kDirect, kIm2col, kDirect1x1, kDepthwise, kGemv, kSgemm };
+  enum class Algorithm { kDirect, kWinograd2, kWinograd4, kIm2col, kDirect1x1, kDepthwise, kGemv, kSgemm };
   Algorithm algorithm = Algorithm::kIm2col;
   std::int64_t tile = 0;
   std::int64_t depth = 0;

@@ -196,17 +196,27 @@ ConvGeometry geometry_of(const KernelSpec& spec) {
 std::vector<Layout> blocked_conv_inputs(const KernelSpec& spec) {
   const auto choice = parse_choice(spec.op, spec.call(), spec.choice);
   CHECK(choice.has_value());
-  const bool is_depthwise = choice->algorithm == Choice::Algorithm::kDepthwise;
-  if (!is_depthwise && choice->algorithm != Choice::Algorithm::kDirect) return {};
   std::vector<Layout> layouts(spec.inputs.size(), Layout::kPlain);
-  if (is_depthwise || !DirectConvKernel::is_plain(geometry_of(spec))) layouts.front() = Layout::kBlocked;
-  return layouts;
+  switch (choice->algorithm) {
+    case Choice::Algorithm::kDirect:
+      if (!DirectConvKernel::is_plain(geometry_of(spec))) layouts.front() = Layout::kBlocked;
+      return layouts;
+    case Choice::Algorithm::kDepthwise:
+    case Choice::Algorithm::kWinograd2:
+    case Choice::Algorithm::kWinograd4: layouts.front() = Layout::kBlocked; return layouts;
+    default: return {};
+  }
 }
 
 std::unique_ptr<Kernel> make_blocked_conv(const KernelSpec& spec) {
   const auto choice = parse_choice(spec.op, spec.call(), spec.choice);
   CHECK(choice.has_value());
-  if (choice->algorithm == Choice::Algorithm::kDepthwise) return make_depthwise(spec);
+  switch (choice->algorithm) {
+    case Choice::Algorithm::kDepthwise: return make_depthwise(spec);
+    case Choice::Algorithm::kWinograd2: return make_winograd(spec, 2);
+    case Choice::Algorithm::kWinograd4: return make_winograd(spec, 4);
+    default: break;
+  }
   return std::make_unique<DirectConvKernel>(spec, geometry_of(spec));
 }
 

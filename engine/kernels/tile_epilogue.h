@@ -24,4 +24,12 @@ inline void activate_tile(const UnaryParams& activation, const FmaTile& tile, st
   }
 }
 
+// y = activation((x + bias) + addend) for some positions of sixteen channels.
+struct BlockFinish {
+  const float* bias = nullptr;    // [16]; null: none
+  const float* addend = nullptr;  // as y; null: none
+};
+void finish_blocks(const BlockFinish& finish, const UnaryParams& activation, const float* x, float* y,
+                   std::int64_t positions);
+
 }  // namespace onnx_split

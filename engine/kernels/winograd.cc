@@ -1,0 +1,222 @@
+// 3×3 convolution with stride 1 by Winograd's minimal filtering, in the blocked layout: the tiles of a band are
+// transformed, multiplied with the transformed weights, one matrix for each of a tile's (m+2)² elements, and
+// transformed back.
+#include <algorithm>
+#include <cstring>
+
+#include "base/buffer.h"
+#include "engine/choice.h"
+#include "engine/kernels/factories.h"
+#include "engine/kernels/tile_epilogue.h"
+#include "engine/kernels/winograd_transform.h"
+#include "graph/ops/conv.h"
+
+namespace onnx_split {
+namespace {
+
+constexpr std::int64_t kBlock = kChannelBlock;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Transformed inputs and products of the tiles that are computed together: what the cache of one core holds, but at
+// least so many tiles that reading the weights doesn't cost more than multiplying them.
+constexpr std::int64_t kTileFloats = 192 * 1024;
+constexpr std::int64_t kFewestTiles = 28;
+constexpr std::int64_t kLargeWeights = 1024 * 1024;  // floats
+constexpr std::int64_t kFewestTilesOfLarge = 64;
+
+class WinogradKernel final : public Kernel {
+ public:
+  WinogradKernel(const KernelSpec& spec, const ConvGeometry& geometry, std::int64_t outputs)
+      : geometry_(geometry),
+        epilogue_(spec.epilogue),
+        m_(outputs),
+        n_(winograd_inputs(outputs)),
+        y_(geometry.window.axes[0]),
+        x_(geometry.window.axes[1]),
+        input_blocks_(channel_blocks(geometry.input_channels)),
+        output_blocks_(channel_blocks(geometry.output_channels)),
+        tile_rows_(ceil_div(y_.output, m_)),
+        tile_columns_(ceil_div(x_.output, m_)) {
+    const std::int64_t tiles = tile_rows_ * tile_columns_;
+    const std::int64_t tile_floats = n_ * n_ * (input_blocks_ + output_blocks_) * kBlock;
+    const bool large = n_ * n_ * geometry.input_channels * geometry.output_channels > kLargeWeights;
+    std::int64_t most = std::max(kTileFloats / tile_floats, large ? kFewestTilesOfLarge : kFewestTiles);
+    // Every thread shall find work.
+    if (spec.threads > 1) most = std::min(most, ceil_div(tiles * geometry.batch, std::int64_t{2} * spec.threads));
+    most = std::max<std::int64_t>(most, 1);
+    bands_ = ceil_div(tiles, most);
+    band_tiles_ = ceil_div(tiles, bands_);
+    bands_ = ceil_div(tiles, band_tiles_);
+    for (std::int64_t block = 0; block < input_blocks_; ++block) {
+      const std::int64_t channels = std::min(kBlock, geometry.input_channels - block * kBlock);
+      runs_.push_back({block * band_tiles_ * kBlock, channels});
+    }
+    panel_floats_ = geometry.input_channels * tiles_.panel;
+    matrix_floats_ = geometry.input_channels * output_blocks_ * kBlock;
+    buffer_ = MutableBuffer(static_cast<std::size_t>(n_ * n_ * matrix_floats_) * sizeof(float));
+    weights_ = reinterpret_cast<float*>(buffer_.bytes().data());
+    bias_.assign(static_cast<std::size_t>(output_blocks_ * kBlock), 0.0F);
+    constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
+                (!geometry.has_bias || spec.constants[2] != nullptr);
+    if (constant_) {
+      lay_out(static_cast<const float*>(spec.constants[1]),
+              geometry.has_bias ? static_cast<const float*>(spec.constants[2]) : nullptr);
+    }
+  }
+
+  std::size_t weight_bytes() const override {
+    return (static_cast<std::size_t>(n_ * n_ * matrix_floats_) + bias_.size()) * sizeof(float);
+  }
+  std::size_t workspace_bytes() const override {
+    return static_cast<std::size_t>(input_floats() + product_floats() + edge_floats() + m_ * m_ * kBlock) *
+           sizeof(float);
+  }
+
+  Expected<void> run(const RunContext& context) override {
+    if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
+    context.pool.parallel_for(static_cast<std::size_t>(geometry_.batch * bands_), [&](std::size_t task, unsigned worker) {
+      const auto index = static_cast<std::int64_t>(task);
+      const std::int64_t first = index % bands_ * band_tiles_;
+      const std::int64_t count = std::min(band_tiles_, tile_rows_ * tile_columns_ - first);
+      float* inputs = context.scratch(worker);
+      float* products = inputs + input_floats();
+      transform_inputs(context, index / bands_, first, count, inputs, products + product_floats());
+      multiply(count, inputs, products);
+      transform_outputs(context, index / bands_, first, count, products, products + product_floats());
+    });
+    return {};
+  }
+
+ private:
+  // Of a band: [n²][blocks][tiles][16].
+  std::int64_t input_floats() const { return n_ * n_ * input_blocks_ * band_tiles_ * kBlock; }
+  std::int64_t product_floats() const { return n_ * n_ * output_blocks_ * band_tiles_ * kBlock; }
+  std::int64_t edge_floats() const { return n_ * n_ * kBlock; }
+
+  // [n²][panel][input channel][panel's channels]; the last panel may be narrow.
+  void lay_out(const float* weights, const float* bias) {
+    std::vector<float> transformed(static_cast<std::size_t>(n_ * n_));
+    for (std::int64_t output = 0; output < output_blocks_ * kBlock; ++output) {
+      const std::int64_t panel = output / tiles_.panel;
+      const std::int64_t width = panel_width(panel);
+      for (std::int64_t input = 0; input < geometry_.input_channels; ++input) {
+        if (output < geometry_.output_channels) {
+          transform_kernel(m_, weights + (output * geometry_.input_channels + input) * 9, transformed.data());
+        } else {
+          std::fill(transformed.begin(), transformed.end(), 0.0F);
+        }
+        float* to = weights_ + panel * panel_floats_ + input * width + output % tiles_.panel;
+        for (std::int64_t e = 0; e < n_ * n_; ++e) to[e * matrix_floats_] = transformed[static_cast<std::size_t>(e)];
+      }
+    }
+    if (bias != nullptr) std::copy_n(bias, geometry_.output_channels, bias_.data());
+  }
+
+  std::int64_t panel_width(std::int64_t panel) const {
+    return std::min(tiles_.panel, output_blocks_ * kBlock - panel * tiles_.panel);
+  }
+
+  void transform_inputs(const RunContext& context, std::int64_t sample, std::int64_t first, std::int64_t count,
+                        float* inputs, float* edge) const {
+    const std::int64_t row = x_.input * kBlock, plane = y_.input * row;
+    const std::int64_t step = input_blocks_ * band_tiles_ * kBlock;
+    for (std::int64_t block = 0; block < input_blocks_; ++block) {
+      const float* x = context.input(0) + (sample * input_blocks_ + block) * plane;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t top = (first + i) / tile_columns_ * m_ - y_.pad_begin;
+        const std::int64_t left = (first + i) % tile_columns_ * m_ - x_.pad_begin;
+        float* to = inputs + (block * band_tiles_ + i) * kBlock;
+        const bool inside = top >= 0 && left >= 0 && top + n_ <= y_.input && left + n_ <= x_.input;
+        if (inside) {
+          transform_input(m_, x + top * row + left * kBlock, row, to, step);
+        } else {
+          copy_edge(x, top, left, edge);
+          transform_input(m_, edge, n_ * kBlock, to, step);
+        }
+      }
+    }
+  }
+
+  // A tile's inputs with the padding around them.
+  void copy_edge(const float* x, std::int64_t top, std::int64_t left, float* edge) const {
+    const std::int64_t begin = std::clamp<std::int64_t>(-left, 0, n_);
+    const std::int64_t end = std::clamp<std::int64_t>(x_.input - left, begin, n_);
+    std::fill_n(edge, edge_floats(), 0.0F);
+    if (begin == end) return;
+    for (std::int64_t i = 0; i < n_; ++i) {
+      if (top + i < 0 || top + i >= y_.input) continue;
+      std::memcpy(edge + (i * n_ + begin) * kBlock, x + ((top + i) * x_.input + left + begin) * kBlock,
+                  static_cast<std::size_t>((end - begin) * kBlock) * sizeof(float));
+    }
+  }
+
+  void multiply(std::int64_t count, const float* inputs, float* products) const {
+    const std::int64_t pieces = ceil_div(count, tiles_.most_positions);
+    FmaTile tile;
+    tile.x_step = kBlock;
+    tile.runs = runs_.data();
+    tile.run_count = input_blocks_;
+    tile.y_block = band_tiles_ * kBlock;
+    for (std::int64_t e = 0; e < n_ * n_; ++e) {
+      for (std::int64_t panel = 0; panel * tiles_.panel < output_blocks_ * kBlock; ++panel) {
+        tile.weights = weights_ + e * matrix_floats_ + panel * panel_floats_;
+        tile.blocks = panel_width(panel) / kBlock;
+        const bool narrow = panel_width(panel) < tiles_.panel;
+        for (std::int64_t piece = 0; piece < pieces; ++piece) {
+          const std::int64_t begin = count * piece / pieces, end = count * (piece + 1) / pieces;
+          tile.x = inputs + (e * input_blocks_ * band_tiles_ + begin) * kBlock;
+          tile.y = products +
+                   ((e * output_blocks_ + panel * (tiles_.panel / kBlock)) * band_tiles_ + begin) * kBlock;
+          tiles_.function(end - begin, kBlock, narrow)(tile);
+        }
+      }
+    }
+  }
+
+  void transform_outputs(const RunContext& context, std::int64_t sample, std::int64_t first, std::int64_t count,
+                         const float* products, float* result) const {
+    const std::int64_t step = output_blocks_ * band_tiles_ * kBlock;
+    const float* addend = epilogue_.add ? static_cast<const float*>(context.inputs.back().data()) : nullptr;
+    for (std::int64_t block = 0; block < output_blocks_; ++block) {
+      const std::int64_t plane = (sample * output_blocks_ + block) * y_.output * x_.output;
+      BlockFinish finish;
+      finish.bias = geometry_.has_bias ? bias_.data() + block * kBlock : nullptr;
+      for (std::int64_t i = 0; i < count; ++i) {
+        transform_output(m_, products + (block * band_tiles_ + i) * kBlock, step, result);
+        const std::int64_t top = (first + i) / tile_columns_ * m_, left = (first + i) % tile_columns_ * m_;
+        const std::int64_t columns = std::min(m_, x_.output - left);
+        for (std::int64_t r = 0; r < std::min(m_, y_.output - top); ++r) {
+          const std::int64_t offset = (plane + (top + r) * x_.output + left) * kBlock;
+          finish.addend = addend == nullptr ? nullptr : addend + offset;
+          finish_blocks(finish, epilogue_.activation, result + r * m_ * kBlock, context.output() + offset, columns);
+        }
+      }
+    }
+  }
+
+  ConvGeometry geometry_;
+  Epilogue epilogue_;
+  const FmaTiles& tiles_ = fma_tiles();
+  std::int64_t m_, n_;  // a tile's outputs and inputs along each axis
+  WindowAxis y_, x_;
+  std::int64_t input_blocks_, output_blocks_;
+  std::int64_t tile_rows_, tile_columns_;
+  std::int64_t bands_ = 1, band_tiles_ = 1;
+  std::vector<DepthRun> runs_;  // the input channels of a transformed tile
+  std::int64_t panel_floats_ = 0, matrix_floats_ = 0;
+  MutableBuffer buffer_{0};
+  float* weights_ = nullptr;  // in it
+  std::vector<float> bias_;
+  bool constant_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_winograd(const KernelSpec& spec, std::int64_t outputs) {
+  const auto geometry = conv_geometry(spec.call());
+  CHECK(geometry.has_value());
+  return std::make_unique<WinogradKernel>(spec, *geometry, outputs);
+}
+
+}  // namespace onnx_split
