@@ -100,32 +100,26 @@ const float* ConvBands::input(const ConvBand& band, const float* planes, float* 
   return scratch;
 }
 
-std::vector<DepthRun> ConvBands::elements() const {
-  const auto& [z, y, x] = axes_;
-  std::vector<DepthRun> elements;
-  for (std::int64_t kz = 0; kz < z.kernel; ++kz) {
-    for (std::int64_t ky = 0; ky < y.kernel; ++ky) {
-      for (std::int64_t kx = 0; kx < x.kernel; ++kx) {
-        elements.push_back({kz * steps_.slice + ky * steps_.row + kx * steps_.column, lanes_});
-      }
-    }
-  }
-  return elements;
-}
-
 std::vector<DepthRun> ConvBands::runs(std::int64_t first_channel, std::int64_t last_channel) const {
-  const std::vector<DepthRun> elements = this->elements();
+  const auto& [z, y, x] = axes_;
   std::vector<DepthRun> runs;
+  std::int64_t depth = 0;
   for (std::int64_t unit = first_channel / lanes_; unit * lanes_ < last_channel; ++unit) {
     const std::int64_t first = std::max<std::int64_t>(0, first_channel - unit * lanes_);
-    const std::int64_t last = std::min(lanes_, last_channel - unit * lanes_);
-    for (const DepthRun& element : elements) {
-      const std::int64_t offset = unit * steps_.unit + element.offset + first;
-      // Neighbours become one.
-      if (!runs.empty() && runs.back().offset + runs.back().length == offset) {
-        runs.back().length += last - first;
-      } else {
-        runs.push_back({offset, last - first});
+    const std::int64_t length = std::min(lanes_, last_channel - unit * lanes_) - first;
+    for (std::int64_t kz = 0; kz < z.kernel; ++kz) {
+      for (std::int64_t ky = 0; ky < y.kernel; ++ky) {
+        for (std::int64_t kx = 0; kx < x.kernel; ++kx) {
+          const std::int64_t offset =
+              unit * steps_.unit + kz * steps_.slice + ky * steps_.row + kx * steps_.column + first;
+          // Neighbours become one.
+          if (!runs.empty() && runs.back().offset + runs.back().length == offset) {
+            runs.back().length += length;
+          } else {
+            runs.push_back({offset, length, depth});
+          }
+          depth += length;
+        }
       }
     }
   }

@@ -44,8 +44,6 @@ class ConvBands {
   // The floats of a band's first position: in `planes`, the units' input, or copied from there to `scratch`.
   const float* input(const ConvBand& band, const float* planes, float* scratch) const;
 
-  // The kernel's elements, of a whole unit each, in the order slice, row, column.
-  std::vector<DepthRun> elements() const;
   // The depth of some channels, in the order unit, slice, row, column, lane.
   std::vector<DepthRun> runs(std::int64_t first_channel, std::int64_t last_channel) const;
 

@@ -1,26 +1,55 @@
-// Depthwise convolution in the blocked layout, with as many output channels as input channels: sixteen side by side.
+// Depthwise convolution in the blocked layout, with as many output channels as input channels: sixteen side by side. It
+// reads the input where it lies: at the edges, kernel elements that meet the padding are left out.
 #include <algorithm>
+#include <array>
 
-#include "engine/kernels/conv_band.h"
 #include "engine/kernels/factories.h"
+#include "engine/kernels/strided_rows.h"
 #include "engine/kernels/tile_epilogue.h"
+#include "graph/ops/conv.h"
 
 namespace onnx_split {
 namespace {
 
 constexpr std::int64_t kBlock = kChannelBlock;
-constexpr std::int64_t kBandFloats = 16384;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Neighbouring output positions along one axis whose windows have the same elements in the input: [first, last).
+struct Stretch {
+  std::int64_t begin = 0, end = 0;  // positions
+  std::int64_t first = 0, last = 0;
+};
+
+std::vector<Stretch> stretches_of(const WindowAxis& axis) {
+  std::vector<Stretch> stretches;
+  for (std::int64_t position = 0; position < axis.output; ++position) {
+    const std::int64_t begin = axis.begin(position);
+    const auto reached = [&](std::int64_t limit) {
+      return std::min(axis.kernel, limit > begin ? ceil_div(limit - begin, axis.dilation) : 0);
+    };
+    const std::int64_t first = reached(0), last = std::max(first, reached(axis.input));
+    if (stretches.empty() || stretches.back().first != first || stretches.back().last != last) {
+      stretches.push_back({position, position, first, last});
+    }
+    stretches.back().end = position + 1;
+  }
+  return stretches;
+}
 
 class DepthwiseKernel final : public Kernel {
  public:
   DepthwiseKernel(const KernelSpec& spec, const ConvGeometry& geometry)
-      : geometry_(geometry),
-        epilogue_(spec.epilogue),
-        blocks_(channel_blocks(geometry.output_channels)),
-        bands_(geometry.window, kBlock, 1, kBandFloats) {
-    runs_ = bands_.elements();
+      : geometry_(geometry), epilogue_(spec.epilogue), blocks_(channel_blocks(geometry.output_channels)) {
+    axes_.fill(WindowAxis{.input = 1, .output = 1});
+    CHECK(geometry.window.axes.size() <= axes_.size());
+    std::copy(geometry.window.axes.rbegin(), geometry.window.axes.rend(), axes_.rbegin());
+    for (std::size_t i = 0; i < axes_.size(); ++i) stretches_[i] = stretches_of(axes_[i]);
+    for (const Stretch& z : stretches_[0]) {
+      for (const Stretch& y : stretches_[1]) {
+        for (const Stretch& x : stretches_[2]) runs_.push_back(runs_of(z, y, x));
+      }
+    }
     weights_.assign(static_cast<std::size_t>(blocks_ * kBlock * geometry.kernel_elements()), 0.0F);
     bias_.assign(static_cast<std::size_t>(blocks_ * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
@@ -32,16 +61,17 @@ class DepthwiseKernel final : public Kernel {
   }
 
   std::size_t weight_bytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
-  std::size_t workspace_bytes() const override {
-    return static_cast<std::size_t>(bands_.scratch_floats()) * sizeof(float);
-  }
 
   Expected<void> run(const RunContext& context) override {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
-    const std::int64_t tasks = geometry_.batch * blocks_ * bands_.count();
-    context.pool.parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task, unsigned worker) {
-      const auto plane = static_cast<std::int64_t>(task) / bands_.count();
-      compute(context, plane, bands_.band(static_cast<std::int64_t>(task) % bands_.count()), context.scratch(worker));
+    const auto& [z, y, x] = axes_;
+    const std::int64_t rows = z.output * y.output;
+    const std::int64_t rows_per_task = std::clamp<std::int64_t>(kTaskElements / (x.output * kBlock), 1, rows);
+    const std::int64_t pieces = ceil_div(rows, rows_per_task);
+    context.pool.parallel_for(static_cast<std::size_t>(geometry_.batch * blocks_ * pieces), [&](std::size_t task, unsigned) {
+      const auto index = static_cast<std::int64_t>(task);
+      const std::int64_t first = index % pieces * rows_per_task;
+      compute(context, index / pieces, first, std::min(rows, first + rows_per_task));
     });
     return {};
   }
@@ -59,41 +89,78 @@ class DepthwiseKernel final : public Kernel {
     if (bias != nullptr) std::copy_n(bias, geometry_.output_channels, bias_.data());
   }
 
-  // `plane`: of sixteen channels, all samples together.
-  void compute(const RunContext& context, std::int64_t plane, const ConvBand& band, float* scratch) const {
-    const auto& axes = bands_.axes();
+  std::int64_t input_offset(std::int64_t z, std::int64_t y, std::int64_t x) const {
+    return ((z * axes_[1].input + y) * axes_[2].input + x) * kBlock;
+  }
+
+  // The elements that are in the input, behind the first of them.
+  std::vector<DepthRun> runs_of(const Stretch& z, const Stretch& y, const Stretch& x) const {
+    std::vector<DepthRun> runs;
+    for (std::int64_t kz = z.first; kz < z.last; ++kz) {
+      for (std::int64_t ky = y.first; ky < y.last; ++ky) {
+        for (std::int64_t kx = x.first; kx < x.last; ++kx) {
+          const std::int64_t offset = input_offset((kz - z.first) * axes_[0].dilation, (ky - y.first) * axes_[1].dilation,
+                                                   (kx - x.first) * axes_[2].dilation);
+          runs.push_back({offset, kBlock, (kz * axes_[1].kernel + ky) * axes_[2].kernel + kx});
+        }
+      }
+    }
+    return runs;
+  }
+
+  // `plane`: of sixteen channels, all samples together. Rows: of all slices.
+  void compute(const RunContext& context, std::int64_t plane, std::int64_t first_row, std::int64_t last_row) const {
+    const auto& [z, y, x] = axes_;
     const std::int64_t block = plane % blocks_;
-    const float* x =
-        bands_.input(band, context.input(0) + plane * geometry_.window.input_elements() * kBlock, scratch);
+    const float* input = context.input(0) + plane * geometry_.window.input_elements() * kBlock;
     const float* addend = epilogue_.add ? static_cast<const float*>(context.inputs.back().data()) : nullptr;
     FmaTile tile;
-    tile.x_step = bands_.steps().position;
-    tile.runs = runs_.data();
-    tile.run_count = static_cast<std::int64_t>(runs_.size());
+    tile.x_step = x.stride * kBlock;
     tile.weights = weights_.data() + block * geometry_.kernel_elements() * kBlock;
     tile.bias = geometry_.has_bias ? bias_.data() + block * kBlock : nullptr;
     set_clamp(epilogue_.activation, tile);
-    const std::int64_t pieces = ceil_div(band.columns, tiles_.most_depthwise_positions);
-    for (std::int64_t row = 0; row < band.rows; ++row) {
-      const std::int64_t line = (band.slice * axes[1].output + band.row + row) * axes[2].output + band.column;
-      for (std::int64_t piece = 0; piece < pieces; ++piece) {
-        const std::int64_t begin = band.columns * piece / pieces, end = band.columns * (piece + 1) / pieces;
-        const std::int64_t offset = (plane * geometry_.output_positions() + line + begin) * kBlock;
-        tile.x = x + row * bands_.steps().position_row + begin * bands_.steps().position;
-        tile.y = context.output() + offset;
-        tile.addend = addend == nullptr ? nullptr : addend + offset;
-        tiles_.depthwise(end - begin, tile.x_step)(tile);
-        activate_tile(epilogue_.activation, tile, end - begin);
+    for (std::int64_t row = first_row; row < last_row; ++row) {
+      const std::int64_t oz = row / y.output, oy = row % y.output;
+      const std::size_t z_index = stretch_of(0, oz), y_index = stretch_of(1, oy);
+      const Stretch &in_z = stretches_[0][z_index], &in_y = stretches_[1][y_index];
+      for (std::size_t x_index = 0; x_index < stretches_[2].size(); ++x_index) {
+        const Stretch& in_x = stretches_[2][x_index];
+        const std::vector<DepthRun>& runs =
+            runs_[(z_index * stretches_[1].size() + y_index) * stretches_[2].size() + x_index];
+        tile.runs = runs.data();
+        tile.run_count = static_cast<std::int64_t>(runs.size());
+        const std::int64_t columns = in_x.end - in_x.begin;
+        const std::int64_t pieces = ceil_div(columns, tiles_.most_depthwise_positions);
+        for (std::int64_t piece = 0; piece < pieces; ++piece) {
+          const std::int64_t begin = in_x.begin + columns * piece / pieces;
+          const std::int64_t end = in_x.begin + columns * (piece + 1) / pieces;
+          const std::int64_t offset = (plane * geometry_.output_positions() + row * x.output + begin) * kBlock;
+          tile.x = input + (runs.empty() ? 0
+                                         : input_offset(z.begin(oz) + in_z.first * z.dilation,
+                                                        y.begin(oy) + in_y.first * y.dilation,
+                                                        x.begin(begin) + in_x.first * x.dilation));
+          tile.y = context.output() + offset;
+          tile.addend = addend == nullptr ? nullptr : addend + offset;
+          tiles_.depthwise(end - begin, tile.x_step)(tile);
+          activate_tile(epilogue_.activation, tile, end - begin);
+        }
       }
     }
+  }
+
+  std::size_t stretch_of(std::size_t axis, std::int64_t position) const {
+    std::size_t index = 0;
+    while (stretches_[axis][index].end <= position) ++index;
+    return index;
   }
 
   ConvGeometry geometry_;
   Epilogue epilogue_;
   const FmaTiles& tiles_ = fma_tiles();
   std::int64_t blocks_;
-  ConvBands bands_;
-  std::vector<DepthRun> runs_;
+  std::array<WindowAxis, 3> axes_;
+  std::array<std::vector<Stretch>, 3> stretches_;
+  std::vector<std::vector<DepthRun>> runs_;  // by stretch of each axis
   std::vector<float> weights_;
   std::vector<float> bias_;
   bool constant_ = false;

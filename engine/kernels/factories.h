@@ -32,7 +32,8 @@ std::unique_ptr<Kernel> make_softmax(const KernelSpec& spec);
 // reduce.cc
 std::unique_ptr<Kernel> make_reduce(const KernelSpec& spec);
 // movement.cc
-std::unique_ptr<Kernel> make_concat(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_concat(const KernelSpec& spec);  // blocked too
+std::vector<Layout> blocked_concat_inputs(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_split(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_strided_copy(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_pad(const KernelSpec& spec);

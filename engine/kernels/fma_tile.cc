@@ -62,8 +62,8 @@ void multiply(const FmaTile& tile) {
     for (std::int64_t v = 0; v < kVectors; ++v) sums[p][v] = hn::Zero(d);
   }
   const std::int64_t step = kStep == 0 ? tile.x_step : kStep;
-  const float* HWY_RESTRICT w = tile.weights;
   for (std::int64_t r = 0; r < tile.run_count; ++r) {
+    const float* HWY_RESTRICT w = tile.weights + tile.runs[r].depth * kPanelSize;
     const float* HWY_RESTRICT x = tile.x + tile.runs[r].offset;
     const float* const end = x + tile.runs[r].length;
     for (; x != end; ++x, w += kPanelSize) {
@@ -92,8 +92,8 @@ void multiply_depthwise(const FmaTile& tile) {
     for (std::int64_t v = 0; v < kVectors; ++v) sums[p][v] = hn::Zero(d);
   }
   const std::int64_t step = kStep == 0 ? tile.x_step : kStep;
-  const float* HWY_RESTRICT w = tile.weights;
-  for (std::int64_t r = 0; r < tile.run_count; ++r, w += kBlock) {
+  for (std::int64_t r = 0; r < tile.run_count; ++r) {
+    const float* HWY_RESTRICT w = tile.weights + tile.runs[r].depth * kBlock;
     const float* HWY_RESTRICT x = tile.x + tile.runs[r].offset;
 #pragma GCC unroll 16
     for (std::int64_t v = 0; v < kVectors; ++v) {

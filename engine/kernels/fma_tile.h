@@ -11,10 +11,12 @@
 
 namespace onnx_split {
 
-// Consecutive floats of the depth: `length` of them, from `offset` behind the position's first float.
+// Consecutive floats of the depth: `length` of them, from `offset` behind the position's first float. They meet the
+// weights from `depth` on.
 struct DepthRun {
   std::int64_t offset = 0;
   std::int64_t length = 0;
+  std::int64_t depth = 0;
 };
 
 struct FmaTile {
@@ -34,7 +36,8 @@ struct FmaTile {
 };
 
 // y = clamp((Σ x · weights + bias) + addend).
-// Depthwise: a run is one kernel element, sixteen channels; weights are [runs][16] and meet their own channel alone.
+// Depthwise: a run is one kernel element of sixteen channels, and one of the depth: weights are [depth][16], and each
+// channel meets its own.
 using FmaTileFunction = void (*)(const FmaTile& tile);
 
 struct FmaTiles {

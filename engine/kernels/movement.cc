@@ -222,9 +222,23 @@ InputWalk walk_of(const KernelSpec& spec) {
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_concat(const KernelSpec& spec) {
+std::vector<Layout> blocked_concat_inputs(const KernelSpec& spec) {
   const auto geometry = concat_geometry(spec.call());
   CHECK(geometry.has_value());
+  const auto ends_a_block = [](std::int64_t channels) { return channels % kChannelBlock == 0; };
+  const bool possible = geometry->axis == 1 && can_be_blocked(spec.outputs.front()) &&
+                        std::all_of(geometry->extents.begin(), geometry->extents.end() - 1, ends_a_block);
+  return possible ? std::vector<Layout>(spec.inputs.size(), Layout::kBlocked) : std::vector<Layout>{};
+}
+
+std::unique_ptr<Kernel> make_concat(const KernelSpec& spec) {
+  auto geometry = concat_geometry(spec.call());
+  CHECK(geometry.has_value());
+  if (spec.blocked) {  // whole blocks of channels
+    geometry->inner *= kChannelBlock;
+    geometry->extent = channel_blocks(geometry->extent);
+    for (std::int64_t& extent : geometry->extents) extent = channel_blocks(extent);
+  }
   return std::make_unique<PiecesKernel>(*geometry, element_bytes(spec.inputs.front().type), true);
 }
 

@@ -32,7 +32,7 @@ constexpr std::array kTable = {
     KernelRow{.op = OpType::kBatchNormalization, .make = make_batch_norm, .takes_activation = true, .in_place = true},
     KernelRow{.op = OpType::kCast, .make = nullptr},
     KernelRow{.op = OpType::kClip, .make = make_unary, .make_blocked = make_unary, .blocked_inputs = blocked_alike, .in_place = true},
-    KernelRow{.op = OpType::kConcat, .make = make_concat, .any_type = kAnyType},
+    KernelRow{.op = OpType::kConcat, .make = make_concat, .make_blocked = make_concat, .blocked_inputs = blocked_concat_inputs, .any_type = kAnyType},
     KernelRow{.op = OpType::kConv, .make = make_conv, .make_blocked = make_blocked_conv, .blocked_inputs = blocked_conv_inputs, .leads = true, .takes_activation = true, .takes_addend = true},
     KernelRow{.op = OpType::kDiv, .make = make_binary, .make_blocked = make_binary, .blocked_inputs = blocked_alike, .takes_activation = true, .in_place = true},
     KernelRow{.op = OpType::kElu, .make = make_unary, .make_blocked = make_unary, .blocked_inputs = blocked_alike, .in_place = true},

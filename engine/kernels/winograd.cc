@@ -50,7 +50,7 @@ class WinogradKernel final : public Kernel {
     bands_ = ceil_div(tiles, band_tiles_);
     for (std::int64_t block = 0; block < input_blocks_; ++block) {
       const std::int64_t channels = std::min(kBlock, geometry.input_channels - block * kBlock);
-      runs_.push_back({block * band_tiles_ * kBlock, channels});
+      runs_.push_back({block * band_tiles_ * kBlock, channels, block * kBlock});
     }
     panel_floats_ = geometry.input_channels * tiles_.panel;
     matrix_floats_ = geometry.input_channels * output_blocks_ * kBlock;
