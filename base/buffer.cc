@@ -1,11 +1,21 @@
 #include "base/buffer.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <new>
 
 namespace onnx_split {
+
+void Buffer::give_back_pages() const {
+  if (!mapped_ || bytes_.empty()) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(bytes_.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(bytes_.data() + bytes_.size()) / page * page;
+  // A hint: nothing depends on it.
+  if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
 
 MutableBuffer::MutableBuffer(std::size_t size, bool zeroed) : size_(size) {
   constexpr auto kAlign = std::align_val_t{kBufferAlignment};

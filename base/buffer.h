@@ -13,17 +13,21 @@ inline constexpr std::size_t kBufferAlignment = 64;
 class Buffer {
  public:
   Buffer() = default;
-  // `owner` keeps `bytes` alive.
-  Buffer(std::span<const std::byte> bytes, std::shared_ptr<const void> owner)
-      : bytes_(bytes), owner_(std::move(owner)) {}
+  // `owner` keeps `bytes` alive. `mapped`: they are of a file, mapped and never written.
+  Buffer(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, bool mapped = false)
+      : bytes_(bytes), owner_(std::move(owner)), mapped_(mapped) {}
 
   std::span<const std::byte> bytes() const { return bytes_; }
   std::size_t size() const { return bytes_.size(); }
-  Buffer sub(std::size_t offset, std::size_t size) const { return {bytes_.subspan(offset, size), owner_}; }
+  Buffer sub(std::size_t offset, std::size_t size) const { return {bytes_.subspan(offset, size), owner_, mapped_}; }
+
+  // Gives back the memory of a mapped file's whole pages, which come back from the file when they are read again.
+  void give_back_pages() const;
 
  private:
   std::span<const std::byte> bytes_;
   std::shared_ptr<const void> owner_;
+  bool mapped_ = false;
 };
 
 // A block that is filled once and then frozen into a Buffer. Aligned to kBufferAlignment; the bytes are uninitialised

@@ -72,7 +72,7 @@ Expected<Buffer> map_file(const std::filesystem::path& path) {
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.descriptor.fd, 0);
   if (address == MAP_FAILED) return io_error(path, "map", errno);
   std::shared_ptr<const void> owner(address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  return Buffer({static_cast<const std::byte*>(address), size}, std::move(owner));
+  return Buffer({static_cast<const std::byte*>(address), size}, std::move(owner), true);
 }
 
 Expected<AtomicFile> AtomicFile::create(const std::filesystem::path& path) {

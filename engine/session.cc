@@ -51,6 +51,8 @@ struct Session::Impl {
   Expected<void> decide_choices(const KernelChoices& wanted);
   Expected<void> prepare(const SessionOptions& options);
   std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference) const;
+  void give_back_constants(const Step& step) const;
+  void forget_constants();
   void allocate();
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
@@ -91,6 +93,7 @@ Expected<void> Session::Impl::prepare(const SessionOptions& options) {
   for (Step& step : schedule) {
     PreparedStep prepared;
     prepared.kernel = kernel_for(step, options.reference);
+    if (prepared.kernel->weight_bytes() > 0) give_back_constants(step);
     workspace_stride = std::max(workspace_stride, rounded(prepared.kernel->workspace_bytes()));
     for (const Operand& input : step.inputs) prepared.inputs.emplace_back(graph.value(input.value).type, nullptr);
     for (const Operand& output : step.outputs) prepared.outputs.emplace_back(graph.value(output.value).type, nullptr);
@@ -98,7 +101,32 @@ Expected<void> Session::Impl::prepare(const SessionOptions& options) {
     prepared.step = std::move(step);
     steps.push_back(std::move(prepared));
   }
+  forget_constants();
   return {};
+}
+
+// While the other kernels are made: pages that may come back.
+void Session::Impl::give_back_constants(const Step& step) const {
+  for (const Operand& input : step.inputs) {
+    const std::optional<Tensor>& constant = graph.value(input.value).constant;
+    if (constant) constant->buffer().give_back_pages();
+  }
+}
+
+// What only kernels read that have laid it out for themselves.
+void Session::Impl::forget_constants() {
+  std::vector<bool> laid_out(graph.value_count(), false), read(graph.value_count(), false);
+  for (const PreparedStep& prepared : steps) {
+    const std::size_t constants = prepared.kernel->weight_bytes() > 0 ? graph.node(prepared.step.node).inputs.size() : 0;
+    for (std::size_t i = 0; i < prepared.step.inputs.size(); ++i) {
+      std::vector<bool>& kind = i < constants && i > 0 ? laid_out : read;
+      kind[prepared.step.inputs[i].value.index()] = true;
+    }
+  }
+  for (std::size_t i = 0; i < graph.value_count(); ++i) {
+    const ValueId id(i);
+    if (laid_out[i] && !read[i] && graph.value(id).constant && !graph.is_output(id)) graph.forget_data(id);
+  }
 }
 
 std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool reference) const {
@@ -247,8 +275,9 @@ std::size_t Session::arena_bytes() const { return impl_->memory.arena_bytes; }
 std::size_t Session::workspace_bytes() const { return impl_->workspace_stride * impl_->pool.threads(); }
 std::size_t Session::weight_bytes() const {
   std::size_t bytes = 0;
+  for (const PreparedStep& prepared : impl_->steps) bytes += prepared.kernel->weight_bytes();
   for (const Value& value : impl_->graph.values()) {
-    if (value.constant) bytes += value.type.size_bytes();
+    if (value.constant) bytes += value.constant->buffer().size();
   }
   return bytes;
 }

@@ -33,6 +33,7 @@ class Session {
   static Expected<std::unique_ptr<Session>> create(Graph graph, const SessionOptions& options);
   ~Session();
 
+  // Without the data of constants that kernels have laid out for themselves.
   const Graph& graph() const;
   const KernelChoices& choices() const;
 
@@ -53,7 +54,7 @@ class Session {
   // Memory that the session holds, in bytes.
   std::size_t arena_bytes() const;
   std::size_t workspace_bytes() const;  // kernels' scratch, all threads together
-  std::size_t weight_bytes() const;     // the graph's constants, whose memory it shares
+  std::size_t weight_bytes() const;     // laid out by kernels, and the graph's constants that they read where they are
 
  private:
   Session();

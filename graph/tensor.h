@@ -99,6 +99,13 @@ class Tensor {
   }
   static Tensor scalar(float value) { return from<float>(Shape{}, std::span(&value, 1)); }
 
+  // A tensor whose data are gone: its view is null.
+  static Tensor forgotten(TensorType type) {
+    Tensor tensor;
+    tensor.type_ = std::move(type);
+    return tensor;
+  }
+
   const TensorType& type() const { return type_; }
   const Shape& shape() const { return type_.shape; }
   const Buffer& buffer() const { return data_; }

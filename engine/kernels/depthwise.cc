@@ -60,7 +60,7 @@ class DepthwiseKernel final : public Kernel {
     }
   }
 
-  std::size_t weight_bytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
+  std::size_t weight_bytes() const override { return !constant_ ? 0 : (weights_.size() + bias_.size()) * sizeof(float); }
 
   Expected<void> run(const RunContext& context) override {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);

@@ -47,7 +47,7 @@ class DirectConvKernel final : public Kernel {
   // Few input channels, as a picture has, aren't worth a block.
   static bool is_plain(const ConvGeometry& geometry) { return geometry.input_channels < kBlock; }
 
-  std::size_t weight_bytes() const override { return (static_cast<std::size_t>(weight_floats_) + bias_.size()) * sizeof(float); }
+  std::size_t weight_bytes() const override { return !constant_ ? 0 : (static_cast<std::size_t>(weight_floats_) + bias_.size()) * sizeof(float); }
   std::size_t workspace_bytes() const override {
     return static_cast<std::size_t>(bands_.scratch_floats()) * sizeof(float);
   }

@@ -57,7 +57,8 @@ struct RunContext {
 class Kernel {
  public:
   virtual ~Kernel() = default;
-  // Memory for weights that the kernel has laid out for itself.
+  // Memory for weights that the kernel has laid out for itself when it was made. If it has, it reads no input of
+  // the node but the first.
   virtual std::size_t weight_bytes() const { return 0; }
   // Scratch memory that run() needs for each thread.
   virtual std::size_t workspace_bytes() const { return 0; }

@@ -66,7 +66,7 @@ class WinogradKernel final : public Kernel {
   }
 
   std::size_t weight_bytes() const override {
-    return (static_cast<std::size_t>(n_ * n_ * matrix_floats_) + bias_.size()) * sizeof(float);
+    return !constant_ ? 0 : (static_cast<std::size_t>(n_ * n_ * matrix_floats_) + bias_.size()) * sizeof(float);
   }
   std::size_t workspace_bytes() const override {
     return static_cast<std::size_t>(input_floats() + product_floats() + edge_floats() + m_ * m_ * kBlock) *
