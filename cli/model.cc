@@ -6,6 +6,7 @@
 
 #include "engine/blas_core.h"
 #include "engine/choice.h"
+#include "engine/weight_memory.h"
 #include "onnx_import/import.h"
 
 namespace onnx_split {
@@ -25,7 +26,8 @@ Expected<Graph> load_model(const ModelOptions& options) {
 
 EngineFacts engine_facts(unsigned threads) {
   const std::string core = blas_core();
-  return {threads, core, [core](const Graph& graph) { return default_choices(graph, core); }};
+  return {threads, core, [core](const Graph& graph) { return default_choices(graph, core); },
+          [core](const Graph& graph) { return weight_memory(graph, core).bytes(); }};
 }
 
 unsigned available_cores() {

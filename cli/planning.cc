@@ -4,6 +4,8 @@
 
 #include "cli/interrupt.h"
 #include "cli/model.h"
+#include "engine/blas_core.h"
+#include "engine/weight_memory.h"
 #include "fleet/local_fleet.h"
 #include "partition/planner.h"
 #include "partition/predict.h"
@@ -69,6 +71,9 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
   if (!model) return fail_in(options.profile_path, std::move(model.error()));
+  model->laid_out_weight_bytes = [core = blas_core()](OpType op, const OpCall& call) {
+    return laid_out_weight_bytes(op, call, core);
+  };
   const EngineFacts engine = engine_facts(cluster.devices.front().threads);
   if (!options.stages_path.empty()) return by_hand(graph, cluster, *model, engine, options.stages_path);
 

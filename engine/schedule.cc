@@ -26,15 +26,6 @@ std::vector<Operand> plain(const std::vector<ValueId>& values) {
   return operands;
 }
 
-// The value whose bytes a value shows: itself, but for views.
-ValueId source_of(const Graph& graph, ValueId value) {
-  while (true) {
-    const NodeId producer = graph.value(value).producer;
-    if (!producer.valid() || !keeps_bytes(graph.node(producer).op)) return value;
-    value = graph.node(producer).inputs.front();
-  }
-}
-
 class Scheduler {
  public:
   Scheduler(const Graph& graph, bool fuse) : graph_(graph), fuse_(fuse), absorbed_(graph.node_count(), false) {}
@@ -270,6 +261,14 @@ class MemoryPlanner {
 };
 
 }  // namespace
+
+ValueId source_of(const Graph& graph, ValueId value) {
+  while (true) {
+    const NodeId producer = graph.value(value).producer;
+    if (!producer.valid() || !keeps_bytes(graph.node(producer).op)) return value;
+    value = graph.node(producer).inputs.front();
+  }
+}
 
 std::vector<Step> make_schedule(const Graph& graph, bool fuse) { return Scheduler(graph, fuse).make(); }
 

@@ -32,6 +32,9 @@ struct Step {
   bool is_reorder = false;  // for `node`, which comes next or came before
 };
 
+// The value whose bytes a value shows: itself, but for views.
+ValueId source_of(const Graph& graph, ValueId value);
+
 // In an order that respects every dependency. `fuse`: with epilogues. All operands are plain.
 std::vector<Step> make_schedule(const Graph& graph, bool fuse);
 

@@ -51,8 +51,8 @@ struct Session::Impl {
   Expected<void> decide_choices(const KernelChoices& wanted);
   Expected<void> prepare(const SessionOptions& options);
   std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference) const;
-  void give_back_constants(const Step& step) const;
-  void forget_constants();
+  std::vector<std::size_t> constant_uses(std::span<const Step> schedule) const;
+  void forget_constants(const Step& step, std::vector<std::size_t>& uses);
   void allocate();
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
@@ -90,10 +90,11 @@ Expected<void> Session::Impl::prepare(const SessionOptions& options) {
   std::vector<Step> schedule = make_schedule(graph, !options.reference);
   if (!options.reference) schedule = lay_out(graph, std::move(schedule), choices);
   memory = plan_memory(graph, schedule, !options.reference);
+  std::vector<std::size_t> uses = constant_uses(schedule);
   for (Step& step : schedule) {
     PreparedStep prepared;
     prepared.kernel = kernel_for(step, options.reference);
-    if (prepared.kernel->weight_bytes() > 0) give_back_constants(step);
+    if (prepared.kernel->weight_bytes() > 0) forget_constants(step, uses);
     workspace_stride = std::max(workspace_stride, rounded(prepared.kernel->workspace_bytes()));
     for (const Operand& input : step.inputs) prepared.inputs.emplace_back(graph.value(input.value).type, nullptr);
     for (const Operand& output : step.outputs) prepared.outputs.emplace_back(graph.value(output.value).type, nullptr);
@@ -101,31 +102,28 @@ Expected<void> Session::Impl::prepare(const SessionOptions& options) {
     prepared.step = std::move(step);
     steps.push_back(std::move(prepared));
   }
-  forget_constants();
   return {};
 }
 
-// While the other kernels are made: pages that may come back.
-void Session::Impl::give_back_constants(const Step& step) const {
-  for (const Operand& input : step.inputs) {
-    const std::optional<Tensor>& constant = graph.value(input.value).constant;
-    if (constant) constant->buffer().give_back_pages();
+// How often each value is wanted in memory, be it by who runs the graph.
+std::vector<std::size_t> Session::Impl::constant_uses(std::span<const Step> schedule) const {
+  std::vector<std::size_t> uses(graph.value_count(), 0);
+  for (const Step& step : schedule) {
+    for (const Operand& input : step.inputs) ++uses[input.value.index()];
   }
+  for (const ValueId output : graph.outputs()) ++uses[source_of(graph, output).index()];
+  return uses;
 }
 
-// What only kernels read that have laid it out for themselves.
-void Session::Impl::forget_constants() {
-  std::vector<bool> laid_out(graph.value_count(), false), read(graph.value_count(), false);
-  for (const PreparedStep& prepared : steps) {
-    const std::size_t constants = prepared.kernel->weight_bytes() > 0 ? graph.node(prepared.step.node).inputs.size() : 0;
-    for (std::size_t i = 0; i < prepared.step.inputs.size(); ++i) {
-      std::vector<bool>& kind = i < constants && i > 0 ? laid_out : read;
-      kind[prepared.step.inputs[i].value.index()] = true;
-    }
-  }
-  for (std::size_t i = 0; i < graph.value_count(); ++i) {
-    const ValueId id(i);
-    if (laid_out[i] && !read[i] && graph.value(id).constant && !graph.is_output(id)) graph.forget_data(id);
+// The step's kernel has laid out its weights: those that no other kernel will read can go.
+void Session::Impl::forget_constants(const Step& step, std::vector<std::size_t>& uses) {
+  const std::size_t constants = graph.node(step.node).inputs.size();
+  for (std::size_t i = 1; i < constants; ++i) {
+    const ValueId id = step.inputs[i].value;
+    const std::optional<Tensor>& constant = graph.value(id).constant;
+    if (!constant) continue;
+    constant->buffer().give_back_pages();  // they come back if they are read
+    if (--uses[id.index()] == 0) graph.forget_data(id);
   }
 }
 

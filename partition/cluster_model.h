@@ -2,6 +2,7 @@
 // Made from a cluster file and, where there is one, a profile; what neither says gets the defaults below.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/operators.h"
 #include "partition/cluster.h"
 #include "partition/node_times.h"
 #include "partition/profile.h"
@@ -44,12 +46,18 @@ struct PairLink {
   double latency_s = 0.0;
 };
 
+// The bytes that a runner lays out for an application of an operator in place of its constants; nothing, or no
+// function: it keeps them as they are.
+using LaidOutWeights = std::function<std::optional<std::int64_t>(OpType, const OpCall&)>;
+
 struct ClusterModel {
   std::vector<DeviceModel> devices;
   std::size_t kinds = 1;
   std::map<std::pair<std::size_t, std::size_t>, PairLink> pairs;  // (from, to) that differ from the devices' own links
   double medium_bytes_per_s = 0.0;       // of all messages together, where they share one medium; 0: they don't
   double coordinator_bytes_per_s = 0.0;  // of the coordinator's link, each direction; 0: no limit
+
+  LaidOutWeights laid_out_weight_bytes;
 
   PairLink link(std::size_t from, std::size_t to) const;
 };

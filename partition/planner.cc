@@ -145,6 +145,14 @@ class Planner {
     return std::move(plan_);
   }
 
+  std::int64_t weight_bytes_of(const Graph& graph) const {
+    if (request_.engine.weight_bytes) return request_.engine.weight_bytes(graph);
+    std::int64_t bytes = 0;
+    for (const Value& value : graph.values()) {
+      if (value.constant) bytes += static_cast<std::int64_t>(value.type.size_bytes());
+    }
+    return bytes;
+  }
   NodeChoices choices_of(const Graph& graph) const {
     return request_.engine.choose ? request_.engine.choose(graph) : NodeChoices{};
   }
@@ -317,9 +325,7 @@ class Planner {
       part.outputs = from.outputs;
       part.macs = from.macs;
       part.repeated_macs = from.repeated_macs;
-      for (const Value& value : from.graph.values()) {
-        if (value.constant) part.weight_bytes += static_cast<std::int64_t>(value.type.size_bytes());
-      }
+      part.weight_bytes = weight_bytes_of(from.graph);
       part.activation_bytes = static_cast<std::int64_t>(peak_activation_bytes(from.graph));
       if (stage.split != Split::kWhole) part.choices = choices_of(from.graph);
       stage.parts.push_back(std::move(part));

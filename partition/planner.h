@@ -17,6 +17,8 @@ struct EngineFacts {
   std::string core_type;
   // The kernel of each node of a graph (the network's, a part's) that has a choice: a pure function. Empty: none have.
   std::function<NodeChoices(const Graph&)> choose;
+  // The memory that a graph's weights take in a runner. Empty: that of its constants.
+  std::function<std::int64_t(const Graph&)> weight_bytes = {};
 };
 
 struct PlanRequest {

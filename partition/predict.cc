@@ -70,7 +70,7 @@ class Predictor {
         if (!node) return fail(ErrorCode::kInvalid, "stage {}: no node \"{}\" in the model", s, name);
         nodes.push_back(*node);
       }
-      const auto shape = divided_shape(graph_, nodes, division_of(stage), units, times);
+      const auto shape = divided_shape(graph_, nodes, division_of(stage), units, times, model_.laid_out_weight_bytes);
       if (!shape || shape->parts.size() != stage.parts.size()) {
         return fail(ErrorCode::kInvalid, "stage {}: it can't be divided as the plan says", s);
       }

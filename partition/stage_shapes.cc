@@ -62,6 +62,18 @@ ValuePiece piece(const Graph& graph, ValueId value, Region region, Combine combi
   return {value, std::move(region), combine, bytes};
 }
 
+// Of the slice of a node.
+std::optional<std::int64_t> laid_out_of(const Graph& graph, const Node& node, const Step& step,
+                                        const LaidOutWeights& laid_out) {
+  if (!laid_out) return std::nullopt;
+  std::vector<TensorType> types;
+  for (std::size_t input = 0; input < node.inputs.size(); ++input) {
+    const std::optional<Region>& region = step.slice.inputs[input];
+    if (region) types.push_back({graph.value(node.inputs[input]).type.type, region->shape()});
+  }
+  return laid_out(step.slice.op, {step.slice.attributes, types, step.outputs.size()});
+}
+
 }  // namespace
 
 std::vector<std::size_t> all_cuts(const Graph& graph) {
@@ -97,7 +109,11 @@ std::vector<std::size_t> candidate_cuts(const Graph& graph, std::size_t most) {
 }
 
 StageShapes::StageShapes(const Graph& graph, const ClusterModel& model, std::vector<std::size_t> cuts)
-    : graph_(graph), cuts_(std::move(cuts)), units_(channel_units(graph)), times_(model.kinds, nullptr) {
+    : graph_(graph),
+      cuts_(std::move(cuts)),
+      units_(channel_units(graph)),
+      times_(model.kinds, nullptr),
+      laid_out_(model.laid_out_weight_bytes) {
   CHECK(cuts_.size() >= 2 && cuts_.front() == 0 && cuts_.back() == graph.node_count());
   for (const DeviceModel& device : model.devices) times_[device.kind] = device.times.get();
   whole_before_s_.resize(times_.size());
@@ -117,10 +133,18 @@ StageShapes::StageShapes(const Graph& graph, const ClusterModel& model, std::vec
   std::int64_t weights = 0;
   std::size_t next = 0;
   for (const std::size_t cut : cuts_) {
-    for (; next < cut; ++next) weights += node_cost(graph, graph.nodes()[next]).weight_bytes;
+    for (; next < cut; ++next) weights += held_weight_bytes(graph.nodes()[next]);
     weights_before_.push_back(weights);
   }
   find_dense_paths();
+}
+
+std::int64_t StageShapes::held_weight_bytes(const Node& node) const {
+  if (laid_out_) {
+    const std::vector<TensorType> types = input_types(graph_, node);
+    if (const auto bytes = laid_out_(node.op, {node.attributes, types, node.outputs.size()})) return *bytes;
+  }
+  return node_cost(graph_, node).weight_bytes;
 }
 
 void StageShapes::find_dense_paths() {
@@ -203,13 +227,13 @@ std::unique_ptr<StageShape> StageShapes::whole(std::size_t begin, std::size_t en
 std::unique_ptr<StageShape> StageShapes::divided(std::size_t begin, std::size_t end, const Division& division) const {
   StageNodes nodes;
   for (std::size_t i = cuts_[begin]; i < cuts_[end]; ++i) nodes.emplace_back(i);
-  auto shape = divided_shape(graph_, nodes, division, units_, times_);
+  auto shape = divided_shape(graph_, nodes, division, units_, times_, laid_out_);
   return shape ? std::make_unique<StageShape>(std::move(*shape)) : nullptr;
 }
 
 std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& nodes, const Division& division,
-                                        const std::vector<std::int64_t>& units,
-                                        std::span<const NodeTimes* const> times) {
+                                        const std::vector<std::int64_t>& units, std::span<const NodeTimes* const> times,
+                                        const LaidOutWeights& laid_out) {
   const auto needs = find_stage_needs(graph, nodes, division, units);
   if (!needs) return std::nullopt;
   const StageRoles& roles = needs->roles;
@@ -242,12 +266,14 @@ std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& no
               step.outputs.size() == 1 ? step.slice.produced : Region::whole(graph.value(id).shape());
           size[id] = bytes_of(graph, id, produced);
         }
+        const std::optional<std::int64_t> laid_out_bytes = laid_out_of(graph, node, step, laid_out);
+        part.weight_bytes += laid_out_bytes.value_or(0);
         for (std::size_t input = 0; input < node.inputs.size(); ++input) {
           const std::optional<Region>& region = step.slice.inputs[input];
           if (!region) continue;
           const ValueId id = node.inputs[input];
           if (graph.value(id).constant) {
-            part.weight_bytes += bytes_of(graph, id, *region);
+            if (!laid_out_bytes) part.weight_bytes += bytes_of(graph, id, *region);
           } else if (!size.contains(id)) {
             const Region& needed = *from.values[id.index()];
             size[id] = bytes_of(graph, id, needed);

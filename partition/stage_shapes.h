@@ -43,10 +43,10 @@ std::vector<std::size_t> candidate_cuts(const Graph& graph, std::size_t most);
 std::vector<std::size_t> all_cuts(const Graph& graph);
 
 // The shape of a divided stage of any nodes; nothing where it can't be divided so, or only with nodes left over.
-// `units`: channel_units(graph); `times`: by kind of device.
+// `units`: channel_units(graph); `times`: by kind of device; `laid_out`: as ClusterModel has it.
 std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& nodes, const Division& division,
-                                        const std::vector<std::int64_t>& units,
-                                        std::span<const NodeTimes* const> times);
+                                        const std::vector<std::int64_t>& units, std::span<const NodeTimes* const> times,
+                                        const LaidOutWeights& laid_out);
 
 class StageShapes {
  public:
@@ -77,6 +77,7 @@ class StageShapes {
 
   void find_dense_paths();
   bool may_be_divided(std::size_t begin, std::size_t end, Split split) const;
+  std::int64_t held_weight_bytes(const Node& node) const;
   std::unique_ptr<StageShape> whole(std::size_t begin, std::size_t end) const;
   std::unique_ptr<StageShape> divided(std::size_t begin, std::size_t end, const Division& division) const;
   const Graph& graph_;
@@ -84,7 +85,8 @@ class StageShapes {
   std::vector<std::int64_t> units_;
   // The most dense layers on a path within a run of segments, by begin and end - 1; at most 3 are counted.
   std::vector<std::vector<std::uint8_t>> dense_;
-  std::vector<const NodeTimes*> times_;              // by kind
+  std::vector<const NodeTimes*> times_;  // by kind
+  LaidOutWeights laid_out_;
   std::vector<std::vector<double>> whole_before_s_;  // by kind, by cut
   std::vector<std::vector<double>> least_before_s_;
   std::vector<std::int64_t> weights_before_;  // by cut

@@ -35,7 +35,7 @@ class DirectConvKernel final : public Kernel {
     ranges_ = ceil_div(panels, panels_per_range_);
     buffer_ = MutableBuffer(static_cast<std::size_t>(weight_floats_) * sizeof(float));
     weights_ = reinterpret_cast<float*>(buffer_.bytes().data());
-    bias_.assign(static_cast<std::size_t>(channel_blocks(geometry.output_channels) * kBlock + kBlock), 0.0F);
+    bias_.assign(static_cast<std::size_t>(channel_blocks(geometry.output_channels) * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
                 (!geometry.has_bias || spec.constants[2] != nullptr);
     if (constant_) {
@@ -47,7 +47,9 @@ class DirectConvKernel final : public Kernel {
   // Few input channels, as a picture has, aren't worth a block.
   static bool is_plain(const ConvGeometry& geometry) { return geometry.input_channels < kBlock; }
 
-  std::size_t weight_bytes() const override { return !constant_ ? 0 : (static_cast<std::size_t>(weight_floats_) + bias_.size()) * sizeof(float); }
+  std::size_t weight_bytes() const override {
+    return !constant_ ? 0 : (static_cast<std::size_t>(weight_floats_) + bias_.size()) * sizeof(float);
+  }
   std::size_t workspace_bytes() const override {
     return static_cast<std::size_t>(bands_.scratch_floats()) * sizeof(float);
   }

@@ -1,5 +1,8 @@
 // Every fast kernel against the operator's reference, on seeded random attributes and shapes; and that neither threads,
 // nor repetition, nor where inputs come from change a bit.
+#include <map>
+
+#include "engine/choice.h"
 #include "engine/kernels/table.h"
 #include "tests/engine/compare.h"
 
@@ -69,6 +72,93 @@ TEST(Kernels, ConvOfNetworksAgreesWithTheReference) {
          {random_tensor(random, Shape{1, channels, height, width}),
           random_tensor(random, Shape{outputs, depthwise ? 1 : channels, kernel, kernel}),
           random_tensor(random, Shape{outputs})}});
+  }
+}
+
+// Every algorithm that is possible, whatever the rule would choose, alone and with an epilogue.
+TEST(Kernels, EveryAlgorithmOfAConvAgreesWithTheReference) {
+  Random random(12);
+  std::map<std::string, int> tried;
+  for (int i = 0; i < 150; ++i) {
+    Case c = random_conv(random);
+    if (i % 2 == 0) {  // as networks have them: 3×3, 1×1, depthwise
+      const std::int64_t kernel = i % 4 == 0 ? 3 : 1;
+      const bool depthwise = i % 6 == 0;
+      const std::int64_t channels = random.integer(1, 50), outputs = depthwise ? channels : random.integer(1, 70);
+      Ints pads(4, 0);
+      for (std::int64_t& pad : pads) pad = random.integer(0, kernel - 1);
+      c = {OpType::kConv,
+           {{"pads", pads}, {"group", depthwise ? channels : 1}},
+           {random_tensor(random, Shape{random.integer(1, 2), channels, random.integer(3, 20), random.integer(3, 20)}),
+            random_tensor(random, Shape{outputs, depthwise ? 1 : channels, kernel, kernel})}};
+      if (random.integer(0, 1) == 1) c.inputs.push_back(random_tensor(random, Shape{outputs}));
+    }
+    SCOPED_TRACE(describe(c));
+    std::vector<TensorType> types;
+    for (const Tensor& input : c.inputs) types.push_back(input.type());
+    const auto reference = evaluate_case(c, {.threads = 1, .choices = {}, .reference = true}, false);
+    for (const std::string choice : {"direct", "winograd2", "winograd4", "depthwise", "direct_1x1 tile=32 rows=16",
+                                     "im2col tile=48 depth=40 rows=16"}) {
+      if (!parse_choice(c.op, {c.attributes, types, 1}, choice)) continue;
+      SCOPED_TRACE(choice);
+      ++tried[choice];
+      const KernelChoices choices{{"node", choice}};
+      const auto variable = evaluate_case(c, {.threads = 1, .choices = choices, .reference = false}, false);
+      const auto one = evaluate_case(c, {.threads = 1, .choices = choices, .reference = false}, true);
+      const auto three = evaluate_case(c, {.threads = 3, .choices = choices, .reference = false}, true);
+      EXPECT_LE(distance(one[0], reference[0]), choice == "winograd4" ? 4e-5 : 1e-5);
+      EXPECT_TRUE(same_bits(one, three));
+      EXPECT_TRUE(same_bits(one, variable));
+    }
+  }
+  EXPECT_EQ(tried.size(), 6U);
+  for (const auto& [choice, times] : tried) EXPECT_GE(times, 5) << choice;
+}
+
+// What follows a convolution is computed in the blocked layout, to the bits that it has alone.
+TEST(Kernels, TheBlockedLayoutChangesNoBit) {
+  Random random(13);
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t rank = random.integer(0, 3) == 0 ? 3 : 2;
+    const RandomWindow window(random, rank, true);
+    const std::int64_t channels = random.integer(1, 40), batch = random.integer(1, 2);
+    std::vector<std::int64_t> dims{batch, channels};
+    dims.insert(dims.end(), window.input.begin(), window.input.end());
+    const Tensor x = random_tensor(random, Shape(dims));
+    std::vector<std::int64_t> kernel{channels, channels};
+    kernel.resize(2 + rank, 1);
+    GraphBuilder builder("blocked");
+    const ValueId input = *builder.add_input("x", x.type());
+    const ValueId weights = *builder.add_constant("w", random_tensor(random, Shape(kernel)));
+    const ValueId conv = *builder.add("conv", OpType::kConv, {}, {input, weights});
+    const ValueId other = *builder.add("other", OpType::kConv, {}, {conv, weights});
+    Attributes pool{{"kernel_shape", window.kernel},
+                    {"strides", window.strides},
+                    {"pads", window.pads},
+                    {"ceil_mode", random.integer(0, 1)}};
+    pool.set("dilations", window.dilations);
+    const std::int64_t kind = random.integer(0, 7);
+    Expected<ValueId> last = fail(ErrorCode::kInvalid, "no node");
+    if (kind == 0) last = builder.add("y", OpType::kMaxPool, pool, {conv});
+    if (kind == 1) {
+      pool.set("count_include_pad", random.integer(0, 1));
+      last = builder.add("y", OpType::kAveragePool, pool, {conv});
+    }
+    if (kind == 2) last = builder.add("y", OpType::kGlobalAveragePool, {}, {conv});
+    if (kind == 3) last = builder.add("y", OpType::kGlobalMaxPool, {}, {conv});
+    if (kind == 4) last = builder.add("y", OpType::kConcat, {{"axis", std::int64_t{1}}}, {conv, other});
+    if (kind == 5) last = builder.add("y", OpType::kMul, {}, {conv, other});
+    if (kind == 6) last = builder.add("y", OpType::kMax, {}, {conv, other});
+    if (kind == 7) last = builder.add("y", OpType::kTanh, {}, {other});
+    ASSERT_TRUE(last.has_value()) << last.error().message;
+    const Graph graph = *std::move(builder).build({conv, other, *last});
+    SCOPED_TRACE(to_text(graph));
+    const auto whole = evaluate_once(graph, std::array{x});
+    ASSERT_TRUE(whole.has_value()) << whole.error().message;
+    Case alone{graph.nodes().back().op, graph.nodes().back().attributes, {}};
+    for (const ValueId id : graph.nodes().back().inputs) alone.inputs.push_back((*whole)[id == conv ? 0 : 1]);
+    const auto expected = evaluate_case(alone, {.threads = 2, .choices = {}, .reference = false}, false);
+    EXPECT_TRUE(same_bits((*whole)[2], expected[0]));
   }
 }
 

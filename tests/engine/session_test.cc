@@ -7,6 +7,7 @@
 #include "engine/blas_core.h"
 #include "engine/choice.h"
 #include "engine/schedule.h"
+#include "engine/weight_memory.h"
 #include "graph/ops/reshape.h"
 #include "tests/engine/compare.h"
 
@@ -87,7 +88,8 @@ class RandomNetwork {
         return keep(builder_.add(name, op, {}, {x}));
       }
       case 8:
-        if (!is_picture) return keep(builder_.add(name, OpType::kReshape, {{"shape", Ints(picture_.begin(), picture_.end())}}, {x}));
+        if (!is_picture)
+          return keep(builder_.add(name, OpType::kReshape, {{"shape", Ints(picture_.begin(), picture_.end())}}, {x}));
         return keep(builder_.add(name, OpType::kFlatten, {}, {x}));
       case 9: {
         if (!is_picture) return keep(builder_.add(name, OpType::kNeg, {}, {x}));
@@ -312,12 +314,35 @@ TEST(Session, ATimedRunGivesTheSameBitsAndATimeForEachStep) {
 }
 
 TEST(Session, ReportsItsMemory) {
-  const Graph graph = RandomNetwork(3).build();
-  const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .reference = false}));
-  std::size_t weights = 0;
-  for (const Value& value : graph.values()) weights += value.constant ? value.type.size_bytes() : 0;
-  EXPECT_EQ(session->weight_bytes(), weights);
-  EXPECT_LE(session->arena_bytes(), 4 * 4 * 81 * sizeof(float) * graph.node_count());
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .reference = false}));
+    const WeightMemory expected = weight_memory(graph, blas_core());
+    EXPECT_EQ(session->weight_bytes(), static_cast<std::size_t>(expected.bytes()));
+    std::size_t bytes = 0;
+    for (const Value& value : graph.values()) bytes += value.constant ? value.type.size_bytes() : 0;
+    EXPECT_GE(session->weight_bytes(), bytes);
+    const std::size_t picture = layout_bytes(graph.value(graph.inputs()[0]).type, Layout::kBlocked);
+    EXPECT_LE(session->arena_bytes(), 2 * picture * graph.node_count());
+  }
+}
+
+TEST(Session, WeightsAreThereOnce) {
+  Random random(1);
+  const Case c{OpType::kConv,
+               {{"pads", Ints(4, 1)}},
+               {random_tensor(random, Shape{1, 32, 8, 8}), random_tensor(random, Shape{32, 32, 3, 3})}};
+  for (const char* choice : {"direct", "winograd2", "winograd4", "im2col tile=64 depth=96 rows=32"}) {
+    const Graph graph = must(graph_of(c, true));
+    const ValueId weights = graph.nodes().front().inputs[1];
+    const std::size_t bytes = graph.value(weights).type.size_bytes();
+    const auto session =
+        must(Session::create(graph, {.threads = 1, .choices = {{graph.nodes().front().name, choice}}}));
+    const bool in_place = std::string_view(choice).starts_with("im2col");
+    EXPECT_EQ(session->graph().value(weights).constant->buffer().size(), in_place ? bytes : 0U) << choice;
+    EXPECT_EQ(graph.value(weights).constant->buffer().size(), bytes);  // ours is another
+    EXPECT_GE(session->weight_bytes(), bytes) << choice;
+  }
 }
 
 }  // namespace

@@ -1,0 +1,75 @@
+#include "engine/weight_memory.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/kernels/winograd_transform.h"
+#include "engine/layout.h"
+#include "graph/ops/conv.h"
+
+namespace onnx_split {
+namespace {
+
+constexpr std::int64_t kBlock = kChannelBlock;
+
+// As engine/kernels/direct_conv.cc has them: for each block of output channels, all input channels that any of them
+// sees.
+std::int64_t direct_floats(const ConvGeometry& geometry) {
+  const std::int64_t outputs = geometry.output_channels / geometry.groups;
+  const std::int64_t inputs = geometry.input_channels / geometry.groups;
+  std::int64_t floats = 0;
+  for (std::int64_t first = 0; first < geometry.output_channels; first += kBlock) {
+    const std::int64_t last = std::min(geometry.output_channels, first + kBlock) - 1;
+    floats += (last / outputs - first / outputs + 1) * inputs * geometry.kernel_elements() * kBlock;
+  }
+  return floats;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> laid_out_weight_bytes(OpType op, const OpCall& call, std::string_view core) {
+  if (op != OpType::kConv) return std::nullopt;
+  const auto geometry = conv_geometry(call);
+  if (!geometry) return std::nullopt;
+  const std::int64_t outputs = channel_blocks(geometry->output_channels) * kBlock;
+  std::int64_t floats = outputs;  // the bias
+  switch (default_choice(op, call, core).algorithm) {
+    case Choice::Algorithm::kDirect: floats += direct_floats(*geometry); break;
+    case Choice::Algorithm::kDepthwise: floats += outputs * geometry->kernel_elements(); break;
+    case Choice::Algorithm::kWinograd2:
+      floats += winograd_inputs(2) * winograd_inputs(2) * geometry->input_channels * outputs;
+      break;
+    case Choice::Algorithm::kWinograd4:
+      floats += winograd_inputs(4) * winograd_inputs(4) * geometry->input_channels * outputs;
+      break;
+    default: return std::nullopt;
+  }
+  return floats * static_cast<std::int64_t>(sizeof(float));
+}
+
+WeightMemory weight_memory(const Graph& graph, std::string_view core) {
+  WeightMemory memory;
+  std::vector<bool> in_place(graph.value_count(), false);
+  for (const Node& node : graph.nodes()) {
+    const std::vector<TensorType> types = input_types(graph, node);
+    const auto laid_out = laid_out_weight_bytes(node.op, {node.attributes, types, node.outputs.size()}, core);
+    const bool constant = std::all_of(node.inputs.begin() + (laid_out ? 1 : 0), node.inputs.end(),
+                                      [&](ValueId input) { return graph.value(input).constant.has_value(); });
+    if (laid_out && constant) memory.laid_out_bytes += *laid_out;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const Value& value = graph.value(node.inputs[i]);
+      if (!value.constant) continue;
+      if (laid_out && constant && i > 0) {
+        memory.largest_bytes = std::max(memory.largest_bytes, static_cast<std::int64_t>(value.type.size_bytes()));
+      } else {
+        in_place[node.inputs[i].index()] = true;
+      }
+    }
+  }
+  for (std::size_t i = 0; i < in_place.size(); ++i) {
+    if (in_place[i]) memory.in_place_bytes += static_cast<std::int64_t>(graph.values()[i].type.size_bytes());
+  }
+  return memory;
+}
+
+}  // namespace onnx_split
