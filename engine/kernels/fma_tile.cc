@@ -3,6 +3,9 @@
 #include <array>
 #include <utility>
 
+// Arrays of vectors need a size that the compiler knows.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/fma_tile.cc"
 #include <hwy/foreach_target.h>
@@ -120,8 +123,12 @@ FmaTileFunction find_function(std::int64_t positions, std::int64_t x_step, bool 
   static constexpr auto kWide16 = functions<kPanel, 16>(), kWide32 = functions<kPanel, 32>(),
                         kWide = functions<kPanel, 0>();
   static constexpr auto kNarrow16 = functions<16, 16>(), kNarrow32 = functions<16, 32>(), kNarrow = functions<16, 0>();
-  const auto& table = narrow ? (x_step == 16 ? kNarrow16 : x_step == 32 ? kNarrow32 : kNarrow)
-                             : (x_step == 16 ? kWide16 : x_step == 32 ? kWide32 : kWide);
+  const auto& table = narrow ? (x_step == 16   ? kNarrow16
+                                : x_step == 32 ? kNarrow32
+                                               : kNarrow)
+                             : (x_step == 16   ? kWide16
+                                : x_step == 32 ? kWide32
+                                               : kWide);
   return table[static_cast<std::size_t>(positions - 1)];
 }
 
@@ -135,7 +142,8 @@ constexpr auto depthwise_functions() {
 }
 
 FmaTileFunction find_depthwise(std::int64_t positions, std::int64_t x_step) {
-  static constexpr auto k16 = depthwise_functions<16>(), k32 = depthwise_functions<32>(), kAny = depthwise_functions<0>();
+  static constexpr auto k16 = depthwise_functions<16>(), k32 = depthwise_functions<32>(),
+                        kAny = depthwise_functions<0>();
   return (x_step == 16 ? k16 : x_step == 32 ? k32 : kAny)[static_cast<std::size_t>(positions - 1)];
 }
 
@@ -153,6 +161,18 @@ HWY_EXPORT(find_tiles);
 const FmaTiles& fma_tiles() {
   static const FmaTiles tiles = HWY_DYNAMIC_DISPATCH(find_tiles)();
   return tiles;
+}
+
+std::vector<std::pair<std::string, FmaTiles>> all_fma_tiles() {
+  std::vector<std::pair<std::string, FmaTiles>> all;
+  for (const auto target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    all.emplace_back(hwy::TargetName(target), HWY_DYNAMIC_DISPATCH(find_tiles)());
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  return all;
 }
 
 }  // namespace onnx_split

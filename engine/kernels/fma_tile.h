@@ -1,6 +1,7 @@
-// The innermost sums of all convolutions in the blocked layout (engine/layout.h): for a few output positions, those of a
-// panel of output channels, or of sixteen channels each by itself. They stay in registers over the whole depth. Written with Highway for AVX-512, AVX2, SSE4
-// and NEON; the best that the processor has is chosen when the program runs.
+// The innermost sums of all convolutions in the blocked layout (engine/layout.h): for a few output positions, those of
+// a panel of output channels, or of sixteen channels each by itself. They stay in registers over the whole depth.
+// Written with Highway for AVX-512, AVX2, SSE4 and NEON; the best that the processor has is chosen when the program
+// runs.
 //
 // A sum is one chain of fused multiplications and additions in the order of the depth, whatever the vector's width and
 // however many positions are computed together: every such processor gives the same bits. (Processors without FMA,
@@ -8,6 +9,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace onnx_split {
 
@@ -26,9 +30,9 @@ struct FmaTile {
   std::int64_t run_count = 0;
   const float* weights = nullptr;  // [depth][panel]
 
-  float* y = nullptr;         // [panel / 16] blocks `y_block` floats apart of [positions][16]
-  std::int64_t y_block = 0;   // of the addend too
-  std::int64_t blocks = 1;    // to write: the panel's last ones may not be there
+  float* y = nullptr;             // [panel / 16] blocks `y_block` floats apart of [positions][16]
+  std::int64_t y_block = 0;       // of the addend too
+  std::int64_t blocks = 1;        // to write: the panel's last ones may not be there
   const float* bias = nullptr;    // [panel]; null: none
   const float* addend = nullptr;  // as y; null: none
   float low = 0.0F, high = 0.0F;  // where `clamp`: what is smaller or larger is replaced; NaN stays
@@ -41,7 +45,7 @@ struct FmaTile {
 using FmaTileFunction = void (*)(const FmaTile& tile);
 
 struct FmaTiles {
-  std::int64_t panel = 16;         // output channels of a panel of weights: 16 or 32
+  std::int64_t panel = 16;          // output channels of a panel of weights: 16 or 32
   std::int64_t most_positions = 1;  // of one call
   // For `positions` in [1, most_positions] and a panel of `panel` channels, or of 16 (`narrow`).
   FmaTileFunction (*function)(std::int64_t positions, std::int64_t x_step, bool narrow) = nullptr;
@@ -51,5 +55,8 @@ struct FmaTiles {
 
 // Of this processor.
 const FmaTiles& fma_tiles();
+
+// The same of each instruction set that this processor and this program have, with its name, for tests.
+std::vector<std::pair<std::string, FmaTiles>> all_fma_tiles();
 
 }  // namespace onnx_split
