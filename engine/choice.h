@@ -1,10 +1,10 @@
 // Which algorithm computes a node, and in tiles of which size, as a pure function of the node and its shapes: the rule
 // that measurement taught (bench/kernels_bench.cc). Written as text so that a plan can freeze it and a person can read
 // it:
-//   direct                                sums over the whole depth, in the blocked layout (engine/kernels/direct_conv.cc)
-//   winograd4, winograd2                  F(4×4,3×3), F(2×2,3×3), in the blocked layout (engine/kernels/winograd.cc)
-//   depthwise                             in the blocked layout
-//   im2col tile=448 depth=576 rows=64     OpenBLAS; tile: output positions of a tile; depth: rows of the im2col matrix
+//   direct                                sums over the whole depth, in the blocked layout
+//   (engine/kernels/direct_conv.cc) winograd4, winograd2                  F(4×4,3×3), F(2×2,3×3), in the blocked layout
+//   (engine/kernels/winograd.cc) depthwise                             in the blocked layout im2col tile=448 depth=576
+//   rows=64     OpenBLAS; tile: output positions of a tile; depth: rows of the im2col matrix
 //                                         multiplied at once; rows: output channels multiplied at once
 //   direct_1x1 tile=448 rows=512          OpenBLAS
 //   gemv                                  one row of A: a stream over the weights

@@ -97,8 +97,8 @@ class BlockedPoolKernel final : public Kernel {
     const auto [z_first, z_last] = inside(z, oz);
     const auto [y_first, y_last] = inside(y, oy);
     const std::int64_t row_floats = x.input * kBlock, slice_floats = y.input * row_floats;
-    const std::int64_t first = (z.begin(oz) + z_first * z.dilation) * slice_floats +
-                               (y.begin(oy) + y_first * y.dilation) * row_floats;
+    const std::int64_t first =
+        (z.begin(oz) + z_first * z.dilation) * slice_floats + (y.begin(oy) + y_first * y.dilation) * row_floats;
     const WindowRows rows{context.input(0) + plane * z.input * slice_floats + first,
                           std::max<std::int64_t>(0, z_last - z_first), z.dilation * slice_floats,
                           std::max<std::int64_t>(0, y_last - y_first), y.dilation * row_floats};

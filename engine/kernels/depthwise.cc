@@ -60,7 +60,9 @@ class DepthwiseKernel final : public Kernel {
     }
   }
 
-  std::size_t weight_bytes() const override { return !constant_ ? 0 : (weights_.size() + bias_.size()) * sizeof(float); }
+  std::size_t weight_bytes() const override {
+    return !constant_ ? 0 : (weights_.size() + bias_.size()) * sizeof(float);
+  }
 
   Expected<void> run(const RunContext& context) override {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
@@ -68,11 +70,12 @@ class DepthwiseKernel final : public Kernel {
     const std::int64_t rows = z.output * y.output;
     const std::int64_t rows_per_task = std::clamp<std::int64_t>(kTaskElements / (x.output * kBlock), 1, rows);
     const std::int64_t pieces = ceil_div(rows, rows_per_task);
-    context.pool.parallel_for(static_cast<std::size_t>(geometry_.batch * blocks_ * pieces), [&](std::size_t task, unsigned) {
-      const auto index = static_cast<std::int64_t>(task);
-      const std::int64_t first = index % pieces * rows_per_task;
-      compute(context, index / pieces, first, std::min(rows, first + rows_per_task));
-    });
+    context.pool.parallel_for(static_cast<std::size_t>(geometry_.batch * blocks_ * pieces),
+                              [&](std::size_t task, unsigned) {
+                                const auto index = static_cast<std::int64_t>(task);
+                                const std::int64_t first = index % pieces * rows_per_task;
+                                compute(context, index / pieces, first, std::min(rows, first + rows_per_task));
+                              });
     return {};
   }
 
@@ -99,8 +102,9 @@ class DepthwiseKernel final : public Kernel {
     for (std::int64_t kz = z.first; kz < z.last; ++kz) {
       for (std::int64_t ky = y.first; ky < y.last; ++ky) {
         for (std::int64_t kx = x.first; kx < x.last; ++kx) {
-          const std::int64_t offset = input_offset((kz - z.first) * axes_[0].dilation, (ky - y.first) * axes_[1].dilation,
-                                                   (kx - x.first) * axes_[2].dilation);
+          const std::int64_t offset =
+              input_offset((kz - z.first) * axes_[0].dilation, (ky - y.first) * axes_[1].dilation,
+                           (kx - x.first) * axes_[2].dilation);
           runs.push_back({offset, kBlock, (kz * axes_[1].kernel + ky) * axes_[2].kernel + kx});
         }
       }

@@ -115,11 +115,17 @@ class DirectConvKernel final : public Kernel {
         const std::int64_t begin = std::max(panel.first_input, unit * lanes_);
         const std::int64_t end = std::min(panel.last_input, (unit + 1) * lanes_);
         for (std::int64_t k = 0; k < elements; ++k) {
-          for (std::int64_t input = begin; input < end; ++input) {
-            for (std::int64_t output = first; output < first + size; ++output) {
-              const bool sees = output < geometry_.output_channels && output / outputs == input / inputs;
-              *to++ = sees ? weights[(output * inputs + input % inputs) * elements + k] : 0.0F;
+          for (std::int64_t input = begin; input < end; ++input, to += size) {
+            // Those that see it are neighbours.
+            const std::int64_t group = input / inputs;
+            const std::int64_t first_seen = std::clamp(group * outputs, first, first + size);
+            const std::int64_t last_seen = std::clamp((group + 1) * outputs, first_seen, first + size);
+            const float* from = weights + (first_seen * inputs + input % inputs) * elements + k;
+            std::fill(to, to + (first_seen - first), 0.0F);
+            for (std::int64_t output = first_seen; output < last_seen; ++output, from += inputs * elements) {
+              to[output - first] = *from;
             }
+            std::fill(to + (last_seen - first), to + size, 0.0F);
           }
         }
       }

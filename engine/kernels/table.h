@@ -14,10 +14,10 @@ using LayoutRule = std::vector<Layout> (*)(const KernelSpec& spec);
 
 struct KernelRow {
   OpType op;
-  KernelFactory make;             // null: always the reference
+  KernelFactory make;  // null: always the reference
   KernelFactory make_blocked = nullptr;
   LayoutRule blocked_inputs = nullptr;
-  bool leads = false;                   // is blocked wherever it can be; others only where their first input is
+  bool leads = false;             // is blocked wherever it can be; others only where their first input is
   bool takes_activation = false;  // the kernel honours Epilogue::activation
   bool takes_addend = false;      // … and Epilogue::add
   bool in_place = false;          // may write over an input of the output's type and shape

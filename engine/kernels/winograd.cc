@@ -75,16 +75,17 @@ class WinogradKernel final : public Kernel {
 
   Expected<void> run(const RunContext& context) override {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
-    context.pool.parallel_for(static_cast<std::size_t>(geometry_.batch * bands_), [&](std::size_t task, unsigned worker) {
-      const auto index = static_cast<std::int64_t>(task);
-      const std::int64_t first = index % bands_ * band_tiles_;
-      const std::int64_t count = std::min(band_tiles_, tile_rows_ * tile_columns_ - first);
-      float* inputs = context.scratch(worker);
-      float* products = inputs + input_floats();
-      transform_inputs(context, index / bands_, first, count, inputs, products + product_floats());
-      multiply(count, inputs, products);
-      transform_outputs(context, index / bands_, first, count, products, products + product_floats());
-    });
+    context.pool.parallel_for(
+        static_cast<std::size_t>(geometry_.batch * bands_), [&](std::size_t task, unsigned worker) {
+          const auto index = static_cast<std::int64_t>(task);
+          const std::int64_t first = index % bands_ * band_tiles_;
+          const std::int64_t count = std::min(band_tiles_, tile_rows_ * tile_columns_ - first);
+          float* inputs = context.scratch(worker);
+          float* products = inputs + input_floats();
+          transform_inputs(context, index / bands_, first, count, inputs, products + product_floats());
+          multiply(count, inputs, products);
+          transform_outputs(context, index / bands_, first, count, products, products + product_floats());
+        });
     return {};
   }
 
@@ -96,18 +97,14 @@ class WinogradKernel final : public Kernel {
 
   // [n²][panel][input channel][panel's channels]; the last panel may be narrow.
   void lay_out(const float* weights, const float* bias) {
-    std::vector<float> transformed(static_cast<std::size_t>(n_ * n_));
-    for (std::int64_t output = 0; output < output_blocks_ * kBlock; ++output) {
-      const std::int64_t panel = output / tiles_.panel;
-      const std::int64_t width = panel_width(panel);
+    const std::int64_t channel = geometry_.input_channels * 9;
+    if (geometry_.output_channels % kBlock != 0) std::fill_n(weights_, n_ * n_ * matrix_floats_, 0.0F);
+    for (std::int64_t block = 0; block < output_blocks_; ++block) {
+      const std::int64_t first = block * kBlock, panel = first / tiles_.panel;
+      const std::int64_t count = std::min(kBlock, geometry_.output_channels - first);
       for (std::int64_t input = 0; input < geometry_.input_channels; ++input) {
-        if (output < geometry_.output_channels) {
-          transform_kernel(m_, weights + (output * geometry_.input_channels + input) * 9, transformed.data());
-        } else {
-          std::fill(transformed.begin(), transformed.end(), 0.0F);
-        }
-        float* to = weights_ + panel * panel_floats_ + input * width + output % tiles_.panel;
-        for (std::int64_t e = 0; e < n_ * n_; ++e) to[e * matrix_floats_] = transformed[static_cast<std::size_t>(e)];
+        float* to = weights_ + panel * panel_floats_ + input * panel_width(panel) + first % tiles_.panel;
+        transform_kernels(m_, weights + first * channel + input * 9, channel, count, to, matrix_floats_);
       }
     }
     if (bias != nullptr) std::copy_n(bias, geometry_.output_channels, bias_.data());
@@ -166,8 +163,7 @@ class WinogradKernel final : public Kernel {
         for (std::int64_t piece = 0; piece < pieces; ++piece) {
           const std::int64_t begin = count * piece / pieces, end = count * (piece + 1) / pieces;
           tile.x = inputs + (e * input_blocks_ * band_tiles_ + begin) * kBlock;
-          tile.y = products +
-                   ((e * output_blocks_ + panel * (tiles_.panel / kBlock)) * band_tiles_ + begin) * kBlock;
+          tile.y = products + ((e * output_blocks_ + panel * (tiles_.panel / kBlock)) * band_tiles_ + begin) * kBlock;
           tiles_.function(end - begin, kBlock, narrow)(tile);
         }
       }

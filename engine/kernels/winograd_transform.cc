@@ -1,6 +1,7 @@
 #include "engine/kernels/winograd_transform.h"
 
 #include <array>
+#include <cstring>
 
 #include "base/check.h"
 #include "engine/kernels/simd.h"
@@ -31,11 +32,11 @@ struct Winograd<2> {
 template <>
 struct Winograd<4> {
   static constexpr std::array<std::array<double, 3>, 6> kG = {{{1.0 / 4, 0, 0},
-                                                                {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                                                                {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                                                                {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                                                                {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                                                                {0, 0, 1}}};
+                                                               {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                                               {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                                               {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                                               {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                                               {0, 0, 1}}};
   ONNX_SPLIT_INLINE static void input(const Float16* d, std::int64_t s, Float16* v, std::int64_t t) {
     const Float16 d1 = d[1 * s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s];
     const Float16 even = d4 - d2 * 4.0F, odd = d3 - d1 * 4.0F;
@@ -57,17 +58,27 @@ struct Winograd<4> {
   }
 };
 
+typedef double Double16 __attribute__((vector_size(128), may_alias));  // NOLINT(modernize-use-using)
+
 template <std::int64_t kOutputs>
-void kernel_of(const float* kernel, float* transformed) {
+ONNX_SPLIT_INLINE void kernels_of(const float* kernels, std::int64_t channel, std::int64_t count, float* u,
+                                  std::int64_t step) {
   constexpr std::int64_t kInputs = winograd_inputs(kOutputs);
   const auto& g = Winograd<kOutputs>::kG;
+  alignas(Double16) double taps[9][kBlock] = {};
+  for (std::int64_t c = 0; c < count; ++c) {
+    for (std::int64_t k = 0; k < 9; ++k) taps[k][c] = static_cast<double>(kernels[c * channel + k]);
+  }
+  const auto tap = [&](std::size_t k) -> const Double16& { return *reinterpret_cast<const Double16*>(taps[k]); };
   for (std::size_t i = 0; i < kInputs; ++i) {
+    Double16 row[3];  // of G g
+    for (std::size_t b = 0; b < 3; ++b) row[b] = tap(b) * g[i][0] + tap(3 + b) * g[i][1] + tap(6 + b) * g[i][2];
     for (std::size_t j = 0; j < kInputs; ++j) {
-      double sum = 0.0;
-      for (std::size_t a = 0; a < 3; ++a) {
-        for (std::size_t b = 0; b < 3; ++b) sum += g[i][a] * static_cast<double>(kernel[a * 3 + b]) * g[j][b];
-      }
-      transformed[i * kInputs + j] = static_cast<float>(sum);
+      const Double16 sum = row[0] * g[j][0] + row[1] * g[j][1] + row[2] * g[j][2];
+      double lanes[kBlock];
+      std::memcpy(lanes, &sum, sizeof(lanes));
+      float* to = u + static_cast<std::int64_t>(i * kInputs + j) * step;
+      for (std::int64_t c = 0; c < count; ++c) to[c] = static_cast<float>(lanes[c]);
     }
   }
 }
@@ -102,6 +113,14 @@ ONNX_SPLIT_INLINE void output_of(const float* m, std::int64_t step, float* y) {
   }
 }
 
+ONNX_SPLIT_CLONES void kernels_2(const float* kernels, std::int64_t channel, std::int64_t count, float* u,
+                                 std::int64_t step) {
+  kernels_of<2>(kernels, channel, count, u, step);
+}
+ONNX_SPLIT_CLONES void kernels_4(const float* kernels, std::int64_t channel, std::int64_t count, float* u,
+                                 std::int64_t step) {
+  kernels_of<4>(kernels, channel, count, u, step);
+}
 ONNX_SPLIT_CLONES void input_2(const float* x, std::int64_t row, float* v, std::int64_t step) {
   input_of<2>(x, row, v, step);
 }
@@ -113,9 +132,11 @@ ONNX_SPLIT_CLONES void output_4(const float* m, std::int64_t step, float* y) { o
 
 }  // namespace
 
-void transform_kernel(std::int64_t outputs, const float* kernel, float* transformed) {
+void transform_kernels(std::int64_t outputs, const float* kernels, std::int64_t channel, std::int64_t count, float* u,
+                       std::int64_t step) {
   CHECK(outputs == 2 || outputs == 4);
-  (outputs == 2 ? kernel_of<2> : kernel_of<4>)(kernel, transformed);
+  CHECK(count >= 1 && count <= kBlock);
+  outputs == 2 ? kernels_2(kernels, channel, count, u, step) : kernels_4(kernels, channel, count, u, step);
 }
 
 void transform_input(std::int64_t outputs, const float* x, std::int64_t row, float* v, std::int64_t step) {

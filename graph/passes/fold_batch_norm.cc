@@ -71,15 +71,20 @@ struct Folded {
   Tensor bias;
 };
 
-// Multiplies each weight by its output channel's factor: channel_of(index) of the flat weight.
-template <class ChannelOf>
-Tensor scale_weight(const Tensor& weight, const std::vector<ScaleShift>& channels, ChannelOf&& channel_of) {
+// Multiplies each weight by its output channel's factor. The channels are neighbours `inner` elements apart, over and
+// over.
+Tensor scale_weight(const Tensor& weight, const std::vector<ScaleShift>& channels, std::size_t inner) {
   TensorBuilder scaled(weight.type());
-  const auto from = weight.as<float>();
-  const auto to = scaled.as<float>();
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    to[i] = static_cast<float>(static_cast<double>(from[i]) * channels[channel_of(i)].scale);
+  const float* from = weight.as<float>().data();
+  float* to = scaled.as<float>().data();
+  for (std::size_t left = weight.as<float>().size(); left > 0; left -= channels.size() * inner) {
+    for (const ScaleShift& channel : channels) {
+      for (std::size_t i = 0; i < inner; ++i) to[i] = static_cast<float>(static_cast<double>(from[i]) * channel.scale);
+      from += inner;
+      to += inner;
+    }
   }
+  weight.buffer().give_back_pages();  // nobody reads them again
   return std::move(scaled).build();
 }
 
@@ -92,7 +97,7 @@ Folded fold_conv(const Graph& graph, const Node& conv, const std::vector<ScaleSh
     const double old = has_bias ? static_cast<double>(graph.value(conv.inputs[2]).constant->as<float>()[c]) : 0.0;
     bias.as<float>()[c] = static_cast<float>(old * channels[c].scale + channels[c].shift);
   }
-  return {scale_weight(weight, channels, [&](std::size_t i) { return i / filter; }), std::move(bias).build()};
+  return {scale_weight(weight, channels, filter), std::move(bias).build()};
 }
 
 // The new C takes beta in, since it is added as it is; alpha stays outside of the weight.
@@ -120,8 +125,7 @@ Folded fold_gemm(const Graph& graph, const Node& gemm, const std::vector<ScaleSh
     }
   }
   const bool transposed = geometry->transpose_b;
-  return {scale_weight(weight, channels, [&](std::size_t i) { return transposed ? i / k : i % n; }),
-          std::move(c).build()};
+  return {scale_weight(weight, channels, transposed ? k : 1), std::move(c).build()};
 }
 
 bool finite(const Folded& folded) {
