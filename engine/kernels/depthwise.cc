@@ -119,35 +119,59 @@ class DepthwiseKernel final : public Kernel {
     const float* input = context.input(0) + plane * geometry_.window.input_elements() * kBlock;
     const float* addend = epilogue_.add ? static_cast<const float*>(context.inputs.back().data()) : nullptr;
     FmaTile tile;
-    tile.x_step = x.stride * kBlock;
     tile.weights = weights_.data() + block * geometry_.kernel_elements() * kBlock;
     tile.bias = geometry_.has_bias ? bias_.data() + block * kBlock : nullptr;
     set_clamp(epilogue_.activation, tile);
-    for (std::int64_t row = first_row; row < last_row; ++row) {
+    for (std::int64_t row = first_row; row < last_row;) {
       const std::int64_t oz = row / y.output, oy = row % y.output;
       const std::size_t z_index = stretch_of(0, oz), y_index = stretch_of(1, oy);
-      const Stretch &in_z = stretches_[0][z_index], &in_y = stretches_[1][y_index];
+      const Stretch& in_y = stretches_[1][y_index];
+      // The rows of this stretch that are left.
+      const std::int64_t rows = std::min(last_row - row, in_y.end - oy);
       for (std::size_t x_index = 0; x_index < stretches_[2].size(); ++x_index) {
         const Stretch& in_x = stretches_[2][x_index];
         const std::vector<DepthRun>& runs =
             runs_[(z_index * stretches_[1].size() + y_index) * stretches_[2].size() + x_index];
         tile.runs = runs.data();
         tile.run_count = static_cast<std::int64_t>(runs.size());
-        const std::int64_t columns = in_x.end - in_x.begin;
-        const std::int64_t pieces = ceil_div(columns, tiles_.most_depthwise_positions);
-        for (std::int64_t piece = 0; piece < pieces; ++piece) {
-          const std::int64_t begin = in_x.begin + columns * piece / pieces;
-          const std::int64_t end = in_x.begin + columns * (piece + 1) / pieces;
-          const std::int64_t offset = (plane * geometry_.output_positions() + row * x.output + begin) * kBlock;
-          tile.x = input + (runs.empty() ? 0
-                                         : input_offset(z.begin(oz) + in_z.first * z.dilation,
-                                                        y.begin(oy) + in_y.first * y.dilation,
-                                                        x.begin(begin) + in_x.first * x.dilation));
-          tile.y = context.output() + offset;
-          tile.addend = addend == nullptr ? nullptr : addend + offset;
-          tiles_.depthwise(end - begin, tile.x_step)(tile);
-          activate_tile(epilogue_.activation, tile, end - begin);
+        const float* x_first = input;
+        if (!runs.empty()) {
+          x_first += input_offset(z.begin(oz) + stretches_[0][z_index].first * z.dilation,
+                                  y.begin(oy) + in_y.first * y.dilation, x.begin(in_x.begin) + in_x.first * x.dilation);
         }
+        const Box box{x_first, plane * geometry_.output_positions() + row * x.output + in_x.begin, rows,
+                      in_x.end - in_x.begin};
+        compute(box, tile, addend, context.output());
+      }
+      row += rows;
+    }
+  }
+
+  // Output positions that meet the same kernel elements.
+  struct Box {
+    const float* x;         // what the first position's first element meets
+    std::int64_t position;  // the first one, in the output
+    std::int64_t rows, columns;
+  };
+
+  // Along its longer side, so that several positions are computed at once.
+  void compute(const Box& box, FmaTile& tile, const float* addend, float* output) const {
+    const std::int64_t x_row = axes_[1].stride * axes_[2].input * kBlock, x_column = axes_[2].stride * kBlock;
+    const std::int64_t y_row = axes_[2].output * kBlock;
+    const bool down = box.columns < box.rows && box.columns < tiles_.most_depthwise_positions / 2;
+    const std::int64_t lines = down ? box.columns : box.rows, length = down ? box.rows : box.columns;
+    tile.x_step = down ? x_row : x_column;
+    tile.y_step = down ? y_row : kBlock;
+    const std::int64_t pieces = ceil_div(length, tiles_.most_depthwise_positions);
+    for (std::int64_t line = 0; line < lines; ++line) {
+      for (std::int64_t piece = 0; piece < pieces; ++piece) {
+        const std::int64_t begin = length * piece / pieces, end = length * (piece + 1) / pieces;
+        const std::int64_t offset = box.position * kBlock + line * (down ? kBlock : y_row) + begin * tile.y_step;
+        tile.x = box.x + line * (down ? x_column : x_row) + begin * tile.x_step;
+        tile.y = output + offset;
+        tile.addend = addend == nullptr ? nullptr : addend + offset;
+        tiles_.depthwise(end - begin, tile.x_step)(tile);
+        activate_tile(epilogue_.activation, tile, end - begin);
       }
     }
   }

@@ -3,8 +3,8 @@
 #include <array>
 #include <utility>
 
-// Arrays of vectors need a size that the compiler knows.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+// SVE: arrays of vectors need a size that the compiler knows. The others bring nothing that is used here.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_SSSE3 | HWY_AVX3_DL)
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/fma_tile.cc"
@@ -43,12 +43,12 @@ HWY_INLINE void finish(const FmaTile& tile, Vector (&sums)[kCount][kVectors]) {
     for (std::int64_t p = 0; p < kCount; ++p) {
       Vector sum = sums[p][v];
       if (tile.bias != nullptr) sum = hn::Add(sum, hn::LoadU(d, tile.bias + v * kLanes));
-      if (tile.addend != nullptr) sum = hn::Add(sum, hn::LoadU(d, tile.addend + offset + p * kBlock));
+      if (tile.addend != nullptr) sum = hn::Add(sum, hn::LoadU(d, tile.addend + offset + p * tile.y_step));
       if (tile.clamp) {
         sum = hn::IfThenElse(hn::Lt(sum, low), low, sum);
         sum = hn::IfThenElse(hn::Gt(sum, high), high, sum);
       }
-      hn::StoreU(sum, d, tile.y + offset + p * kBlock);
+      hn::StoreU(sum, d, tile.y + offset + p * tile.y_step);
     }
   }
 }

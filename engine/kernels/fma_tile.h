@@ -30,7 +30,8 @@ struct FmaTile {
   std::int64_t run_count = 0;
   const float* weights = nullptr;  // [depth][panel]
 
-  float* y = nullptr;             // [panel / 16] blocks `y_block` floats apart of [positions][16]
+  float* y = nullptr;             // [panel / 16] blocks `y_block` floats apart, of positions `y_step` apart, of sixteen
+  std::int64_t y_step = 16;       // of the addend too
   std::int64_t y_block = 0;       // of the addend too
   std::int64_t blocks = 1;        // to write: the panel's last ones may not be there
   const float* bias = nullptr;    // [panel]; null: none

@@ -20,7 +20,10 @@ inline void activate_tile(const UnaryParams& activation, const FmaTile& tile, st
   if (tile.clamp || activation.op == OpType::kIdentity) return;
   for (std::int64_t block = 0; block < tile.blocks; ++block) {
     float* y = tile.y + block * tile.y_block;
-    apply_activation(activation, y, y, static_cast<std::size_t>(positions * kChannelBlock));
+    const bool apart = tile.y_step != kChannelBlock;
+    for (std::int64_t p = 0; p < (apart ? positions : 1); ++p, y += tile.y_step) {
+      apply_activation(activation, y, y, static_cast<std::size_t>((apart ? 1 : positions) * kChannelBlock));
+    }
   }
 }
 
