@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -21,17 +22,42 @@ std::int64_t nanoseconds_of(clockid_t clock) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+// Between the steps of one run the next job comes within microseconds, and waking a sleeping thread takes longer than
+// many steps. So who has just worked looks out for so long before it sleeps; who is idle sleeps.
+constexpr std::chrono::microseconds kLookOut{40};
+
+void pause_briefly() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+template <class Ready>
+void look_out(const Ready& ready) {
+  constexpr int kPauses = 32;  // between looks at the clock
+  const auto end = std::chrono::steady_clock::now() + kLookOut;
+  do {
+    for (int i = 0; i < kPauses; ++i) {
+      if (ready()) return;
+      pause_briefly();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+}
+
 }  // namespace
 
 struct ThreadPool::Impl {
   std::mutex mutex;
   std::condition_variable wanted;    // a helper is wanted, or the end has come
   std::condition_variable finished;  // the last running helper went back to sleep
-  // Guarded by mutex; `job` and `tasks` don't change while a helper runs.
+  // Guarded by mutex (where atomic, others may look); `job` and `tasks` don't change while a helper runs.
   const TaskRef* job = nullptr;
   std::size_t tasks = 0;
-  std::size_t vacancies = 0;  // helpers wanted that haven't woken yet
-  std::size_t running = 0;
+  std::atomic<std::size_t> vacancies{0};  // helpers wanted that haven't come yet
+  std::atomic<std::size_t> running{0};
+  std::size_t sleeping = 0;
   bool stopping = false;
 
   std::atomic<std::size_t> next{0};
@@ -45,7 +71,9 @@ struct ThreadPool::Impl {
   void help(unsigned worker) {
     std::unique_lock lock(mutex);
     while (true) {
+      ++sleeping;
       wanted.wait(lock, [this] { return vacancies > 0 || stopping; });
+      --sleeping;
       if (stopping) return;
       --vacancies;
       ++running;
@@ -55,6 +83,9 @@ struct ThreadPool::Impl {
       drain(*body, count, worker);
       lock.lock();
       if (--running == 0) finished.notify_one();
+      lock.unlock();
+      look_out([this] { return vacancies > 0; });
+      lock.lock();
     }
   }
 };
@@ -86,18 +117,24 @@ void ThreadPool::parallel_for(std::size_t tasks, TaskRef body) {
     return;
   }
   const std::size_t wanted = std::min(tasks - 1, impl.helpers.size());
+  std::size_t asleep = 0;
   {
     const std::lock_guard lock(impl.mutex);
     impl.job = &body;
     impl.tasks = tasks;
     impl.vacancies = wanted;
     impl.next = 0;
+    asleep = impl.sleeping;
   }
-  for (std::size_t i = 0; i < wanted; ++i) impl.wanted.notify_one();
+  for (std::size_t i = 0; i < std::min(asleep, wanted); ++i) impl.wanted.notify_one();
   impl.drain(body, tasks, 0);
   // Helpers that haven't woken by now aren't waited for: there is nothing left to do.
+  {
+    const std::lock_guard lock(impl.mutex);
+    impl.vacancies = 0;
+  }
+  look_out([&impl] { return impl.running == 0; });
   std::unique_lock lock(impl.mutex);
-  impl.vacancies = 0;
   impl.finished.wait(lock, [&impl] { return impl.running == 0; });
 }
 

@@ -1,4 +1,5 @@
-// Threads that divide one job among themselves. Idle threads sleep.
+// Threads that divide one job among themselves. Idle threads sleep: who has worked looks out for the next job for some
+// microseconds before.
 #pragma once
 
 #include <concepts>

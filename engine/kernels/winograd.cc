@@ -1,6 +1,6 @@
 // 3×3 convolution with stride 1 by Winograd's minimal filtering, in the blocked layout: the tiles of a band are
 // transformed, multiplied with the transformed weights, one matrix for each of a tile's (m+2)² elements, and
-// transformed back.
+// transformed back. Threads share each of these: in bands of their own each would read all weights.
 #include <algorithm>
 #include <cstring>
 
@@ -42,9 +42,8 @@ class WinogradKernel final : public Kernel {
     const std::int64_t tile_floats = n_ * n_ * (input_blocks_ + output_blocks_) * kBlock;
     const bool large = n_ * n_ * geometry.input_channels * geometry.output_channels > kLargeWeights;
     std::int64_t most = std::max(kTileFloats / tile_floats, large ? kFewestTilesOfLarge : kFewestTiles);
-    // Every thread shall find work.
-    if (spec.threads > 1) most = std::min(most, ceil_div(tiles * geometry.batch, std::int64_t{2} * spec.threads));
-    most = std::max<std::int64_t>(most, 1);
+    threads_ = spec.threads;
+    most *= threads_;  // each brings a cache
     bands_ = ceil_div(tiles, most);
     band_tiles_ = ceil_div(tiles, bands_);
     bands_ = ceil_div(tiles, band_tiles_);
@@ -69,23 +68,31 @@ class WinogradKernel final : public Kernel {
     return !constant_ ? 0 : (static_cast<std::size_t>(n_ * n_ * matrix_floats_) + bias_.size()) * sizeof(float);
   }
   std::size_t workspace_bytes() const override {
-    return static_cast<std::size_t>(input_floats() + product_floats() + edge_floats() + m_ * m_ * kBlock) *
+    // Of the shared ones its share.
+    return static_cast<std::size_t>(ceil_div(input_floats() + product_floats(), threads_) + own_floats()) *
            sizeof(float);
   }
 
   Expected<void> run(const RunContext& context) override {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
-    context.pool.parallel_for(
-        static_cast<std::size_t>(geometry_.batch * bands_), [&](std::size_t task, unsigned worker) {
-          const auto index = static_cast<std::int64_t>(task);
-          const std::int64_t first = index % bands_ * band_tiles_;
-          const std::int64_t count = std::min(band_tiles_, tile_rows_ * tile_columns_ - first);
-          float* inputs = context.scratch(worker);
-          float* products = inputs + input_floats();
-          transform_inputs(context, index / bands_, first, count, inputs, products + product_floats());
-          multiply(count, inputs, products);
-          transform_outputs(context, index / bands_, first, count, products, products + product_floats());
-        });
+    float* inputs = context.scratch(0);
+    float* products = inputs + input_floats();
+    const std::int64_t panels = ceil_div(output_blocks_ * kBlock, tiles_.panel);
+    for (std::int64_t band = 0; band < geometry_.batch * bands_; ++band) {
+      const std::int64_t sample = band / bands_, first = band % bands_ * band_tiles_;
+      const std::int64_t count = std::min(band_tiles_, tile_rows_ * tile_columns_ - first);
+      const auto own = [&](unsigned worker) { return products + product_floats() + worker * own_floats(); };
+      context.pool.parallel_for(static_cast<std::size_t>(input_blocks_), [&](std::size_t block, unsigned worker) {
+        transform_inputs(context, sample, static_cast<std::int64_t>(block), first, count, inputs, own(worker));
+      });
+      context.pool.parallel_for(static_cast<std::size_t>(n_ * n_ * panels), [&](std::size_t task, unsigned) {
+        const auto index = static_cast<std::int64_t>(task);
+        multiply(index / panels, index % panels, count, inputs, products);
+      });
+      context.pool.parallel_for(static_cast<std::size_t>(output_blocks_), [&](std::size_t block, unsigned worker) {
+        transform_outputs(context, sample, static_cast<std::int64_t>(block), first, count, products, own(worker));
+      });
+    }
     return {};
   }
 
@@ -93,7 +100,8 @@ class WinogradKernel final : public Kernel {
   // Of a band: [n²][blocks][tiles][16].
   std::int64_t input_floats() const { return n_ * n_ * input_blocks_ * band_tiles_ * kBlock; }
   std::int64_t product_floats() const { return n_ * n_ * output_blocks_ * band_tiles_ * kBlock; }
-  std::int64_t edge_floats() const { return n_ * n_ * kBlock; }
+  // Of a thread: a tile's inputs with padding, or its outputs.
+  std::int64_t own_floats() const { return n_ * n_ * kBlock; }
 
   // [n²][panel][input channel][panel's channels]; the last panel may be narrow.
   void lay_out(const float* weights, const float* bias) {
@@ -114,23 +122,21 @@ class WinogradKernel final : public Kernel {
     return std::min(tiles_.panel, output_blocks_ * kBlock - panel * tiles_.panel);
   }
 
-  void transform_inputs(const RunContext& context, std::int64_t sample, std::int64_t first, std::int64_t count,
-                        float* inputs, float* edge) const {
+  void transform_inputs(const RunContext& context, std::int64_t sample, std::int64_t block, std::int64_t first,
+                        std::int64_t count, float* inputs, float* edge) const {
     const std::int64_t row = x_.input * kBlock, plane = y_.input * row;
     const std::int64_t step = input_blocks_ * band_tiles_ * kBlock;
-    for (std::int64_t block = 0; block < input_blocks_; ++block) {
-      const float* x = context.input(0) + (sample * input_blocks_ + block) * plane;
-      for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t top = (first + i) / tile_columns_ * m_ - y_.pad_begin;
-        const std::int64_t left = (first + i) % tile_columns_ * m_ - x_.pad_begin;
-        float* to = inputs + (block * band_tiles_ + i) * kBlock;
-        const bool inside = top >= 0 && left >= 0 && top + n_ <= y_.input && left + n_ <= x_.input;
-        if (inside) {
-          transform_input(m_, x + top * row + left * kBlock, row, to, step);
-        } else {
-          copy_edge(x, top, left, edge);
-          transform_input(m_, edge, n_ * kBlock, to, step);
-        }
+    const float* x = context.input(0) + (sample * input_blocks_ + block) * plane;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t top = (first + i) / tile_columns_ * m_ - y_.pad_begin;
+      const std::int64_t left = (first + i) % tile_columns_ * m_ - x_.pad_begin;
+      float* to = inputs + (block * band_tiles_ + i) * kBlock;
+      const bool inside = top >= 0 && left >= 0 && top + n_ <= y_.input && left + n_ <= x_.input;
+      if (inside) {
+        transform_input(m_, x + top * row + left * kBlock, row, to, step);
+      } else {
+        copy_edge(x, top, left, edge);
+        transform_input(m_, edge, n_ * kBlock, to, step);
       }
     }
   }
@@ -139,7 +145,7 @@ class WinogradKernel final : public Kernel {
   void copy_edge(const float* x, std::int64_t top, std::int64_t left, float* edge) const {
     const std::int64_t begin = std::clamp<std::int64_t>(-left, 0, n_);
     const std::int64_t end = std::clamp<std::int64_t>(x_.input - left, begin, n_);
-    std::fill_n(edge, edge_floats(), 0.0F);
+    std::fill_n(edge, own_floats(), 0.0F);
     if (begin == end) return;
     for (std::int64_t i = 0; i < n_; ++i) {
       if (top + i < 0 || top + i >= y_.input) continue;
@@ -148,45 +154,42 @@ class WinogradKernel final : public Kernel {
     }
   }
 
-  void multiply(std::int64_t count, const float* inputs, float* products) const {
+  // One of the (m+2)² products of a panel of output channels.
+  void multiply(std::int64_t element, std::int64_t panel, std::int64_t count, const float* inputs,
+                float* products) const {
     const std::int64_t pieces = ceil_div(count, tiles_.most_positions);
+    const std::int64_t first_block = panel * (tiles_.panel / kBlock);
+    const bool narrow = panel_width(panel) < tiles_.panel;
     FmaTile tile;
     tile.x_step = kBlock;
     tile.runs = runs_.data();
     tile.run_count = input_blocks_;
     tile.y_block = band_tiles_ * kBlock;
-    for (std::int64_t e = 0; e < n_ * n_; ++e) {
-      for (std::int64_t panel = 0; panel * tiles_.panel < output_blocks_ * kBlock; ++panel) {
-        tile.weights = weights_ + e * matrix_floats_ + panel * panel_floats_;
-        tile.blocks = panel_width(panel) / kBlock;
-        const bool narrow = panel_width(panel) < tiles_.panel;
-        for (std::int64_t piece = 0; piece < pieces; ++piece) {
-          const std::int64_t begin = count * piece / pieces, end = count * (piece + 1) / pieces;
-          tile.x = inputs + (e * input_blocks_ * band_tiles_ + begin) * kBlock;
-          tile.y = products + ((e * output_blocks_ + panel * (tiles_.panel / kBlock)) * band_tiles_ + begin) * kBlock;
-          tiles_.function(end - begin, kBlock, narrow)(tile);
-        }
-      }
+    tile.weights = weights_ + element * matrix_floats_ + panel * panel_floats_;
+    tile.blocks = panel_width(panel) / kBlock;
+    for (std::int64_t piece = 0; piece < pieces; ++piece) {
+      const std::int64_t begin = count * piece / pieces, end = count * (piece + 1) / pieces;
+      tile.x = inputs + (element * input_blocks_ * band_tiles_ + begin) * kBlock;
+      tile.y = products + ((element * output_blocks_ + first_block) * band_tiles_ + begin) * kBlock;
+      tiles_.function(end - begin, kBlock, narrow)(tile);
     }
   }
 
-  void transform_outputs(const RunContext& context, std::int64_t sample, std::int64_t first, std::int64_t count,
-                         const float* products, float* result) const {
+  void transform_outputs(const RunContext& context, std::int64_t sample, std::int64_t block, std::int64_t first,
+                         std::int64_t count, const float* products, float* result) const {
     const std::int64_t step = output_blocks_ * band_tiles_ * kBlock;
     const float* addend = epilogue_.add ? static_cast<const float*>(context.inputs.back().data()) : nullptr;
-    for (std::int64_t block = 0; block < output_blocks_; ++block) {
-      const std::int64_t plane = (sample * output_blocks_ + block) * y_.output * x_.output;
-      BlockFinish finish;
-      finish.bias = geometry_.has_bias ? bias_.data() + block * kBlock : nullptr;
-      for (std::int64_t i = 0; i < count; ++i) {
-        transform_output(m_, products + (block * band_tiles_ + i) * kBlock, step, result);
-        const std::int64_t top = (first + i) / tile_columns_ * m_, left = (first + i) % tile_columns_ * m_;
-        const std::int64_t columns = std::min(m_, x_.output - left);
-        for (std::int64_t r = 0; r < std::min(m_, y_.output - top); ++r) {
-          const std::int64_t offset = (plane + (top + r) * x_.output + left) * kBlock;
-          finish.addend = addend == nullptr ? nullptr : addend + offset;
-          finish_blocks(finish, epilogue_.activation, result + r * m_ * kBlock, context.output() + offset, columns);
-        }
+    const std::int64_t plane = (sample * output_blocks_ + block) * y_.output * x_.output;
+    BlockFinish finish;
+    finish.bias = geometry_.has_bias ? bias_.data() + block * kBlock : nullptr;
+    for (std::int64_t i = 0; i < count; ++i) {
+      transform_output(m_, products + (block * band_tiles_ + i) * kBlock, step, result);
+      const std::int64_t top = (first + i) / tile_columns_ * m_, left = (first + i) % tile_columns_ * m_;
+      const std::int64_t columns = std::min(m_, x_.output - left);
+      for (std::int64_t r = 0; r < std::min(m_, y_.output - top); ++r) {
+        const std::int64_t offset = (plane + (top + r) * x_.output + left) * kBlock;
+        finish.addend = addend == nullptr ? nullptr : addend + offset;
+        finish_blocks(finish, epilogue_.activation, result + r * m_ * kBlock, context.output() + offset, columns);
       }
     }
   }
@@ -199,6 +202,7 @@ class WinogradKernel final : public Kernel {
   std::int64_t input_blocks_, output_blocks_;
   std::int64_t tile_rows_, tile_columns_;
   std::int64_t bands_ = 1, band_tiles_ = 1;
+  std::int64_t threads_ = 1;
   std::vector<DepthRun> runs_;  // the input channels of a transformed tile
   std::int64_t panel_floats_ = 0, matrix_floats_ = 0;
   MutableBuffer buffer_{0};
