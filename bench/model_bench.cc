@@ -1,6 +1,6 @@
-// One model in one session, for comparisons with other engines (scripts/compare-onnxruntime): how long it takes to load,
-// the median time of a run, and the process's peak memory, as JSON.
-// Usage: model_bench MODEL.onnx [--threads N] [--seconds S]
+// One model in one session, for comparisons with other engines (scripts/compare-onnxruntime): how long it takes to
+// load, the median time of a run, and the process's peak memory, as JSON. Usage: model_bench MODEL.onnx [--threads N]
+// [--seconds S]
 #include <fmt/core.h>
 #include <sys/resource.h>
 
