@@ -19,7 +19,9 @@ std::vector<float> numbers(Random& random, std::int64_t count) {
   return result;
 }
 
-bool has_fma(const std::string& target) { return target != "SCALAR" && target != "EMU128" && target != "SSSE3" && target != "SSE4"; }
+bool has_fma(const std::string& target) {
+  return target != "SCALAR" && target != "EMU128" && target != "SSSE3" && target != "SSE4";
+}
 
 struct Expect {
   const FmaTile& tile;
