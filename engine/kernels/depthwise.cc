@@ -45,11 +45,6 @@ class DepthwiseKernel final : public Kernel {
     CHECK(geometry.window.axes.size() <= axes_.size());
     std::copy(geometry.window.axes.rbegin(), geometry.window.axes.rend(), axes_.rbegin());
     for (std::size_t i = 0; i < axes_.size(); ++i) stretches_[i] = stretches_of(axes_[i]);
-    for (const Stretch& z : stretches_[0]) {
-      for (const Stretch& y : stretches_[1]) {
-        for (const Stretch& x : stretches_[2]) runs_.push_back(runs_of(z, y, x));
-      }
-    }
     weights_.assign(static_cast<std::size_t>(blocks_ * kBlock * geometry.kernel_elements()), 0.0F);
     bias_.assign(static_cast<std::size_t>(blocks_ * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
@@ -64,6 +59,10 @@ class DepthwiseKernel final : public Kernel {
     return !constant_ ? 0 : (weights_.size() + bias_.size()) * sizeof(float);
   }
 
+  std::size_t workspace_bytes() const override {
+    return static_cast<std::size_t>(geometry_.kernel_elements()) * sizeof(DepthRun);
+  }
+
   Expected<void> run(const RunContext& context) override {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
     const auto& [z, y, x] = axes_;
@@ -71,10 +70,11 @@ class DepthwiseKernel final : public Kernel {
     const std::int64_t rows_per_task = std::clamp<std::int64_t>(kTaskElements / (x.output * kBlock), 1, rows);
     const std::int64_t pieces = ceil_div(rows, rows_per_task);
     context.pool.parallel_for(static_cast<std::size_t>(geometry_.batch * blocks_ * pieces),
-                              [&](std::size_t task, unsigned) {
+                              [&](std::size_t task, unsigned worker) {
                                 const auto index = static_cast<std::int64_t>(task);
                                 const std::int64_t first = index % pieces * rows_per_task;
-                                compute(context, index / pieces, first, std::min(rows, first + rows_per_task));
+                                compute(context, index / pieces, first, std::min(rows, first + rows_per_task),
+                                        reinterpret_cast<DepthRun*>(context.scratch(worker)));
                               });
     return {};
   }
@@ -96,48 +96,45 @@ class DepthwiseKernel final : public Kernel {
     return ((z * axes_[1].input + y) * axes_[2].input + x) * kBlock;
   }
 
-  // The elements that are in the input, behind the first of them.
-  std::vector<DepthRun> runs_of(const Stretch& z, const Stretch& y, const Stretch& x) const {
-    std::vector<DepthRun> runs;
+  // The elements that are in the input, behind the first of them. Returns how many there are.
+  std::int64_t put_runs(const Stretch& z, const Stretch& y, const Stretch& x, DepthRun* runs) const {
+    const DepthRun* const first = runs;
     for (std::int64_t kz = z.first; kz < z.last; ++kz) {
       for (std::int64_t ky = y.first; ky < y.last; ++ky) {
         for (std::int64_t kx = x.first; kx < x.last; ++kx) {
           const std::int64_t offset =
               input_offset((kz - z.first) * axes_[0].dilation, (ky - y.first) * axes_[1].dilation,
                            (kx - x.first) * axes_[2].dilation);
-          runs.push_back({offset, kBlock, (kz * axes_[1].kernel + ky) * axes_[2].kernel + kx});
+          *runs++ = {offset, kBlock, (kz * axes_[1].kernel + ky) * axes_[2].kernel + kx};
         }
       }
     }
-    return runs;
+    return runs - first;
   }
 
   // `plane`: of sixteen channels, all samples together. Rows: of all slices.
-  void compute(const RunContext& context, std::int64_t plane, std::int64_t first_row, std::int64_t last_row) const {
+  void compute(const RunContext& context, std::int64_t plane, std::int64_t first_row, std::int64_t last_row,
+               DepthRun* runs) const {
     const auto& [z, y, x] = axes_;
     const std::int64_t block = plane % blocks_;
     const float* input = context.input(0) + plane * geometry_.window.input_elements() * kBlock;
     const float* addend = epilogue_.add ? static_cast<const float*>(context.inputs.back().data()) : nullptr;
     FmaTile tile;
+    tile.runs = runs;
     tile.weights = weights_.data() + block * geometry_.kernel_elements() * kBlock;
     tile.bias = geometry_.has_bias ? bias_.data() + block * kBlock : nullptr;
     set_clamp(epilogue_.activation, tile);
     for (std::int64_t row = first_row; row < last_row;) {
       const std::int64_t oz = row / y.output, oy = row % y.output;
-      const std::size_t z_index = stretch_of(0, oz), y_index = stretch_of(1, oy);
-      const Stretch& in_y = stretches_[1][y_index];
+      const Stretch &in_z = stretch_of(0, oz), &in_y = stretch_of(1, oy);
       // The rows of this stretch that are left.
       const std::int64_t rows = std::min(last_row - row, in_y.end - oy);
-      for (std::size_t x_index = 0; x_index < stretches_[2].size(); ++x_index) {
-        const Stretch& in_x = stretches_[2][x_index];
-        const std::vector<DepthRun>& runs =
-            runs_[(z_index * stretches_[1].size() + y_index) * stretches_[2].size() + x_index];
-        tile.runs = runs.data();
-        tile.run_count = static_cast<std::int64_t>(runs.size());
+      for (const Stretch& in_x : stretches_[2]) {
+        tile.run_count = put_runs(in_z, in_y, in_x, runs);
         const float* x_first = input;
-        if (!runs.empty()) {
-          x_first += input_offset(z.begin(oz) + stretches_[0][z_index].first * z.dilation,
-                                  y.begin(oy) + in_y.first * y.dilation, x.begin(in_x.begin) + in_x.first * x.dilation);
+        if (tile.run_count > 0) {
+          x_first += input_offset(z.begin(oz) + in_z.first * z.dilation, y.begin(oy) + in_y.first * y.dilation,
+                                  x.begin(in_x.begin) + in_x.first * x.dilation);
         }
         const Box box{x_first, plane * geometry_.output_positions() + row * x.output + in_x.begin, rows,
                       in_x.end - in_x.begin};
@@ -176,10 +173,9 @@ class DepthwiseKernel final : public Kernel {
     }
   }
 
-  std::size_t stretch_of(std::size_t axis, std::int64_t position) const {
-    std::size_t index = 0;
-    while (stretches_[axis][index].end <= position) ++index;
-    return index;
+  const Stretch& stretch_of(std::size_t axis, std::int64_t position) const {
+    return *std::upper_bound(stretches_[axis].begin(), stretches_[axis].end(), position,
+                             [](std::int64_t p, const Stretch& stretch) { return p < stretch.end; });
   }
 
   ConvGeometry geometry_;
@@ -188,7 +184,6 @@ class DepthwiseKernel final : public Kernel {
   std::int64_t blocks_;
   std::array<WindowAxis, 3> axes_;
   std::array<std::vector<Stretch>, 3> stretches_;
-  std::vector<std::vector<DepthRun>> runs_;  // by stretch of each axis
   std::vector<float> weights_;
   std::vector<float> bias_;
   bool constant_ = false;
