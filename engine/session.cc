@@ -109,7 +109,7 @@ Expected<void> Session::Impl::prepare(const SessionOptions& options) {
 std::vector<std::size_t> Session::Impl::constant_uses(std::span<const Step> schedule) const {
   std::vector<std::size_t> uses(graph.value_count(), 0);
   for (const Step& step : schedule) {
-    for (const Operand& input : step.inputs) ++uses[input.value.index()];
+    for (const Operand& input : step.inputs) ++uses[source_of(graph, input.value).index()];
   }
   for (const ValueId output : graph.outputs()) ++uses[source_of(graph, output).index()];
   return uses;

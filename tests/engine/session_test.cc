@@ -327,6 +327,23 @@ TEST(Session, ReportsItsMemory) {
   }
 }
 
+// One convolution lays its weights out, and something else reads them through a view.
+TEST(Session, WeightsThatAreReadElsewhereStay) {
+  Random random(1);
+  GraphBuilder builder("shared");
+  const Tensor x = random_tensor(random, Shape{1, 16, 1, 1});
+  const ValueId input = must(builder.add_input("x", x.type()));
+  const ValueId weights = must(builder.add_constant("w", random_tensor(random, Shape{16, 16, 1, 1})));
+  const ValueId conv = must(builder.add("conv", OpType::kConv, {}, {input, weights}));
+  const ValueId view = must(builder.add("view", OpType::kReshape, {{"shape", Ints{16, 16}}}, {weights}));
+  const ValueId flat = must(builder.add("flat", OpType::kFlatten, {}, {conv}));
+  const ValueId product = must(builder.add("product", OpType::kMatMul, {}, {flat, view}));
+  const Graph graph = must(std::move(builder).build({product, conv}));
+  const auto fast = must(evaluate_once(graph, std::array{x}));
+  const auto slow = must(evaluate_once(graph, std::array{x}, {.threads = 1, .choices = {}, .reference = true}));
+  EXPECT_LE(distance(fast[0], slow[0]), 1e-5);
+}
+
 TEST(Session, WeightsAreThereOnce) {
   Random random(1);
   const Case c{OpType::kConv,
