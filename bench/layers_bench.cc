@@ -1,6 +1,6 @@
 // What each layer of a network costs in one session: a step a row, with its algorithm, median time, GFLOP/s, and share
 // of what the innermost product reaches on this processor with everything in cache. The last rows sum up by operator.
-// Usage: layers_bench MODEL.onnx [--threads N] [--passes N]
+// Usage: layers_bench MODEL.onnx [--threads N] [--passes N] [--gemm openblas] [--weights fp16]
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -48,7 +48,7 @@ double peak_gflops() {
   std::vector<double> rates;
   for (int pass = 0; pass < 9; ++pass) {
     const auto begin = std::chrono::steady_clock::now();
-    for (std::int64_t i = 0; i < kRepeats; ++i) tiles.function(positions, 16, false)(tile);
+    for (std::int64_t i = 0; i < kRepeats; ++i) tiles.function(positions, 16, false, false)(tile);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     rates.push_back(2.0 * static_cast<double>(kDepth * positions * tiles.panel * kRepeats) / seconds * 1e-9);
   }
@@ -71,9 +71,10 @@ std::vector<std::string> cells(std::string name, std::string op, std::string cho
           row.macs > 0 ? fmt::format("{:.2f}", gflops / peak) : ""};
 }
 
-Expected<void> report(const ModelOptions& model, unsigned threads, int passes) {
+Expected<void> report(const ModelOptions& model, const EngineOptions& engine, unsigned threads, int passes) {
   TRY_ASSIGN(Graph graph, load_model(model));
-  TRY_ASSIGN(const auto session, Session::create(std::move(graph), {.threads = threads, .choices = {}}));
+  TRY_ASSIGN(const auto session,
+             Session::create(std::move(graph), {.threads = threads, .choices = {}, .rule = rule_of(engine)}));
   const Graph& g = session->graph();
   std::vector<Tensor> inputs;
   std::vector<TensorView> input_views;
@@ -122,12 +123,14 @@ int main(int argc, char** argv) {
   CLI::App app("What each layer of a network costs");
   ModelOptions model;
   add_model_options(app, model);
+  EngineOptions engine;
+  add_engine_options(app, engine);
   unsigned threads = 1;
   int passes = 15;
   app.add_option("--threads", threads)->check(CLI::Range(1, 64));
   app.add_option("--passes", passes)->check(CLI::Range(1, 10000));
   CLI11_PARSE(app, argc, argv);
-  if (const auto done = report(model, threads, passes); !done) {
+  if (const auto done = report(model, engine, threads, passes); !done) {
     fmt::print(stderr, "layers_bench: {}\n", done.error().message);
     return 1;
   }

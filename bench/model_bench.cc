@@ -1,6 +1,6 @@
 // One model in one session, for comparisons with other engines (scripts/compare-onnxruntime): how long it takes to
 // load, the median time of a run, and the process's peak memory, as JSON. Usage: model_bench MODEL.onnx [--threads N]
-// [--seconds S]
+// [--seconds S] [--gemm openblas] [--weights fp16]
 #include <fmt/core.h>
 #include <sys/resource.h>
 
@@ -22,10 +22,11 @@ double ms_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
 
-Expected<void> measure(const ModelOptions& model, unsigned threads, double seconds) {
+Expected<void> measure(const ModelOptions& model, const EngineOptions& engine, unsigned threads, double seconds) {
   const auto begin = Clock::now();
   TRY_ASSIGN(Graph graph, load_model(model));
-  TRY_ASSIGN(const auto session, Session::create(std::move(graph), {.threads = threads, .choices = {}}));
+  TRY_ASSIGN(const auto session,
+             Session::create(std::move(graph), {.threads = threads, .choices = {}, .rule = rule_of(engine)}));
   const double load_ms = ms_since(begin);
   const Graph& g = session->graph();
   std::vector<Tensor> inputs;
@@ -62,12 +63,14 @@ int main(int argc, char** argv) {
   CLI::App app("One model in one session: load time, median time of a run, peak memory");
   ModelOptions model;
   add_model_options(app, model);
+  EngineOptions engine;
+  add_engine_options(app, engine);
   unsigned threads = 1;
   double seconds = 3.0;
   app.add_option("--threads", threads)->check(CLI::Range(1, 64));
   app.add_option("--seconds", seconds)->check(CLI::Range(0.0, 3600.0));
   CLI11_PARSE(app, argc, argv);
-  if (const auto done = measure(model, threads, seconds); !done) {
+  if (const auto done = measure(model, engine, threads, seconds); !done) {
     fmt::print(stderr, "model_bench: {}\n", done.error().message);
     return 1;
   }

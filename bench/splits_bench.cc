@@ -240,7 +240,7 @@ std::vector<std::string> candidates(const Graph& graph) {
                                         {256, 96, 36},
                                         {512, 96, 18},
                                         {512, 64, 24}};
-  std::vector<std::string> texts{to_text(default_choice(node.op, call, blas_core()))};
+  std::vector<std::string> texts{to_text(choose(node.op, call, default_rule()))};
   for (const Block& block : blocks) {
     for (const Choice::Algorithm algorithm : {Choice::Algorithm::kIm2col, Choice::Algorithm::kDirect1x1}) {
       Choice choice{algorithm, std::min(block.tile, positions), 0, std::min(block.rows, channels)};
@@ -307,7 +307,7 @@ Expected<Divided> divide(const Graph& graph, const Way& way, const std::vector<T
   stage.ways = way.ways;
   stage.grid = way.grid;
   request.stages = {stage};
-  request.engine = {1, blas_core(), [](const Graph& part) { return default_choices(part, blas_core()); }};
+  request.engine = {1, blas_core(), [](const Graph& part) { return choose_all(part, default_rule()); }};
   const Expected<Plan> plan = make_plan(graph, request);
   Divided divided;
   if (!plan && plan.error().code == ErrorCode::kUnsupported) {

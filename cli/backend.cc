@@ -115,10 +115,10 @@ Expected<Plan> plan_of_file(const Graph& graph, const std::string& path) {
 
 // A stage of whole layers for each runner, as equal as MACs can be: processes that share one machine gain nothing from
 // anything cleverer, and show what a pipeline is.
-Expected<Plan> pipeline_of(const Graph& graph, std::size_t runners, unsigned threads) {
+Expected<Plan> pipeline_of(const Graph& graph, std::size_t runners, unsigned threads, const ChoiceRule& rule) {
   PlanRequest request;
   for (std::size_t i = 0; i < runners; ++i) request.devices.push_back(LocalFleet::device_name(i));
-  request.engine = engine_facts(threads);
+  request.engine = engine_facts(threads, rule);
   return make_plan(graph, request);
 }
 
@@ -134,8 +134,9 @@ Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, 
 }
 
 Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const BackendOptions& options) {
-  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? pipeline_of(graph, options.local, options.threads.value_or(1))
-                                                        : plan_of_file(graph, options.plan_path));
+  TRY_ASSIGN(const Plan plan, options.plan_path.empty()
+                                  ? pipeline_of(graph, options.local, options.threads.value_or(1), rule_of(options.engine))
+                                  : plan_of_file(graph, options.plan_path));
   if (plan.devices.size() != options.local) {
     return fail(ErrorCode::kInvalid, "{}: the plan is for {} devices: use --local {}", options.plan_path,
                 plan.devices.size(), plan.devices.size());
@@ -150,7 +151,7 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
 
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
   TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster_path));
-  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? plan_for(graph, cluster, options.planning)
+  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? plan_for(graph, cluster, options.planning, rule_of(options.engine))
                                                         : plan_of_file(graph, options.plan_path));
   std::vector<std::string> urls;
   for (const std::string& name : plan.devices) {
@@ -173,10 +174,11 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
                     ->check(CLI::Range(1, 256));
   auto* cluster = command.add_option("--cluster", options.cluster_path, "use the runners of this cluster file");
   cluster->type_name("FILE")->excludes(local);
-  command
-      .add_option("--plan", options.plan_path,
-                  "use this plan; without --local or --cluster its parts run one after the other in this process")
-      ->type_name("PLAN.json");
+  add_engine_options(command, options.engine);
+  auto* plan = command.add_option("--plan", options.plan_path,
+                  "use this plan; without --local or --cluster its parts run one after the other in this process");
+  plan->type_name("PLAN.json");
+  for (const char* name : {"--gemm", "--weights"}) plan->excludes(command.get_option(name));  // it says that itself
   command
       .add_option("--profile", options.planning.profile_path,
                   "with --cluster: what was measured, to make the plan with")
@@ -193,6 +195,7 @@ Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const Backen
   if (!options.cluster_path.empty()) return cluster_backend(graph, options);
   SessionOptions session_options;
   session_options.threads = options.threads.value_or(available_cores());
+  session_options.rule = rule_of(options.engine);
   if (options.plan_path.empty()) {
     TRY_ASSIGN(std::unique_ptr<Session> session, Session::create(graph, session_options));
     return std::make_unique<SingleProcess>(std::move(session), session_options.threads);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/model.h"
 #include "cli/planning.h"
 #include "fleet/coordinator.h"
 #include "graph/graph.h"
@@ -22,6 +23,7 @@ struct BackendOptions {
   std::string plan_path;
   PlanningOptions planning;  // with a cluster, where there is no plan
   std::optional<unsigned> threads;
+  EngineOptions engine;  // where there is no plan, which says that
   bool quiet = false;
   std::string log_level;
 };

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include "engine/blas_core.h"
 #include "engine/choice.h"
 #include "engine/weight_memory.h"
 #include "onnx_import/import.h"
@@ -24,10 +23,29 @@ Expected<Graph> load_model(const ModelOptions& options) {
   return import_onnx(options.path, import_options);
 }
 
-EngineFacts engine_facts(unsigned threads) {
-  const std::string core = blas_core();
-  return {threads, core, [core](const Graph& graph) { return default_choices(graph, core); },
-          [core](const Graph& graph) { return weight_memory(graph, core).bytes(); }};
+void add_engine_options(CLI::App& command, EngineOptions& options) {
+  command.add_option("--gemm", options.gemm, "openblas: only its matrix products, none of our kernels for convolutions")
+      ->check(CLI::IsMember({"fastest", "openblas"}))
+      ->capture_default_str();
+  add_weights_option(command, options);
+}
+
+void add_weights_option(CLI::App& command, EngineOptions& options) {
+  command.add_option("--weights", options.weights, "fp16: keep weights as half floats, in half the memory")
+      ->check(CLI::IsMember({"fp32", "fp16"}))
+      ->capture_default_str();
+}
+
+ChoiceRule rule_of(const EngineOptions& options) {
+  ChoiceRule rule = default_rule();
+  if (options.gemm == "openblas") rule.allowed = openblas_algorithms();
+  rule.half_weights = options.weights == "fp16";
+  return rule;
+}
+
+EngineFacts engine_facts(unsigned threads, const ChoiceRule& rule) {
+  return {threads, rule.core, [rule](const Graph& graph) { return choose_all(graph, rule); },
+          [rule](const Graph& graph) { return weight_memory(graph, rule).bytes(); }};
 }
 
 unsigned available_cores() {

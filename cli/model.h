@@ -23,8 +23,20 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // The simplified graph.
 Expected<Graph> load_model(const ModelOptions& options);
 
-// What a plan must repeat: the choices that the engine's rule makes on this machine.
-EngineFacts engine_facts(unsigned threads);
+// What the user says of how to compute.
+struct EngineOptions {
+  std::string gemm = "fastest";
+  std::string weights = "fp32";
+};
+
+void add_engine_options(CLI::App& command, EngineOptions& options);
+void add_weights_option(CLI::App& command, EngineOptions& options);  // of these, only that
+
+// This machine's rule within what the user says.
+ChoiceRule rule_of(const EngineOptions& options);
+
+// What a plan must repeat: the choices that a rule makes.
+EngineFacts engine_facts(unsigned threads, const ChoiceRule& rule);
 
 // Cores that this process may use.
 unsigned available_cores();

@@ -4,7 +4,6 @@
 
 #include "cli/interrupt.h"
 #include "cli/model.h"
-#include "engine/blas_core.h"
 #include "engine/weight_memory.h"
 #include "fleet/local_fleet.h"
 #include "partition/planner.h"
@@ -67,14 +66,15 @@ Cluster local_cluster(std::size_t devices, unsigned threads) {
   return cluster;
 }
 
-Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options) {
+Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
+                        const ChoiceRule& rule) {
   TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
   if (!model) return fail_in(options.profile_path, std::move(model.error()));
-  model->laid_out_weight_bytes = [core = blas_core()](OpType op, const OpCall& call) {
-    return laid_out_weight_bytes(op, call, core);
+  model->laid_out_weight_bytes = [rule](OpType op, const OpCall& call) {
+    return laid_out_weight_bytes(op, call, rule);
   };
-  const EngineFacts engine = engine_facts(cluster.devices.front().threads);
+  const EngineFacts engine = engine_facts(cluster.devices.front().threads, rule);
   if (!options.stages_path.empty()) return by_hand(graph, cluster, *model, engine, options.stages_path);
 
   SearchOptions search_options;

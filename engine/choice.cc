@@ -1,9 +1,13 @@
 #include "engine/choice.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 
+#include "engine/blas_core.h"
 #include "engine/layout.h"
 #include "graph/ops/checks.h"
 #include "graph/ops/conv.h"
@@ -18,15 +22,16 @@ struct AlgorithmName {
   Algorithm algorithm;
   std::string_view name;
   bool tile, depth, rows;  // which parameters it has
+  bool half = false;       // whether it can have weights=fp16
 };
 constexpr std::array kAlgorithms = {
-    AlgorithmName{Algorithm::kDirect, "direct", false, false, false},
-    AlgorithmName{Algorithm::kWinograd2, "winograd2", false, false, false},
-    AlgorithmName{Algorithm::kWinograd4, "winograd4", false, false, false},
+    AlgorithmName{Algorithm::kDirect, "direct", false, false, false, true},
+    AlgorithmName{Algorithm::kWinograd2, "winograd2", false, false, false, true},
+    AlgorithmName{Algorithm::kWinograd4, "winograd4", false, false, false, true},
     AlgorithmName{Algorithm::kIm2col, "im2col", true, true, true},
     AlgorithmName{Algorithm::kDirect1x1, "direct_1x1", true, false, true},
     AlgorithmName{Algorithm::kDepthwise, "depthwise", false, false, false},
-    AlgorithmName{Algorithm::kGemv, "gemv", false, false, false},
+    AlgorithmName{Algorithm::kGemv, "gemv", false, false, false, true},
     AlgorithmName{Algorithm::kSgemm, "sgemm", true, false, true},
 };
 
@@ -87,24 +92,22 @@ bool can_be_winograd(const ConvGeometry& geometry) {
                      [](const WindowAxis& axis) { return axis.kernel == 3 && axis.stride == 1 && axis.dilation == 1; });
 }
 
-// The cheapest in rough clock cycles of a core that does sixteen multiplications and additions in each and reads four
-// bytes of weights; measured on AVX-512.
-Algorithm blocked_rule(const ConvGeometry& geometry) {
+// Rough clock cycles of a core that does sixteen multiplications and additions in each and reads four bytes of weights;
+// measured on AVX-512.
+double rough_cycles(const ConvGeometry& geometry, Algorithm algorithm) {
+  constexpr double kRead = 1.0, kMultiply = 1.0 / 16, kTransform = 0.3;
   const auto inputs = static_cast<double>(geometry.input_channels);
   const auto outputs = static_cast<double>(geometry.output_channels);
-  if (!can_be_winograd(geometry)) return Algorithm::kDirect;
+  if (algorithm == Algorithm::kDirect) {
+    const auto positions = static_cast<double>(geometry.output_positions() * geometry.batch);
+    return static_cast<double>(geometry.kernel_elements()) * inputs * outputs * (positions * kMultiply + kRead);
+  }
+  CHECK(is_winograd(algorithm));
+  const std::int64_t m = algorithm == Algorithm::kWinograd2 ? 2 : 4;
   const std::int64_t rows = geometry.window.axes[0].output, columns = geometry.window.axes[1].output;
-  constexpr double kRead = 1.0, kMultiply = 1.0 / 16, kTransform = 0.3;
-  const auto winograd_cycles = [&](std::int64_t m) {
-    const auto elements = static_cast<double>((m + 2) * (m + 2));
-    const auto tiles = static_cast<double>(ceil_div(rows, m) * ceil_div(columns, m) * geometry.batch);
-    return elements * (inputs * outputs * (tiles * kMultiply + kRead) + tiles * kTransform * (inputs + outputs));
-  };
-  const auto positions = static_cast<double>(rows * columns * geometry.batch);
-  const double direct_cycles = 9.0 * inputs * outputs * (positions * kMultiply + kRead);
-  const double two = winograd_cycles(2), four = winograd_cycles(4);
-  if (direct_cycles <= std::min(two, four)) return Algorithm::kDirect;
-  return two < four ? Algorithm::kWinograd2 : Algorithm::kWinograd4;
+  const auto elements = static_cast<double>((m + 2) * (m + 2));
+  const auto tiles = static_cast<double>(ceil_div(rows, m) * ceil_div(columns, m) * geometry.batch);
+  return elements * (inputs * outputs * (tiles * kMultiply + kRead) + tiles * kTransform * (inputs + outputs));
 }
 
 // With fewer tiles than this, output channels are divided too, so that several threads find work.
@@ -137,7 +140,8 @@ constexpr std::int64_t kUnpackedDepth = 192;
 constexpr std::int64_t kUnpackedPositions = 512;
 constexpr std::int64_t kUnpackedRows = 48;
 
-Choice unpacked_conv_rule(const ConvGeometry& geometry, std::int64_t channels, std::int64_t depth) {
+Choice unpacked_conv_rule(const ConvGeometry& geometry, std::int64_t channels, std::int64_t depth,
+                          bool must_be_im2col) {
   const std::int64_t positions = geometry.output_positions();
   const auto most_positions = [](std::int64_t block) {
     return std::min(kUnpackedPositions, kUnpackedElements / block);
@@ -145,7 +149,8 @@ Choice unpacked_conv_rule(const ConvGeometry& geometry, std::int64_t channels, s
   // The depth of a direct product isn't divided: where it is large, few positions are a tile, and wide tiles are
   // faster.
   const std::int64_t direct_positions = most_positions(depth);
-  const bool direct = is_direct_1x1(geometry) && (direct_positions >= 64 || direct_positions >= positions);
+  const bool direct =
+      !must_be_im2col && is_direct_1x1(geometry) && (direct_positions >= 64 || direct_positions >= positions);
   Choice choice;
   choice.algorithm = direct ? Algorithm::kDirect1x1 : Algorithm::kIm2col;
   if (!direct) choice.depth = even_piece(depth, kUnpackedDepth, 1);
@@ -156,15 +161,14 @@ Choice unpacked_conv_rule(const ConvGeometry& geometry, std::int64_t channels, s
   return choice;
 }
 
-Choice conv_rule(const ConvGeometry& geometry, std::string_view core) {
-  if (is_depthwise(geometry)) return {Algorithm::kDepthwise, 0, 0, 0};
-  if (is_direct(geometry)) return {blocked_rule(geometry), 0, 0, 0};
+// A matrix product of OpenBLAS.
+Choice openblas_conv_rule(const ConvGeometry& geometry, const std::string& core, bool must_be_im2col) {
   const std::int64_t positions = geometry.output_positions();
   const std::int64_t channels = geometry.output_channels / geometry.groups;
   const std::int64_t depth = geometry.input_channels / geometry.groups * geometry.kernel_elements();
-  if (multiplies_unpacked(core)) return unpacked_conv_rule(geometry, channels, depth);
+  if (multiplies_unpacked(core)) return unpacked_conv_rule(geometry, channels, depth, must_be_im2col);
   Choice choice;
-  choice.algorithm = is_direct_1x1(geometry) ? Algorithm::kDirect1x1 : Algorithm::kIm2col;
+  choice.algorithm = is_direct_1x1(geometry) && !must_be_im2col ? Algorithm::kDirect1x1 : Algorithm::kIm2col;
   const TileLimits limits = tile_limits(core);
   choice.tile = even_piece(positions, limits.positions, 16);
   if (choice.algorithm == Algorithm::kIm2col) {
@@ -174,8 +178,47 @@ Choice conv_rule(const ConvGeometry& geometry, std::string_view core) {
   return choice;
 }
 
-Choice gemm_rule(std::int64_t m, std::int64_t n, std::int64_t batch) {
-  if (m == 1) return {Algorithm::kGemv, 0, 0, 0};
+bool can_compute(const ConvGeometry& geometry, Algorithm algorithm) {
+  switch (algorithm) {
+    case Algorithm::kDirect: return is_direct(geometry);
+    case Algorithm::kWinograd2:
+    case Algorithm::kWinograd4: return can_be_winograd(geometry);
+    case Algorithm::kDepthwise: return is_depthwise(geometry);
+    case Algorithm::kDirect1x1: return is_direct_1x1(geometry);
+    case Algorithm::kIm2col: return true;
+    case Algorithm::kGemv:
+    case Algorithm::kSgemm: return false;
+  }
+  return false;
+}
+
+Choice conv_rule(const ConvGeometry& geometry, const ChoiceRule& rule) {
+  // From the fastest on, but for those that the cycles tell apart.
+  constexpr std::array kPreferred = {Algorithm::kDepthwise, Algorithm::kDirect,    Algorithm::kWinograd2,
+                                     Algorithm::kWinograd4, Algorithm::kDirect1x1, Algorithm::kIm2col};
+  const bool any = std::none_of(kPreferred.begin(), kPreferred.end(), [&](Algorithm algorithm) {
+    return rule.allows(algorithm) && can_compute(geometry, algorithm);
+  });
+  std::vector<Algorithm> possible;
+  for (const Algorithm algorithm : kPreferred) {
+    if (can_compute(geometry, algorithm) && (any || rule.allows(algorithm))) possible.push_back(algorithm);
+  }
+  Algorithm best = possible.front();
+  if (best == Algorithm::kIm2col || best == Algorithm::kDirect1x1) {
+    Choice choice = openblas_conv_rule(geometry, lower_case(rule.core), best == Algorithm::kIm2col);
+    const bool only_1x1 = possible.size() == 1 && best == Algorithm::kDirect1x1;
+    if (only_1x1 && choice.algorithm != best) choice = {best, choice.tile, 0, choice.rows};
+    return choice;
+  }
+  for (const Algorithm algorithm : possible) {
+    if (best == Algorithm::kDepthwise || (algorithm != Algorithm::kDirect && !is_winograd(algorithm))) break;
+    if (rough_cycles(geometry, algorithm) < rough_cycles(geometry, best)) best = algorithm;
+  }
+  return {best, 0, 0, 0};
+}
+
+Choice gemm_rule(std::int64_t m, std::int64_t n, std::int64_t batch, const ChoiceRule& rule) {
+  if (m == 1 && (rule.allows(Algorithm::kGemv) || !rule.allows(Algorithm::kSgemm))) return {Algorithm::kGemv, 0, 0, 0};
   Choice choice{Algorithm::kSgemm, 0, 0, 0};
   choice.tile = even_piece(n, 512, 16);
   choice.rows = rows_rule(m, ceil_div(n, choice.tile) * batch);
@@ -195,6 +238,10 @@ GemmSize gemm_size(OpType op, const OpCall& call) {
   const auto geometry = matmul_geometry(call);
   CHECK(geometry.has_value());
   return {geometry->m, geometry->n, geometry->batch.elements()};
+}
+
+bool can_be_half(OpType op, const OpCall& call, Algorithm algorithm) {
+  return name_of(algorithm).half && (op != OpType::kMatMul || gemm_size(op, call).batch == 1);
 }
 
 ConvGeometry checked_conv_geometry(const OpCall& call) {
@@ -231,6 +278,10 @@ Expected<Choice> parse_text(std::string_view text) {
     const std::string_view word = next_word();
     const std::size_t equals = std::min(word.find('='), word.size());
     const std::string_view key = word.substr(0, equals);
+    if (word == "weights=fp16" && row->half && !choice.half) {
+      choice.half = true;
+      continue;
+    }
     std::int64_t* field = key == "tile" && row->tile     ? &choice.tile
                           : key == "depth" && row->depth ? &choice.depth
                           : key == "rows" && row->rows   ? &choice.rows
@@ -255,6 +306,7 @@ std::string to_text(const Choice& choice) {
   if (row.tile) text += fmt::format(" tile={}", choice.tile);
   if (row.depth) text += fmt::format(" depth={}", choice.depth);
   if (row.rows) text += fmt::format(" rows={}", choice.rows);
+  if (choice.half) text += " weights=fp16";
   return text;
 }
 
@@ -265,22 +317,89 @@ bool multiplies_unpacked(std::string_view core) {
 
 bool has_choice(OpType op) { return op == OpType::kConv || op == OpType::kGemm || op == OpType::kMatMul; }
 
-Choice default_choice(OpType op, const OpCall& call, std::string_view core) {
+bool ChoiceRule::allows(Algorithm algorithm) const {
+  if (allowed.empty()) return !half_weights || algorithm != Algorithm::kWinograd4;
+  return std::find(allowed.begin(), allowed.end(), algorithm) != allowed.end();
+}
+
+std::vector<Choice::Algorithm> openblas_algorithms() {
+  return {Algorithm::kIm2col, Algorithm::kDirect1x1, Algorithm::kSgemm};
+}
+
+std::vector<Choice::Algorithm> lean_algorithms() {
+  std::vector<Algorithm> lean;
+  for (const AlgorithmName& row : kAlgorithms) {
+    if (!is_winograd(row.algorithm)) lean.push_back(row.algorithm);
+  }
+  return lean;
+}
+
+Expected<std::vector<Choice::Algorithm>> parse_algorithms(std::string_view text) {
+  std::vector<Algorithm> algorithms;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    const std::string_view name = text.substr(0, comma);
+    const auto row =
+        std::find_if(kAlgorithms.begin(), kAlgorithms.end(), [&](const auto& r) { return r.name == name; });
+    if (row == kAlgorithms.end()) {
+      std::vector<std::string_view> names;
+      for (const AlgorithmName& known : kAlgorithms) names.push_back(known.name);
+      return fail(ErrorCode::kInvalid, "no algorithm is called \"{}\"; there are {}", name, fmt::join(names, ", "));
+    }
+    algorithms.push_back(row->algorithm);
+    if (comma == text.size()) break;
+    text.remove_prefix(comma + 1);
+    if (text.empty()) return fail(ErrorCode::kInvalid, "an algorithm's name is missing behind the last comma");
+  }
+  return algorithms;
+}
+
+ChoiceRule default_rule() {
+  static const ChoiceRule rule = [] {
+    ChoiceRule made{.core = blas_core()};
+    const char* allowed = std::getenv("ONNX_SPLIT_ALGORITHMS");
+    if (allowed == nullptr) return made;
+    auto parsed = parse_algorithms(allowed);
+    if (!parsed) {
+      fmt::print(stderr, "ONNX_SPLIT_ALGORITHMS: {}\n", parsed.error().message);
+      std::exit(2);
+    }
+    made.allowed = std::move(*parsed);
+    return made;
+  }();
+  return rule;
+}
+
+Choice choose(OpType op, const OpCall& call, const ChoiceRule& rule) {
   CHECK(has_choice(op));
-  if (op == OpType::kConv) return conv_rule(checked_conv_geometry(call), lower_case(core));
-  const GemmSize size = gemm_size(op, call);
-  return gemm_rule(size.m, size.n, size.batch);
+  Choice choice;
+  if (op == OpType::kConv) {
+    choice = conv_rule(checked_conv_geometry(call), rule);
+  } else {
+    const GemmSize size = gemm_size(op, call);
+    choice = gemm_rule(size.m, size.n, size.batch, rule);
+  }
+  choice.half = rule.half_weights && can_be_half(op, call, choice.algorithm);
+  return choice;
 }
 
-std::string default_choice(const Graph& graph, const Node& node, std::string_view core) {
+std::string choose(const Graph& graph, const Node& node, const ChoiceRule& rule) {
   const std::vector<TensorType> types = input_types(graph, node);
-  return to_text(default_choice(node.op, {node.attributes, types, node.outputs.size()}, core));
+  return to_text(choose(node.op, {node.attributes, types, node.outputs.size()}, rule));
 }
 
-KernelChoices default_choices(const Graph& graph, std::string_view core) {
+KernelChoices choose_all(const Graph& graph, const ChoiceRule& rule) {
   KernelChoices choices;
   for (const Node& node : graph.nodes()) {
-    if (has_choice(node.op)) choices.emplace(node.name, default_choice(graph, node, core));
+    if (has_choice(node.op)) choices.emplace(node.name, choose(graph, node, rule));
+  }
+  return choices;
+}
+
+KernelChoices with_float_weights(KernelChoices choices) {
+  constexpr std::string_view kHalf = " weights=fp16";
+  for (auto& [name, text] : choices) {
+    if (text.ends_with(kHalf)) text.resize(text.size() - kHalf.size());
   }
   return choices;
 }
@@ -288,19 +407,12 @@ KernelChoices default_choices(const Graph& graph, std::string_view core) {
 Expected<Choice> parse_choice(OpType op, const OpCall& call, std::string_view text) {
   if (!has_choice(op)) return fail(ErrorCode::kInvalid, "choice \"{}\": {} has no choice", text, op_name(op));
   TRY_ASSIGN(const Choice choice, parse_text(text));
-  bool possible = false;
-  if (op == OpType::kConv) {
-    const ConvGeometry geometry = checked_conv_geometry(call);
-    possible = choice.algorithm == Algorithm::kIm2col ||
-               (choice.algorithm == Algorithm::kDirect && is_direct(geometry)) ||
-               (is_winograd(choice.algorithm) && can_be_winograd(geometry)) ||
-               (choice.algorithm == Algorithm::kDirect1x1 && is_direct_1x1(geometry)) ||
-               (choice.algorithm == Algorithm::kDepthwise && is_depthwise(geometry));
-  } else {
-    possible =
-        choice.algorithm == Algorithm::kSgemm || (choice.algorithm == Algorithm::kGemv && gemm_size(op, call).m == 1);
+  const bool possible = op == OpType::kConv ? can_compute(checked_conv_geometry(call), choice.algorithm)
+                                            : choice.algorithm == Algorithm::kSgemm ||
+                                                  (choice.algorithm == Algorithm::kGemv && gemm_size(op, call).m == 1);
+  if (!possible || (choice.half && !can_be_half(op, call, choice.algorithm))) {
+    return fail(ErrorCode::kInvalid, "choice \"{}\": impossible for this {}", text, op_name(op));
   }
-  if (!possible) return fail(ErrorCode::kInvalid, "choice \"{}\": impossible for this {}", text, op_name(op));
   if (choice.depth > 0 && choice.tile > kMaxScratchElements / choice.depth) {
     return fail(ErrorCode::kInvalid, "choice \"{}\": tile·depth is over {}", text, kMaxScratchElements);
   }

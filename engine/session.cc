@@ -7,7 +7,6 @@
 #include <mutex>
 #include <new>
 
-#include "engine/blas_core.h"
 #include "engine/choice.h"
 #include "engine/kernels/reorder.h"
 #include "engine/kernels/table.h"
@@ -48,7 +47,7 @@ struct Session::Impl {
   std::size_t workspace_stride = 0;
   std::vector<void*> addresses;  // by slot of the memory plan; null where nothing lies
 
-  Expected<void> decide_choices(const KernelChoices& wanted);
+  Expected<void> decide_choices(const KernelChoices& wanted, const ChoiceRule& rule);
   Expected<void> prepare(const SessionOptions& options);
   std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference) const;
   std::vector<std::size_t> constant_uses(std::span<const Step> schedule) const;
@@ -60,7 +59,7 @@ struct Session::Impl {
   Expected<void> run(std::span<const MutableTensorView> outputs, const AfterNode& after_node);
 };
 
-Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted) {
+Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted, const ChoiceRule& rule) {
   for (const auto& [name, choice] : wanted) {
     const std::optional<NodeId> id = graph.find_node(name);
     if (!id) return fail(ErrorCode::kNotFound, "choice \"{}\": the graph has no node \"{}\"", choice, name);
@@ -75,7 +74,7 @@ Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted) {
     const OpCall call{node.attributes, types, node.outputs.size()};
     const auto found = wanted.find(node.name);
     if (found == wanted.end()) {
-      choices.emplace(node.name, to_text(default_choice(node.op, call, blas_core())));
+      choices.emplace(node.name, to_text(choose(node.op, call, rule)));
       continue;
     }
     const auto parsed = parse_choice(node.op, call, found->second);
@@ -86,7 +85,7 @@ Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted) {
 }
 
 Expected<void> Session::Impl::prepare(const SessionOptions& options) {
-  TRY(decide_choices(options.choices));
+  TRY(decide_choices(options.choices, options.rule));
   std::vector<Step> schedule = make_schedule(graph, !options.reference);
   if (!options.reference) schedule = lay_out(graph, std::move(schedule), choices);
   memory = plan_memory(graph, schedule, !options.reference);

@@ -20,9 +20,9 @@ namespace onnx_split {
 
 struct SessionOptions {
   unsigned threads = 1;
-  // Obeyed where they name a node; an impossible or unknown one is an error. The others follow the rule of
-  // engine/choice.h.
+  // Obeyed where they name a node; an impossible or unknown one is an error. The others follow the rule.
   KernelChoices choices;
+  ChoiceRule rule = default_rule();
   // Use the slow reference kernels everywhere (for tests).
   bool reference = false;
 };

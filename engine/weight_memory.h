@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string_view>
 
 #include "engine/choice.h"
 #include "graph/graph.h"
@@ -13,7 +12,7 @@
 namespace onnx_split {
 
 // What the rule's kernel for an application of an operator lays out, in bytes; nothing: it reads its constants.
-std::optional<std::int64_t> laid_out_weight_bytes(OpType op, const OpCall& call, std::string_view core);
+std::optional<std::int64_t> laid_out_weight_bytes(OpType op, const OpCall& call, const ChoiceRule& rule);
 
 struct WeightMemory {
   std::int64_t laid_out_bytes = 0;
@@ -23,6 +22,6 @@ struct WeightMemory {
   std::int64_t bytes() const { return laid_out_bytes + in_place_bytes; }
 };
 
-WeightMemory weight_memory(const Graph& graph, std::string_view core);
+WeightMemory weight_memory(const Graph& graph, const ChoiceRule& rule);
 
 }  // namespace onnx_split

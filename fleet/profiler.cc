@@ -6,7 +6,7 @@
 #include <optional>
 #include <set>
 
-#include "engine/blas_core.h"
+#include "engine/choice.h"
 #include "engine/session.h"
 #include "engine/weight_memory.h"
 #include "fleet/machine.h"
@@ -48,7 +48,7 @@ std::uint64_t outer_bytes(const ProfileJob& job) {
 
 // What kernels lay out of its constants, which are still there while they do.
 std::uint64_t laid_out_bytes(const Graph& graph) {
-  return static_cast<std::uint64_t>(weight_memory(graph, blas_core()).laid_out_bytes);
+  return static_cast<std::uint64_t>(weight_memory(graph, default_rule()).laid_out_bytes);
 }
 
 // A job made ready: its session and the memory around it.

@@ -15,6 +15,7 @@ namespace {
 struct Options {
   ModelOptions model;
   PlanningOptions planning;
+  EngineOptions engine;
   std::size_t devices = 0;
   std::string cluster;
   std::string output;
@@ -29,7 +30,7 @@ Expected<void> run(const Options& options) {
   if (!options.cluster.empty()) {
     TRY_ASSIGN(cluster, read_cluster_file(options.cluster));
   }
-  TRY_ASSIGN(const Plan plan, plan_for(graph, cluster, options.planning));
+  TRY_ASSIGN(const Plan plan, plan_for(graph, cluster, options.planning, rule_of(options.engine)));
   TRY(write_plan(plan, options.output));
   if (!options.svg.empty()) {
     TRY_ASSIGN(const std::string picture, draw_plan(plan));
@@ -55,6 +56,7 @@ Command add_plan(CLI::App& program, const CommonOptions&) {
       ->capture_default_str()
       ->excludes(cluster);
   add_planning_options(*command, options->planning);
+  add_engine_options(*command, options->engine);
   command->add_option("-o,--output", options->output, "the plan to write")->type_name("PLAN.json")->required();
   command->add_option("--svg", options->svg, "draw the plan: who does what when, and how busy that keeps everybody")
       ->type_name("FILE");

@@ -18,19 +18,34 @@ struct Options {
   InputOptions input;
   std::string plan;
   std::string parts;
-  double tolerance = 1e-4;
+  EngineOptions engine;
+  std::optional<double> tolerance;
   bool json = false;
+
+  bool half_weights() const { return rule_of(engine).half_weights; }
 };
 
+constexpr double kTolerance = 1e-4, kToleranceOfHalfWeights = 1e-2;
+
+// The parts that are checked, and how the uncut network computes: as they do, but always with float weights.
 struct Subject {
   Composer composer;
-  SessionOptions session;
+  SessionOptions uncut;
+  bool half_weights;
 };
 
-// The parts that are checked, and how both they and the uncut network compute.
+Expected<Plan> whole_network(const Graph& graph, const EngineOptions& engine) {
+  PlanRequest request;
+  request.devices = {"local0"};
+  request.engine = engine_facts(available_cores(), rule_of(engine));
+  return make_plan(graph, request);
+}
+
 Expected<Subject> subject_of(const Options& options, const Graph& graph) {
-  SessionOptions session;
-  session.threads = available_cores();
+  SessionOptions uncut;
+  uncut.threads = available_cores();
+  SessionOptions session = uncut;
+  session.rule = rule_of(options.engine);
   if (!options.parts.empty()) {
     auto folder = read_part_folder(options.parts);
     if (!folder) return tl::unexpected(std::move(folder.error()));
@@ -38,13 +53,13 @@ Expected<Subject> subject_of(const Options& options, const Graph& graph) {
     for (Graph& part : folder->parts) parts.push_back({std::move(part), {}});
     auto composer = Composer::create(std::move(folder->manifest), std::move(parts), session);
     if (!composer) return fail_in(options.parts, std::move(composer.error()));
-    return Subject{std::move(*composer), session};
+    return Subject{std::move(*composer), uncut, session.rule.half_weights};
   }
-  TRY_ASSIGN(const Plan plan, read_plan(options.plan));
+  TRY_ASSIGN(const Plan plan, options.plan.empty() ? whole_network(graph, options.engine) : read_plan(options.plan));
   auto composer = Composer::create(graph, plan, session);
   if (!composer) return fail_in(options.plan, std::move(composer.error()));
-  session.choices = plan.choices;
-  return Subject{std::move(*composer), session};
+  uncut.choices = with_float_weights(plan.choices);
+  return Subject{std::move(*composer), uncut, uncut.choices != plan.choices};
 }
 
 void print_report(const VerifyReport& report, bool passed, bool as_json) {
@@ -79,16 +94,18 @@ Expected<void> run(const Options& options) {
   TRY_ASSIGN(const Graph graph, load_model(options.model));
   TRY_ASSIGN(const InputSource inputs, open_inputs(options.input, graph, "random:1"));
   TRY_ASSIGN(Subject subject, subject_of(options, graph));
+  const double tolerance =
+      options.tolerance.value_or(subject.half_weights ? kToleranceOfHalfWeights : kTolerance);
   bool passed = true;
   for (std::size_t item = 0; item < inputs.size(); ++item) {
     TRY_ASSIGN(const std::vector<Tensor> tensors, inputs.load(item));
-    TRY_ASSIGN(const VerifyReport report, verify(graph, subject.composer, tensors, subject.session));
-    const bool item_passed = report.worst().relative() <= options.tolerance;
+    TRY_ASSIGN(const VerifyReport report, verify(graph, subject.composer, tensors, subject.uncut));
+    const bool item_passed = report.worst().relative() <= tolerance;
     print_report(report, item_passed, options.json);
     passed = passed && item_passed;
   }
   if (!passed)
-    return fail(ErrorCode::kInvalid, "the parts don't give the network's answer within {}", options.tolerance);
+    return fail(ErrorCode::kInvalid, "the parts don't give the network's answer within {}", tolerance);
   return {};
 }
 
@@ -101,13 +118,16 @@ Command add_verify(CLI::App& program, const CommonOptions&) {
   add_model_options(*command, options->model);
   auto* plan = command->add_option("--plan", options->plan, "the plan to check")->type_name("PLAN.json");
   command->add_option("--parts", options->parts, "the folder of parts to check")->type_name("DIR")->excludes(plan);
+  add_weights_option(*command, options->engine);
+  plan->excludes(command->get_option("--weights"));  // it says that itself
   add_input_options(*command, options->input, false);
-  command->add_option("--tolerance", options->tolerance, "largest allowed max|a-b| / max|b|")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command->add_option("--tolerance", options->tolerance, "largest allowed max|a-b| / max|b|; 1e-4, with half weights 1e-2")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", options->json, "as JSON (a document for each input)");
   command->final_callback([options] {
-    if (options->plan.empty() && options->parts.empty()) throw CLI::RequiredError("--plan or --parts");
+    if (options->plan.empty() && options->parts.empty() && !options->half_weights()) {
+      throw CLI::RequiredError("--plan, --parts or --weights fp16");
+    }
   });
   command->footer("Example:\n  onnx-split verify resnet50.onnx --plan plan.json --input photo.jpg");
   return [options] { return run(*options); };

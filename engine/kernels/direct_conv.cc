@@ -1,11 +1,12 @@
 // Convolution in the blocked layout: every output position's sums over the whole depth, straight from the input. No
 // im2col matrix; the weights are laid out once, in panels of as many output channels as the innermost product takes.
 #include <algorithm>
+#include <array>
 
-#include "base/buffer.h"
 #include "engine/choice.h"
 #include "engine/kernels/conv_band.h"
 #include "engine/kernels/factories.h"
+#include "engine/kernels/laid_out_weights.h"
 #include "engine/kernels/tile_epilogue.h"
 
 namespace onnx_split {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kBlock = kChannelBlock;
 constexpr std::int64_t kNarrow = 16;
+constexpr std::int64_t kMostPanel = 32;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -21,7 +23,7 @@ constexpr std::int64_t kBandFloats = 32768;
 
 class DirectConvKernel final : public Kernel {
  public:
-  DirectConvKernel(const KernelSpec& spec, const ConvGeometry& geometry)
+  DirectConvKernel(const KernelSpec& spec, const ConvGeometry& geometry, bool half)
       : geometry_(geometry),
         epilogue_(spec.epilogue),
         lanes_(is_plain(geometry) ? 1 : kBlock),
@@ -33,11 +35,10 @@ class DirectConvKernel final : public Kernel {
     const std::int64_t wanted = spec.threads > 1 ? ceil_div(std::int64_t{4} * spec.threads, tasks) : 1;
     panels_per_range_ = ceil_div(panels, std::min(panels, wanted));
     ranges_ = ceil_div(panels, panels_per_range_);
-    buffer_ = MutableBuffer(static_cast<std::size_t>(weight_floats_) * sizeof(float));
-    weights_ = reinterpret_cast<float*>(buffer_.bytes().data());
     bias_.assign(static_cast<std::size_t>(channel_blocks(geometry.output_channels) * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
                 (!geometry.has_bias || spec.constants[2] != nullptr);
+    weights_ = LaidOutWeights(weight_count_, half && constant_);
     if (constant_) {
       lay_out(static_cast<const float*>(spec.constants[1]),
               geometry.has_bias ? static_cast<const float*>(spec.constants[2]) : nullptr);
@@ -48,7 +49,7 @@ class DirectConvKernel final : public Kernel {
   static bool is_plain(const ConvGeometry& geometry) { return geometry.input_channels < kBlock; }
 
   std::size_t weight_bytes() const override {
-    return !constant_ ? 0 : (static_cast<std::size_t>(weight_floats_) + bias_.size()) * sizeof(float);
+    return !constant_ ? 0 : weights_.bytes() + bias_.size() * sizeof(float);
   }
   std::size_t workspace_bytes() const override {
     return static_cast<std::size_t>(bands_.scratch_floats()) * sizeof(float);
@@ -95,9 +96,9 @@ class DirectConvKernel final : public Kernel {
                         panels_.back().last_input == panel.last_input;
       if (!same) runs_.push_back(bands_.runs(panel.first_input, panel.last_input));
       panel.runs = runs_.size() - 1;
-      panel.weights = weight_floats_;
+      panel.weights = weight_count_;
       const std::int64_t depth = (panel.last_input - panel.first_input) * geometry_.kernel_elements();
-      weight_floats_ += depth * panel_size(panel);
+      weight_count_ += depth * panel_size(panel);
       panels_.push_back(panel);
       block += panel_size(panel) / kBlock;
     }
@@ -108,7 +109,8 @@ class DirectConvKernel final : public Kernel {
     const std::int64_t outputs = geometry_.output_channels / geometry_.groups;
     const std::int64_t inputs = geometry_.input_channels / geometry_.groups;
     const std::int64_t elements = geometry_.kernel_elements();
-    float* to = weights_;
+    std::array<float, kMostPanel> values;
+    std::int64_t to = 0;
     for (const Panel& panel : panels_) {
       const std::int64_t size = panel_size(panel), first = panel.block * kBlock;
       for (std::int64_t unit = panel.first_input / lanes_; unit * lanes_ < panel.last_input; ++unit) {
@@ -121,11 +123,11 @@ class DirectConvKernel final : public Kernel {
             const std::int64_t first_seen = std::clamp(group * outputs, first, first + size);
             const std::int64_t last_seen = std::clamp((group + 1) * outputs, first_seen, first + size);
             const float* from = weights + (first_seen * inputs + input % inputs) * elements + k;
-            std::fill(to, to + (first_seen - first), 0.0F);
+            values.fill(0.0F);
             for (std::int64_t output = first_seen; output < last_seen; ++output, from += inputs * elements) {
-              to[output - first] = *from;
+              values[static_cast<std::size_t>(output - first)] = *from;
             }
-            std::fill(to + (last_seen - first), to + size, 0.0F);
+            weights_.put(to, values.data(), size);
           }
         }
       }
@@ -157,7 +159,7 @@ class DirectConvKernel final : public Kernel {
           const std::int64_t offset = (plane + line + begin) * kBlock;
           tile.y = context.output() + offset;
           tile.addend = addend == nullptr ? nullptr : addend + offset;
-          tiles_.function(end - begin, tile.x_step, panel.narrow)(tile);
+          tiles_.function(end - begin, tile.x_step, panel.narrow, weights_.half())(tile);
           activate_tile(epilogue_.activation, tile, end - begin);
         }
       }
@@ -169,7 +171,7 @@ class DirectConvKernel final : public Kernel {
     tile.x_step = bands_.steps().position;
     tile.runs = runs_[panel.runs].data();
     tile.run_count = static_cast<std::int64_t>(runs_[panel.runs].size());
-    tile.weights = weights_ + panel.weights;
+    tile.weights = weights_.at(panel.weights);
     tile.y_block = geometry_.output_positions() * kBlock;
     tile.blocks = panel_size(panel) / kBlock;
     tile.bias = geometry_.has_bias ? bias_.data() + panel.block * kBlock : nullptr;
@@ -184,9 +186,8 @@ class DirectConvKernel final : public Kernel {
   ConvBands bands_;
   std::vector<std::vector<DepthRun>> runs_;
   std::vector<Panel> panels_;
-  std::int64_t weight_floats_ = 0;
-  MutableBuffer buffer_{0};
-  float* weights_ = nullptr;  // in it
+  std::int64_t weight_count_ = 0;
+  LaidOutWeights weights_;
   std::vector<float> bias_;
   bool constant_ = false;  // weights and bias are laid out once
   std::int64_t panels_per_range_ = 1;
@@ -221,11 +222,11 @@ std::unique_ptr<Kernel> make_blocked_conv(const KernelSpec& spec) {
   CHECK(choice.has_value());
   switch (choice->algorithm) {
     case Choice::Algorithm::kDepthwise: return make_depthwise(spec);
-    case Choice::Algorithm::kWinograd2: return make_winograd(spec, 2);
-    case Choice::Algorithm::kWinograd4: return make_winograd(spec, 4);
+    case Choice::Algorithm::kWinograd2: return make_winograd(spec, 2, choice->half);
+    case Choice::Algorithm::kWinograd4: return make_winograd(spec, 4, choice->half);
     default: break;
   }
-  return std::make_unique<DirectConvKernel>(spec, geometry_of(spec));
+  return std::make_unique<DirectConvKernel>(spec, geometry_of(spec), choice->half);
 }
 
 }  // namespace onnx_split

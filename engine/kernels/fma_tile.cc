@@ -3,13 +3,14 @@
 #include <array>
 #include <utility>
 
-// SVE: arrays of vectors need a size that the compiler knows. The others bring nothing that is used here.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_SSSE3 | HWY_AVX3_DL)
+#include "engine/kernels/highway_targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/fma_tile.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+
+#include "engine/kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace onnx_split {
@@ -54,7 +55,7 @@ HWY_INLINE void finish(const FmaTile& tile, Vector (&sums)[kCount][kVectors]) {
 }
 
 // kStep: of the positions in x, 0: as the tile says.
-template <std::int64_t kCount, std::int64_t kPanelSize, std::int64_t kStep>
+template <std::int64_t kCount, std::int64_t kPanelSize, std::int64_t kStep, class Weight>
 void multiply(const FmaTile& tile) {
   constexpr std::int64_t kVectors = kPanelSize / kLanes;
   const Floats d;
@@ -66,13 +67,13 @@ void multiply(const FmaTile& tile) {
   }
   const std::int64_t step = kStep == 0 ? tile.x_step : kStep;
   for (std::int64_t r = 0; r < tile.run_count; ++r) {
-    const float* HWY_RESTRICT w = tile.weights + tile.runs[r].depth * kPanelSize;
+    const Weight* HWY_RESTRICT w = static_cast<const Weight*>(tile.weights) + tile.runs[r].depth * kPanelSize;
     const float* HWY_RESTRICT x = tile.x + tile.runs[r].offset;
     const float* const end = x + tile.runs[r].length;
     for (; x != end; ++x, w += kPanelSize) {
       Vector weights[kVectors];
 #pragma GCC unroll 16
-      for (std::int64_t v = 0; v < kVectors; ++v) weights[v] = hn::LoadU(d, w + v * kLanes);
+      for (std::int64_t v = 0; v < kVectors; ++v) weights[v] = load_weights(d, w + v * kLanes);
 #pragma GCC unroll 16
       for (std::int64_t p = 0; p < kCount; ++p) {
         const Vector value = hn::Set(d, x[p * step]);
@@ -96,7 +97,7 @@ void multiply_depthwise(const FmaTile& tile) {
   }
   const std::int64_t step = kStep == 0 ? tile.x_step : kStep;
   for (std::int64_t r = 0; r < tile.run_count; ++r) {
-    const float* HWY_RESTRICT w = tile.weights + tile.runs[r].depth * kBlock;
+    const float* HWY_RESTRICT w = static_cast<const float*>(tile.weights) + tile.runs[r].depth * kBlock;
     const float* HWY_RESTRICT x = tile.x + tile.runs[r].offset;
 #pragma GCC unroll 16
     for (std::int64_t v = 0; v < kVectors; ++v) {
@@ -110,26 +111,27 @@ void multiply_depthwise(const FmaTile& tile) {
   finish<kCount, kVectors>(tile, sums);
 }
 
-template <std::int64_t kPanelSize, std::int64_t kStep, std::size_t... kIndex>
+template <std::int64_t kPanelSize, std::int64_t kStep, class Weight, std::size_t... kIndex>
 constexpr std::array<FmaTileFunction, sizeof...(kIndex)> functions_of(std::index_sequence<kIndex...>) {
-  return {multiply<std::int64_t{kIndex} + 1, kPanelSize, kStep>...};
+  return {multiply<std::int64_t{kIndex} + 1, kPanelSize, kStep, Weight>...};
 }
-template <std::int64_t kPanelSize, std::int64_t kStep>
+template <std::int64_t kPanelSize, std::int64_t kStep, class Weight>
 constexpr auto functions() {
-  return functions_of<kPanelSize, kStep>(std::make_index_sequence<kPositions>());
+  return functions_of<kPanelSize, kStep, Weight>(std::make_index_sequence<kPositions>());
 }
 
-FmaTileFunction find_function(std::int64_t positions, std::int64_t x_step, bool narrow) {
-  static constexpr auto kWide16 = functions<kPanel, 16>(), kWide32 = functions<kPanel, 32>(),
-                        kWide = functions<kPanel, 0>();
-  static constexpr auto kNarrow16 = functions<16, 16>(), kNarrow32 = functions<16, 32>(), kNarrow = functions<16, 0>();
-  const auto& table = narrow ? (x_step == 16   ? kNarrow16
-                                : x_step == 32 ? kNarrow32
-                                               : kNarrow)
-                             : (x_step == 16   ? kWide16
-                                : x_step == 32 ? kWide32
-                                               : kWide);
-  return table[static_cast<std::size_t>(positions - 1)];
+template <std::int64_t kPanelSize, class Weight>
+FmaTileFunction function_of_panel(std::int64_t positions, std::int64_t x_step) {
+  static constexpr auto k16 = functions<kPanelSize, 16, Weight>(), k32 = functions<kPanelSize, 32, Weight>(),
+                        kAny = functions<kPanelSize, 0, Weight>();
+  return (x_step == 16 ? k16 : x_step == 32 ? k32 : kAny)[static_cast<std::size_t>(positions - 1)];
+}
+
+FmaTileFunction find_function(std::int64_t positions, std::int64_t x_step, bool narrow, bool half) {
+  if (half) {
+    return narrow ? function_of_panel<16, Half>(positions, x_step) : function_of_panel<kPanel, Half>(positions, x_step);
+  }
+  return narrow ? function_of_panel<16, float>(positions, x_step) : function_of_panel<kPanel, float>(positions, x_step);
 }
 
 template <std::int64_t kStep, std::size_t... kIndex>

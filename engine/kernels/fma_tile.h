@@ -28,7 +28,7 @@ struct FmaTile {
   std::int64_t x_step = 0;
   const DepthRun* runs = nullptr;
   std::int64_t run_count = 0;
-  const float* weights = nullptr;  // [depth][panel]
+  const void* weights = nullptr;   // [depth][panel]: floats, or half floats
 
   float* y = nullptr;             // [panel / 16] blocks `y_block` floats apart, of positions `y_step` apart, of sixteen
   std::int64_t y_step = 16;       // of the addend too
@@ -48,9 +48,11 @@ using FmaTileFunction = void (*)(const FmaTile& tile);
 struct FmaTiles {
   std::int64_t panel = 16;          // output channels of a panel of weights: 16 or 32
   std::int64_t most_positions = 1;  // of one call
-  // For `positions` in [1, most_positions] and a panel of `panel` channels, or of 16 (`narrow`).
-  FmaTileFunction (*function)(std::int64_t positions, std::int64_t x_step, bool narrow) = nullptr;
+  // For `positions` in [1, most_positions] and a panel of `panel` channels, or of 16 (`narrow`); `half`: its weights are
+  // half floats.
+  FmaTileFunction (*function)(std::int64_t positions, std::int64_t x_step, bool narrow, bool half) = nullptr;
   std::int64_t most_depthwise_positions = 1;
+  // The weights are floats.
   FmaTileFunction (*depthwise)(std::int64_t positions, std::int64_t x_step) = nullptr;
 };
 

@@ -2,11 +2,12 @@
 // transformed, multiplied with the transformed weights, one matrix for each of a tile's (m+2)² elements, and
 // transformed back. Threads share each of these: in bands of their own each would read all weights.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
-#include "base/buffer.h"
 #include "engine/choice.h"
 #include "engine/kernels/factories.h"
+#include "engine/kernels/laid_out_weights.h"
 #include "engine/kernels/tile_epilogue.h"
 #include "engine/kernels/winograd_transform.h"
 #include "graph/ops/conv.h"
@@ -15,6 +16,7 @@ namespace onnx_split {
 namespace {
 
 constexpr std::int64_t kBlock = kChannelBlock;
+constexpr std::int64_t kMostElements = 36;  // of a transformed kernel, for F(4×4,3×3)
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -27,7 +29,7 @@ constexpr std::int64_t kFewestTilesOfLarge = 64;
 
 class WinogradKernel final : public Kernel {
  public:
-  WinogradKernel(const KernelSpec& spec, const ConvGeometry& geometry, std::int64_t outputs)
+  WinogradKernel(const KernelSpec& spec, const ConvGeometry& geometry, std::int64_t outputs, bool half)
       : geometry_(geometry),
         epilogue_(spec.epilogue),
         m_(outputs),
@@ -51,13 +53,12 @@ class WinogradKernel final : public Kernel {
       const std::int64_t channels = std::min(kBlock, geometry.input_channels - block * kBlock);
       runs_.push_back({block * band_tiles_ * kBlock, channels, block * kBlock});
     }
-    panel_floats_ = geometry.input_channels * tiles_.panel;
-    matrix_floats_ = geometry.input_channels * output_blocks_ * kBlock;
-    buffer_ = MutableBuffer(static_cast<std::size_t>(n_ * n_ * matrix_floats_) * sizeof(float));
-    weights_ = reinterpret_cast<float*>(buffer_.bytes().data());
+    panel_size_ = geometry.input_channels * tiles_.panel;
+    matrix_size_ = geometry.input_channels * output_blocks_ * kBlock;
     bias_.assign(static_cast<std::size_t>(output_blocks_ * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
                 (!geometry.has_bias || spec.constants[2] != nullptr);
+    weights_ = LaidOutWeights(n_ * n_ * matrix_size_, half && constant_);
     if (constant_) {
       lay_out(static_cast<const float*>(spec.constants[1]),
               geometry.has_bias ? static_cast<const float*>(spec.constants[2]) : nullptr);
@@ -65,7 +66,7 @@ class WinogradKernel final : public Kernel {
   }
 
   std::size_t weight_bytes() const override {
-    return !constant_ ? 0 : (static_cast<std::size_t>(n_ * n_ * matrix_floats_) + bias_.size()) * sizeof(float);
+    return !constant_ ? 0 : weights_.bytes() + bias_.size() * sizeof(float);
   }
   std::size_t workspace_bytes() const override {
     // Of the shared ones its share.
@@ -106,13 +107,17 @@ class WinogradKernel final : public Kernel {
   // [n²][panel][input channel][panel's channels]; the last panel may be narrow.
   void lay_out(const float* weights, const float* bias) {
     const std::int64_t channel = geometry_.input_channels * 9;
-    if (geometry_.output_channels % kBlock != 0) std::fill_n(weights_, n_ * n_ * matrix_floats_, 0.0F);
+    std::array<float, kMostElements * kBlock> transformed{};
     for (std::int64_t block = 0; block < output_blocks_; ++block) {
       const std::int64_t first = block * kBlock, panel = first / tiles_.panel;
       const std::int64_t count = std::min(kBlock, geometry_.output_channels - first);
+      if (count < kBlock) transformed.fill(0.0F);
       for (std::int64_t input = 0; input < geometry_.input_channels; ++input) {
-        float* to = weights_ + panel * panel_floats_ + input * panel_width(panel) + first % tiles_.panel;
-        transform_kernels(m_, weights + first * channel + input * 9, channel, count, to, matrix_floats_);
+        transform_kernels(m_, weights + first * channel + input * 9, channel, count, transformed.data(), kBlock);
+        const std::int64_t to = panel * panel_size_ + input * panel_width(panel) + first % tiles_.panel;
+        for (std::int64_t i = 0; i < n_ * n_; ++i) {
+          weights_.put(i * matrix_size_ + to, transformed.data() + i * kBlock, kBlock);
+        }
       }
     }
     if (bias != nullptr) std::copy_n(bias, geometry_.output_channels, bias_.data());
@@ -165,13 +170,13 @@ class WinogradKernel final : public Kernel {
     tile.runs = runs_.data();
     tile.run_count = input_blocks_;
     tile.y_block = band_tiles_ * kBlock;
-    tile.weights = weights_ + element * matrix_floats_ + panel * panel_floats_;
+    tile.weights = weights_.at(element * matrix_size_ + panel * panel_size_);
     tile.blocks = panel_width(panel) / kBlock;
     for (std::int64_t piece = 0; piece < pieces; ++piece) {
       const std::int64_t begin = count * piece / pieces, end = count * (piece + 1) / pieces;
       tile.x = inputs + (element * input_blocks_ * band_tiles_ + begin) * kBlock;
       tile.y = products + ((element * output_blocks_ + first_block) * band_tiles_ + begin) * kBlock;
-      tiles_.function(end - begin, kBlock, narrow)(tile);
+      tiles_.function(end - begin, kBlock, narrow, weights_.half())(tile);
     }
   }
 
@@ -204,19 +209,18 @@ class WinogradKernel final : public Kernel {
   std::int64_t bands_ = 1, band_tiles_ = 1;
   std::int64_t threads_ = 1;
   std::vector<DepthRun> runs_;  // the input channels of a transformed tile
-  std::int64_t panel_floats_ = 0, matrix_floats_ = 0;
-  MutableBuffer buffer_{0};
-  float* weights_ = nullptr;  // in it
+  std::int64_t panel_size_ = 0, matrix_size_ = 0;
+  LaidOutWeights weights_;
   std::vector<float> bias_;
   bool constant_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_winograd(const KernelSpec& spec, std::int64_t outputs) {
+std::unique_ptr<Kernel> make_winograd(const KernelSpec& spec, std::int64_t outputs, bool half) {
   const auto geometry = conv_geometry(spec.call());
   CHECK(geometry.has_value());
-  return std::make_unique<WinogradKernel>(spec, *geometry, outputs);
+  return std::make_unique<WinogradKernel>(spec, *geometry, outputs, half);
 }
 
 }  // namespace onnx_split

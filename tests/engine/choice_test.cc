@@ -24,7 +24,7 @@ TEST(Choice, TextAndChoiceAreInverse) {
   const Case c = small_conv(3, 1);
   const auto graph = graph_of(c, true);
   ASSERT_TRUE(graph.has_value());
-  const std::string text = default_choice(*graph, graph->nodes().front(), "SkylakeX");
+  const std::string text = choose(*graph, graph->nodes().front(), {.core = "SkylakeX"});
   const auto types = input_types(*graph, graph->nodes().front());
   const auto parsed = parse_choice(OpType::kConv, {c.attributes, types, 1}, text);
   ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
@@ -35,7 +35,7 @@ TEST(Choice, TextAndChoiceAreInverse) {
 TEST(Choice, TheRuleKnowsItsAlgorithms) {
   const auto rule = [](const Case& c) {
     const auto graph = graph_of(c, true);
-    return default_choice(*graph, graph->nodes().front(), "SkylakeX");
+    return choose(*graph, graph->nodes().front(), {.core = "SkylakeX"});
   };
   EXPECT_EQ(rule(small_conv(1, 1)), "direct");
   EXPECT_EQ(rule(small_conv(3, 8)), "depthwise");
@@ -44,6 +44,56 @@ TEST(Choice, TheRuleKnowsItsAlgorithms) {
   const Tensor weights = random_tensor(random, Shape{5, 7});
   EXPECT_EQ(rule({OpType::kGemm, {}, {random_tensor(random, Shape{1, 5}), weights}}), "gemv");
   EXPECT_EQ(rule({OpType::kGemm, {}, {random_tensor(random, Shape{2, 5}), weights}}).substr(0, 6), "sgemm ");
+}
+
+TEST(Choice, TheRuleKeepsToWhatIsAllowedWherePossible) {
+  using Algorithm = Choice::Algorithm;
+  const auto rule = [](const Case& c, std::vector<Algorithm> allowed, bool half) {
+    const auto graph = graph_of(c, true);
+    return choose(*graph, graph->nodes().front(),
+                  {.core = "SkylakeX", .allowed = std::move(allowed), .half_weights = half});
+  };
+  Random random(1);
+  const Case three{
+      OpType::kConv, {}, {random_tensor(random, Shape{1, 16, 9, 9}), random_tensor(random, Shape{8, 16, 3, 3})}};
+  const Case one = small_conv(1, 1), depthwise = small_conv(3, 8);
+  EXPECT_EQ(rule(three, {Algorithm::kWinograd4}, false), "winograd4");
+  EXPECT_EQ(rule(one, {Algorithm::kWinograd4}, false), "direct");  // it can't be
+  EXPECT_EQ(rule(three, openblas_algorithms(), false).substr(0, 7), "im2col ");
+  EXPECT_EQ(rule(one, openblas_algorithms(), false).substr(0, 11), "direct_1x1 ");
+  EXPECT_EQ(rule(depthwise, {Algorithm::kDirect}, false), "direct");
+  EXPECT_EQ(rule(three, {Algorithm::kWinograd2}, true), "winograd2 weights=fp16");
+  EXPECT_EQ(rule(one, {}, true), "direct weights=fp16");
+  EXPECT_EQ(rule(depthwise, {}, true), "depthwise");  // its weights are few
+  EXPECT_EQ(rule(one, openblas_algorithms(), true).substr(0, 11), "direct_1x1 ");
+  EXPECT_EQ(rule(one, openblas_algorithms(), true).find("fp16"), std::string::npos);  // OpenBLAS reads floats
+  const Case product{OpType::kGemm, {}, {random_tensor(random, Shape{1, 5}), random_tensor(random, Shape{5, 7})}};
+  EXPECT_EQ(rule(product, {}, true), "gemv weights=fp16");
+  EXPECT_EQ(rule(product, {Algorithm::kSgemm}, false).substr(0, 6), "sgemm ");
+}
+
+TEST(Choice, LeanAlgorithmsAreNeverWinograd) {
+  for (const Choice::Algorithm algorithm : lean_algorithms()) {
+    EXPECT_NE(to_text({.algorithm = algorithm}).substr(0, 4), "wino");
+  }
+}
+
+TEST(Choice, AlgorithmsAreNamedWithCommasBetween) {
+  const auto some = parse_algorithms("winograd2,depthwise");
+  ASSERT_TRUE(some.has_value());
+  EXPECT_EQ(*some, (std::vector{Choice::Algorithm::kWinograd2, Choice::Algorithm::kDepthwise}));
+  EXPECT_TRUE(parse_algorithms("")->empty());
+  for (const char* wrong : {"winograd", "direct,,gemv", "direct, gemv"}) {
+    const auto parsed = parse_algorithms(wrong);
+    ASSERT_FALSE(parsed.has_value()) << wrong;
+    EXPECT_NE(parsed.error().message.find("winograd4"), std::string::npos) << parsed.error().message;
+  }
+  EXPECT_FALSE(parse_algorithms("direct,").has_value());
+}
+
+TEST(Choice, FloatWeightsAreTheSameChoiceWithoutHalfOnes) {
+  EXPECT_EQ(with_float_weights({{"a", "direct weights=fp16"}, {"b", "gemv"}, {"c", "winograd4 weights=fp16"}}),
+            (KernelChoices{{"a", "direct"}, {"b", "gemv"}, {"c", "winograd4"}}));
 }
 
 TEST(Choice, TilesFitTheCacheOfTheCore) {
@@ -55,7 +105,9 @@ TEST(Choice, TilesFitTheCacheOfTheCore) {
   const Node& node = graph->nodes().front();
   const auto types = input_types(*graph, node);
   for (const auto& [core, bytes] : {std::pair{"SkylakeX", 1 << 20}, {"neoversen1", 1 << 18}, {"CORTEXA72", 1 << 18}}) {
-    const Choice choice = default_choice(OpType::kConv, {node.attributes, types, 1}, core);
+    const Choice choice =
+        choose(OpType::kConv, {node.attributes, types, 1}, {.core = core, .allowed = openblas_algorithms()});
+    EXPECT_EQ(choice.algorithm, Choice::Algorithm::kIm2col);
     EXPECT_LE(choice.tile * choice.depth * 4, bytes) << to_text(choice);
   }
 }
@@ -91,12 +143,27 @@ TEST(Choice, SessionsReportAndObeyChoices) {
 TEST(Choice, ImpossibleOnesAreRefusedWithTheReason) {
   const Case c = small_conv(3, 1);
   EXPECT_NE(error_of(c, "nobody", "gemv").find("no node \"nobody\""), std::string::npos);
-  for (const char* choice :
-       {"", "winograd", "depthwise", "direct_1x1 tile=1 rows=1", "gemv", "im2col", "im2col tile=1 depth=1",
-        "im2col tile=0 depth=1 rows=1", "im2col tile=1 depth=1 rows=-1", "im2col tile=1 tile=1 depth=1 rows=1",
-        "im2col tile=1x depth=1 rows=1", "im2col tile depth=1 rows=1",
-        "im2col tile=9999999999999999999999 depth=1 rows=1", "im2col tile=16000000 depth=16000000 rows=1",
-        "im2col tile=1  depth=1 rows=1", "depthwise tile=3"}) {
+  for (const char* choice : {"",
+                             "winograd",
+                             "depthwise",
+                             "direct_1x1 tile=1 rows=1",
+                             "gemv",
+                             "im2col",
+                             "im2col tile=1 depth=1",
+                             "im2col tile=0 depth=1 rows=1",
+                             "im2col tile=1 depth=1 rows=-1",
+                             "im2col tile=1 tile=1 depth=1 rows=1",
+                             "im2col tile=1x depth=1 rows=1",
+                             "im2col tile depth=1 rows=1",
+                             "im2col tile=9999999999999999999999 depth=1 rows=1",
+                             "im2col tile=16000000 depth=16000000 rows=1",
+                             "im2col tile=1  depth=1 rows=1",
+                             "depthwise tile=3",
+                             "depthwise weights=fp16",
+                             "direct weights=fp8",
+                             "direct weights=",
+                             "direct weights=fp16 weights=fp16",
+                             "im2col tile=1 depth=1 rows=1 weights=fp16"}) {
     const std::string error = error_of(c, "node", choice);
     EXPECT_NE(error.find(fmt::format("choice \"{}\"", choice)), std::string::npos) << choice << ": " << error;
     EXPECT_NE(error.find("node \"node\" (Conv)"), std::string::npos) << choice << ": " << error;

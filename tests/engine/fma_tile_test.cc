@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/half.h"
 #include "base/random.h"
 
 namespace onnx_split {
@@ -25,6 +26,7 @@ bool has_fma(const std::string& target) {
 
 struct Expect {
   const FmaTile& tile;
+  const std::vector<float>& weights;
   std::int64_t panel;
   bool depthwise;
 
@@ -35,7 +37,7 @@ struct Expect {
       const DepthRun& run = tile.runs[r];
       for (std::int64_t i = 0; i < (depthwise ? 1 : run.length); ++i) {
         const float x = tile.x[position * tile.x_step + run.offset + (depthwise ? channel : i)];
-        sum = std::fma(x, tile.weights[(run.depth + i) * panel + channel], sum);
+        sum = std::fma(x, weights[static_cast<std::size_t>((run.depth + i) * panel + channel)], sum);
       }
     }
     if (tile.bias != nullptr) sum += tile.bias[channel];
@@ -47,6 +49,7 @@ struct Expect {
 
 void check(Random& random, const std::string& target, const FmaTiles& tiles, bool depthwise) {
   const bool narrow = depthwise || random.integer(0, 1) == 0;
+  const bool half = !depthwise && random.integer(0, 1) == 0;
   const std::int64_t panel = narrow ? 16 : tiles.panel;
   const std::int64_t positions = random.integer(1, depthwise ? tiles.most_depthwise_positions : tiles.most_positions);
   std::vector<DepthRun> runs;
@@ -57,14 +60,20 @@ void check(Random& random, const std::string& target, const FmaTiles& tiles, boo
   }
   FmaTile tile;
   tile.x_step = std::array<std::int64_t, 4>{16, 32, 48, 3}[static_cast<std::size_t>(random.integer(0, 3))];
-  const std::vector<float> x = numbers(random, 600 + 16 * tile.x_step), weights = numbers(random, depth * panel + 1);
+  const std::vector<float> x = numbers(random, 600 + 16 * tile.x_step);
+  std::vector<float> weights = numbers(random, depth * panel + 1);
+  std::vector<Half> halves(weights.size());
+  if (half) {
+    std::transform(weights.begin(), weights.end(), halves.begin(), to_half);
+    std::transform(halves.begin(), halves.end(), weights.begin(), [](Half h) { return to_float(h); });
+  }
   const std::vector<float> bias = numbers(random, panel), addend = numbers(random, 2 * kPlane * 16);
   constexpr float kUntouched = 77.0F;
   std::vector<float> y(static_cast<std::size_t>(2 * kPlane * 16), kUntouched);
   tile.x = x.data();
   tile.runs = runs.data();
   tile.run_count = static_cast<std::int64_t>(runs.size());
-  tile.weights = weights.data();
+  tile.weights = half ? static_cast<const void*>(halves.data()) : weights.data();
   tile.y = y.data();
   tile.y_block = kPlane * 16;
   tile.blocks = panel / 16;
@@ -73,8 +82,8 @@ void check(Random& random, const std::string& target, const FmaTiles& tiles, boo
   tile.clamp = random.integer(0, 1) == 0;
   tile.low = -0.5F;
   tile.high = 1.0F;
-  (depthwise ? tiles.depthwise(positions, tile.x_step) : tiles.function(positions, tile.x_step, narrow))(tile);
-  const Expect expect{tile, panel, depthwise};
+  (depthwise ? tiles.depthwise(positions, tile.x_step) : tiles.function(positions, tile.x_step, narrow, half))(tile);
+  const Expect expect{tile, weights, panel, depthwise};
   for (std::int64_t i = 0; i < 2 * kPlane * 16; ++i) {
     const std::int64_t block = i / (kPlane * 16), position = i / 16 % kPlane;
     const float found = y[static_cast<std::size_t>(i)];
@@ -115,7 +124,7 @@ TEST(FmaTile, NanStaysWhereItIsClamped) {
     tile.y = y.data();
     tile.clamp = true;
     tile.high = 6.0F;
-    tiles.function(1, 16, true)(tile);
+    tiles.function(1, 16, true, false)(tile);
     EXPECT_TRUE(std::isnan(y[0])) << target;
   }
 }

@@ -2,6 +2,7 @@
 // nor repetition, nor where inputs come from change a bit.
 #include <map>
 
+#include "base/half.h"
 #include "engine/choice.h"
 #include "engine/kernels/table.h"
 #include "tests/engine/compare.h"
@@ -113,6 +114,60 @@ TEST(Kernels, EveryAlgorithmOfAConvAgreesWithTheReference) {
   }
   EXPECT_EQ(tried.size(), 6U);
   for (const auto& [choice, times] : tried) EXPECT_GE(times, 5) << choice;
+}
+
+Tensor rounded_to_halves(const Tensor& tensor) {
+  TensorBuilder builder(tensor.type());
+  const std::span<const float> from = tensor.as<float>();
+  std::transform(from.begin(), from.end(), builder.as<float>().begin(), [](float x) { return to_float(to_half(x)); });
+  return std::move(builder).build();
+}
+
+// Half weights are widened exactly: it is as if the model's had been rounded. (Winograd's are rounded when they are
+// transformed.)
+void expect_half_weights_agree(const Case& c, const std::string& algorithm) {
+  SCOPED_TRACE(describe(c) + " " + algorithm);
+  const auto evaluate_with = [](const Case& of, const std::string& choice, unsigned threads) {
+    return evaluate_case(of, {.threads = threads, .choices = {{"node", choice}}, .reference = false}, true);
+  };
+  const std::string half_choice = algorithm + " weights=fp16";
+  const auto half = evaluate_with(c, half_choice, 1);
+  Case rounded = c;
+  rounded.inputs[1] = rounded_to_halves(c.inputs[1]);
+  const auto expected = evaluate_with(rounded, algorithm, 1);
+  if (algorithm.starts_with("winograd")) {
+    EXPECT_LE(distance(half[0], expected[0]), algorithm == "winograd4" ? 1e-2 : 2e-3);
+    EXPECT_FALSE(same_bits(half, evaluate_with(c, algorithm, 1)));
+  } else if (c.attributes.int_or("transB", 1) == 0 || c.op == OpType::kMatMul) {
+    EXPECT_LE(distance(half[0], expected[0]), 1e-5);  // half weights are laid out transposed
+  } else {
+    EXPECT_TRUE(same_bits(half, expected));
+  }
+  EXPECT_TRUE(same_bits(half, evaluate_with(c, half_choice, 3)));
+}
+
+TEST(Kernels, HalfWeightsAreAsIfTheModelsWereRounded) {
+  Random random(14);
+  for (int i = 0; i < 40; ++i) {
+    const std::int64_t channels = random.integer(16, 50), outputs = random.integer(1, 70);
+    Case c{OpType::kConv,
+           {{"pads", Ints(4, 1)}},
+           {random_tensor(random, Shape{random.integer(1, 2), channels, random.integer(3, 20), random.integer(3, 20)}),
+            random_tensor(random, Shape{outputs, channels, 3, 3})}};
+    if (random.integer(0, 1) == 1) c.inputs.push_back(random_tensor(random, Shape{outputs}));
+    for (const char* algorithm : {"direct", "winograd2", "winograd4"}) expect_half_weights_agree(c, algorithm);
+  }
+  for (int i = 0; i < 60; ++i) {
+    const std::int64_t n = random.integer(1, 90), k = random.integer(1, 200);
+    const bool transposed = random.integer(0, 1) == 1;
+    Case c{OpType::kGemm,
+           {{"transB", std::int64_t{transposed}}, {"alpha", 0.5F}, {"beta", 2.0F}},
+           {random_tensor(random, Shape{1, k}), random_tensor(random, transposed ? Shape{n, k} : Shape{k, n})}};
+    if (random.integer(0, 1) == 1) c.inputs.push_back(random_tensor(random, Shape{random.integer(0, 1) == 1 ? n : 1}));
+    expect_half_weights_agree(c, "gemv");
+    expect_half_weights_agree(
+        {OpType::kMatMul, {}, {random_tensor(random, Shape{1, k}), random_tensor(random, Shape{k, n})}}, "gemv");
+  }
 }
 
 // What follows a convolution is computed in the blocked layout, to the bits that it has alone.

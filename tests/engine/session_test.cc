@@ -192,7 +192,7 @@ TEST(Session, ValuesThatLiveTogetherLieApart) {
   std::size_t blocked = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     const Graph graph = RandomNetwork(seed).build();
-    const std::vector<Step> steps = lay_out(graph, make_schedule(graph, true), default_choices(graph, blas_core()));
+    const std::vector<Step> steps = lay_out(graph, make_schedule(graph, true), choose_all(graph, default_rule()));
     const MemoryPlan plan = plan_memory(graph, steps, true);
     // Replays the steps, remembering which value each arena byte belongs to.
     std::vector<std::size_t> owner(plan.arena_bytes, SIZE_MAX);
@@ -313,12 +313,22 @@ TEST(Session, ATimedRunGivesTheSameBitsAndATimeForEachStep) {
   }
 }
 
+std::vector<ChoiceRule> some_rules() {
+  std::vector<ChoiceRule> rules(4, default_rule());
+  rules[1].half_weights = true;
+  rules[2].allowed = openblas_algorithms();
+  rules[3].allowed = lean_algorithms();
+  return rules;
+}
+
 TEST(Session, ReportsItsMemory) {
   for (std::uint64_t seed = 0; seed < 40; ++seed) {
     const Graph graph = RandomNetwork(seed).build();
+    for (const ChoiceRule& rule : some_rules()) {
+      const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .rule = rule}));
+      EXPECT_EQ(session->weight_bytes(), static_cast<std::size_t>(weight_memory(graph, rule).bytes()));
+    }
     const auto session = must(Session::create(graph, {.threads = 2, .choices = {}, .reference = false}));
-    const WeightMemory expected = weight_memory(graph, blas_core());
-    EXPECT_EQ(session->weight_bytes(), static_cast<std::size_t>(expected.bytes()));
     std::size_t bytes = 0;
     for (const Value& value : graph.values()) bytes += value.constant ? value.type.size_bytes() : 0;
     EXPECT_GE(session->weight_bytes(), bytes);

@@ -34,7 +34,7 @@ Plan plan_of(const Graph& graph, std::size_t devices, std::vector<StageRequest> 
   for (std::size_t i = 0; i < devices; ++i) request.devices.push_back(fmt::format("d{}", i));
   request.stages = std::move(stages);
   request.window = window;
-  request.engine = {1, blas_core(), [](const Graph& of) { return default_choices(of, blas_core()); }};
+  request.engine = {1, blas_core(), [](const Graph& of) { return choose_all(of, default_rule()); }};
   return must(make_plan(graph, request));
 }
 

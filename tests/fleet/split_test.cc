@@ -33,7 +33,7 @@ using testing::Runners;
 constexpr double kTolerance = 1e-4;
 
 EngineFacts engine() {
-  return {1, blas_core(), [](const Graph& graph) { return default_choices(graph, blas_core()); }};
+  return {1, blas_core(), [](const Graph& graph) { return choose_all(graph, default_rule()); }};
 }
 
 Graph network_of(std::uint64_t seed) {

@@ -1,0 +1,44 @@
+// Weights that a kernel has laid out for itself, as floats or as half floats.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "base/buffer.h"
+#include "base/half.h"
+
+namespace onnx_split {
+
+class LaidOutWeights {
+ public:
+  LaidOutWeights() = default;
+  LaidOutWeights(std::int64_t count, bool half)
+      : half_(half),
+        bytes_(static_cast<std::size_t>(count) * (half ? sizeof(Half) : sizeof(float))),
+        buffer_(bytes_),
+        data_(buffer_.bytes().data()) {}
+
+  bool half() const { return half_; }
+  std::size_t bytes() const { return bytes_; }
+
+  const void* at(std::int64_t index) const {
+    return data_ + static_cast<std::size_t>(index) * (half_ ? sizeof(Half) : sizeof(float));
+  }
+
+  void put(std::int64_t index, const float* values, std::int64_t count) {
+    if (half_) {
+      std::transform(values, values + count, reinterpret_cast<Half*>(data_) + index, to_half);
+    } else {
+      std::memcpy(reinterpret_cast<float*>(data_) + index, values, static_cast<std::size_t>(count) * sizeof(float));
+    }
+  }
+
+ private:
+  bool half_ = false;
+  std::size_t bytes_ = 0;
+  MutableBuffer buffer_{0};
+  std::byte* data_ = nullptr;  // in it
+};
+
+}  // namespace onnx_split
