@@ -10,6 +10,7 @@
 #include "engine/choice.h"
 #include "engine/kernels/reorder.h"
 #include "engine/kernels/table.h"
+#include "engine/page_pool.h"
 #include "engine/schedule.h"
 
 namespace onnx_split {
@@ -39,17 +40,18 @@ struct Session::Impl {
   Graph graph;
   KernelChoices choices;
   ThreadPool pool;
+  PagePool pages;  // of the kernels too
   std::vector<PreparedStep> steps;
   std::vector<NodeId> nodes;  // of the steps; neighbours with the same one are one
   MemoryPlan memory;
-  MutableBuffer arena{0};
-  MutableBuffer workspace{0};
+  std::byte* arena = nullptr;
+  std::byte* workspace = nullptr;
   std::size_t workspace_stride = 0;
   std::vector<void*> addresses;  // by slot of the memory plan; null where nothing lies
 
   Expected<void> decide_choices(const KernelChoices& wanted, const ChoiceRule& rule);
   Expected<void> prepare(const SessionOptions& options);
-  std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference) const;
+  std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference);
   std::vector<std::size_t> constant_uses(std::span<const Step> schedule) const;
   void forget_constants(const Step& step, std::vector<std::size_t>& uses);
   void allocate();
@@ -126,7 +128,7 @@ void Session::Impl::forget_constants(const Step& step, std::vector<std::size_t>&
   }
 }
 
-std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool reference) const {
+std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool reference) {
   if (step.is_reorder) {
     return make_reorder(graph.value(step.inputs.front().value).type, step.outputs.front().layout);
   }
@@ -147,17 +149,19 @@ std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool referen
                       .epilogue = step.epilogue,
                       .threads = pool.threads(),
                       .blocked = step.outputs.front().layout == Layout::kBlocked,
-                      .constants = constants},
+                      .constants = constants,
+                      .pages = &pages},
                      reference);
 }
 
 void Session::Impl::allocate() {
-  arena = MutableBuffer(memory.arena_bytes);
-  workspace = MutableBuffer(workspace_stride * pool.threads());
+  arena = pages.allocate(memory.arena_bytes);
+  workspace = pages.allocate(workspace_stride * pool.threads());
+  pages.trim();
   addresses.assign(memory.places.size(), nullptr);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const Place& place = memory.places[i];
-    if (place.kind == Place::Kind::kArena) addresses[i] = arena.bytes().data() + place.index;
+    if (place.kind == Place::Kind::kArena) addresses[i] = arena + place.index;
     if (place.kind == Place::Kind::kConstant) {
       // Kernels see their inputs as const: nothing writes here.
       addresses[i] = const_cast<void*>(graph.values()[place.index].constant->view().data());
@@ -210,8 +214,7 @@ Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, co
   std::size_t node = 0;
   for (PreparedStep& prepared : steps) {
     if (prepared.step.node != nodes[node]) after_node(node++);
-    auto result =
-        prepared.kernel->run({prepared.inputs, prepared.outputs, pool, workspace.bytes().data(), workspace_stride});
+    auto result = prepared.kernel->run({prepared.inputs, prepared.outputs, pool, workspace, workspace_stride});
     if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));
   }
   if (!nodes.empty()) after_node(node);

@@ -39,7 +39,9 @@ ConvBands::ConvBands(const Window& window, std::int64_t lanes, std::int64_t unit
   };
   constexpr std::int64_t kFewestColumns = 28;
   columns_ = x.output;
-  while (columns_ > kFewestColumns && floats(1, columns_) > most_floats) columns_ = ceil_div(columns_, 2);
+  for (std::int64_t bands = 2; columns_ > kFewestColumns && floats(1, columns_) > most_floats; ++bands) {
+    columns_ = std::max(std::min(x.output, kFewestColumns), ceil_div(x.output, bands));
+  }
   column_bands_ = ceil_div(x.output, columns_);
   columns_ = ceil_div(x.output, column_bands_);
   rows_ = 1;

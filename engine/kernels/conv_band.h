@@ -30,6 +30,7 @@ struct ConvSteps {
 class ConvBands {
  public:
   // `lanes`: floats of a unit at one position, 1 or 16. `units`: of which a band's input is copied together.
+  // `most_floats`: of a band's input, so that it stays in the cache of a core while all output channels use it.
   ConvBands(const Window& window, std::int64_t lanes, std::int64_t units, std::int64_t most_floats);
 
   // Slices, rows, columns; a window of single elements without strides or padding has one row of all positions.

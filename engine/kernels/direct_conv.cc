@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/cache_size.h"
 #include "engine/choice.h"
 #include "engine/kernels/conv_band.h"
 #include "engine/kernels/factories.h"
@@ -18,16 +19,13 @@ constexpr std::int64_t kMostPanel = 32;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// A band's input stays in the cache of one core while all output channels use it.
-constexpr std::int64_t kBandFloats = 32768;
-
 class DirectConvKernel final : public Kernel {
  public:
   DirectConvKernel(const KernelSpec& spec, const ConvGeometry& geometry, bool half)
       : geometry_(geometry),
         epilogue_(spec.epilogue),
         lanes_(is_plain(geometry) ? 1 : kBlock),
-        bands_(geometry.window, lanes_, ceil_div(geometry.input_channels, lanes_), kBandFloats) {
+        bands_(geometry.window, lanes_, ceil_div(geometry.input_channels, lanes_), cached_floats()) {
     make_panels();
     // A task takes all panels, unless threads would stay idle: each range of them copies the input again.
     const std::int64_t tasks = geometry.batch * bands_.count();
@@ -38,7 +36,7 @@ class DirectConvKernel final : public Kernel {
     bias_.assign(static_cast<std::size_t>(channel_blocks(geometry.output_channels) * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
                 (!geometry.has_bias || spec.constants[2] != nullptr);
-    weights_ = LaidOutWeights(weight_count_, half && constant_);
+    weights_ = LaidOutWeights(weight_count_, half && constant_, *spec.pages);
     if (constant_) {
       lay_out(static_cast<const float*>(spec.constants[1]),
               geometry.has_bias ? static_cast<const float*>(spec.constants[2]) : nullptr);
@@ -48,9 +46,7 @@ class DirectConvKernel final : public Kernel {
   // Few input channels, as a picture has, aren't worth a block.
   static bool is_plain(const ConvGeometry& geometry) { return geometry.input_channels < kBlock; }
 
-  std::size_t weight_bytes() const override {
-    return !constant_ ? 0 : weights_.bytes() + bias_.size() * sizeof(float);
-  }
+  std::size_t weight_bytes() const override { return !constant_ ? 0 : weights_.bytes() + bias_.size() * sizeof(float); }
   std::size_t workspace_bytes() const override {
     return static_cast<std::size_t>(bands_.scratch_floats()) * sizeof(float);
   }

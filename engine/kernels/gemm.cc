@@ -33,8 +33,8 @@ class GemmKernel final : public Kernel {
     rows_ = gemv_ ? 1 : std::min(choice.rows, g_.m);
     column_tiles_ = (g_.n + tile_ - 1) / tile_;
     row_tiles_ = (g_.m + rows_ - 1) / rows_;
-    const bool constant = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
-                          (!g_.has_c || spec.constants[2] != nullptr);
+    const bool constant =
+        spec.constants.size() > 1 && spec.constants[1] != nullptr && (!g_.has_c || spec.constants[2] != nullptr);
     if (choice.half && constant) lay_out(spec);
   }
 
@@ -53,7 +53,7 @@ class GemmKernel final : public Kernel {
   // The weights as half floats, a row for each column of the result, and C.
   void lay_out(const KernelSpec& spec) {
     CHECK(gemv_ && products_.size() == 1);
-    half_ = LaidOutWeights(g_.n * g_.k, true);
+    half_ = LaidOutWeights(g_.n * g_.k, true, *spec.pages);
     const float* b = static_cast<const float*>(spec.constants[1]);
     const std::int64_t row_step = g_.transpose_b ? g_.k : 1, step = g_.transpose_b ? 1 : g_.n;
     std::vector<float> row(static_cast<std::size_t>(g_.k));
@@ -72,8 +72,8 @@ class GemmKernel final : public Kernel {
     const std::int64_t rows = std::min(rows_, g_.m - row);
     const std::int64_t columns = std::min(tile_, g_.n - column);
     const float* a = context.input(0) + products_[product].a + row * (g_.transpose_a ? 1 : g_.k);
-    const float* b = half_.half() ? nullptr
-                                  : context.input(1) + products_[product].b + column * (g_.transpose_b ? g_.k : 1);
+    const float* b =
+        half_.half() ? nullptr : context.input(1) + products_[product].b + column * (g_.transpose_b ? g_.k : 1);
     const std::int64_t begin = (static_cast<std::int64_t>(product) * g_.m + row) * g_.n + column;
     float* y = context.output() + begin;
     if (gemv_) {
@@ -109,7 +109,7 @@ class GemmKernel final : public Kernel {
   GemmGeometry g_;
   std::vector<Product> products_;
   Epilogue epilogue_;
-  LaidOutWeights half_;  // if there are any, in place of B
+  LaidOutWeights half_;   // if there are any, in place of B
   std::vector<float> c_;  // and of C
   bool gemv_;
   std::int64_t tile_;

@@ -10,6 +10,7 @@
 #include <span>
 #include <string_view>
 
+#include "engine/page_pool.h"
 #include "engine/thread_pool.h"
 #include "graph/operators.h"
 #include "graph/ops/unary.h"
@@ -38,6 +39,7 @@ struct KernelSpec {
   bool blocked = false;
   // By input of the node: its data where they are known when the kernel is made, else null.
   std::span<const void* const> constants = {};
+  PagePool* pages = nullptr;  // for weights that the kernel lays out; must be there when one is made
 
   OpCall call() const { return {attributes, inputs, outputs.size()}; }
 };

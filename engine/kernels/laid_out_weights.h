@@ -1,23 +1,22 @@
-// Weights that a kernel has laid out for itself, as floats or as half floats.
+// Weights that a kernel has laid out for itself, as floats or as half floats, in the session's pages.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 
-#include "base/buffer.h"
 #include "base/half.h"
+#include "engine/page_pool.h"
 
 namespace onnx_split {
 
 class LaidOutWeights {
  public:
   LaidOutWeights() = default;
-  LaidOutWeights(std::int64_t count, bool half)
+  LaidOutWeights(std::int64_t count, bool half, PagePool& pages)
       : half_(half),
         bytes_(static_cast<std::size_t>(count) * (half ? sizeof(Half) : sizeof(float))),
-        buffer_(bytes_),
-        data_(buffer_.bytes().data()) {}
+        data_(pages.allocate(bytes_)) {}
 
   bool half() const { return half_; }
   std::size_t bytes() const { return bytes_; }
@@ -37,8 +36,7 @@ class LaidOutWeights {
  private:
   bool half_ = false;
   std::size_t bytes_ = 0;
-  MutableBuffer buffer_{0};
-  std::byte* data_ = nullptr;  // in it
+  std::byte* data_ = nullptr;
 };
 
 }  // namespace onnx_split

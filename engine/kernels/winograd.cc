@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 
+#include "engine/cache_size.h"
 #include "engine/choice.h"
 #include "engine/kernels/factories.h"
 #include "engine/kernels/laid_out_weights.h"
@@ -22,7 +23,6 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 
 // Transformed inputs and products of the tiles that are computed together: what the cache of one core holds, but at
 // least so many tiles that reading the weights doesn't cost more than multiplying them.
-constexpr std::int64_t kTileFloats = 192 * 1024;
 constexpr std::int64_t kFewestTiles = 28;
 constexpr std::int64_t kLargeWeights = 1024 * 1024;  // floats
 constexpr std::int64_t kFewestTilesOfLarge = 64;
@@ -43,7 +43,7 @@ class WinogradKernel final : public Kernel {
     const std::int64_t tiles = tile_rows_ * tile_columns_;
     const std::int64_t tile_floats = n_ * n_ * (input_blocks_ + output_blocks_) * kBlock;
     const bool large = n_ * n_ * geometry.input_channels * geometry.output_channels > kLargeWeights;
-    std::int64_t most = std::max(kTileFloats / tile_floats, large ? kFewestTilesOfLarge : kFewestTiles);
+    std::int64_t most = std::max(cached_floats() / tile_floats, large ? kFewestTilesOfLarge : kFewestTiles);
     threads_ = spec.threads;
     most *= threads_;  // each brings a cache
     bands_ = ceil_div(tiles, most);
@@ -58,16 +58,14 @@ class WinogradKernel final : public Kernel {
     bias_.assign(static_cast<std::size_t>(output_blocks_ * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
                 (!geometry.has_bias || spec.constants[2] != nullptr);
-    weights_ = LaidOutWeights(n_ * n_ * matrix_size_, half && constant_);
+    weights_ = LaidOutWeights(n_ * n_ * matrix_size_, half && constant_, *spec.pages);
     if (constant_) {
       lay_out(static_cast<const float*>(spec.constants[1]),
               geometry.has_bias ? static_cast<const float*>(spec.constants[2]) : nullptr);
     }
   }
 
-  std::size_t weight_bytes() const override {
-    return !constant_ ? 0 : weights_.bytes() + bias_.size() * sizeof(float);
-  }
+  std::size_t weight_bytes() const override { return !constant_ ? 0 : weights_.bytes() + bias_.size() * sizeof(float); }
   std::size_t workspace_bytes() const override {
     // Of the shared ones its share.
     return static_cast<std::size_t>(ceil_div(input_floats() + product_floats(), threads_) + own_floats()) *

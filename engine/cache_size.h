@@ -1,0 +1,19 @@
+// How much of the second-level cache one core has to itself. How work is divided goes by it, but no result does.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace onnx_split {
+
+// What Linux says of this machine's first core; 256 KiB where it says nothing. A cache that cores share (those of the
+// Raspberry Pi 3 and 4) counts in equal shares.
+std::int64_t own_second_cache_bytes();
+
+// The same of a folder like /sys/devices/system/cpu/cpu0/cache.
+std::int64_t own_second_cache_bytes(const std::string& folder);
+
+// What is worth computing together: floats that leave a quarter of it to what else goes through.
+std::int64_t cached_floats();
+
+}  // namespace onnx_split
