@@ -74,6 +74,10 @@ class DirectConvKernel final : public Kernel {
 
   std::int64_t panel_size(const Panel& panel) const { return panel.narrow ? kNarrow : tiles_.panel; }
 
+  std::int64_t weights_of(const Panel& panel) const {
+    return (panel.last_input - panel.first_input) * geometry_.kernel_elements() * panel_size(panel);
+  }
+
   void make_panels() {
     const std::int64_t outputs = geometry_.output_channels / geometry_.groups;
     const std::int64_t inputs = geometry_.input_channels / geometry_.groups;
@@ -93,8 +97,7 @@ class DirectConvKernel final : public Kernel {
       if (!same) runs_.push_back(bands_.runs(panel.first_input, panel.last_input));
       panel.runs = runs_.size() - 1;
       panel.weights = weight_count_;
-      const std::int64_t depth = (panel.last_input - panel.first_input) * geometry_.kernel_elements();
-      weight_count_ += depth * panel_size(panel);
+      weight_count_ += weights_of(panel);
       panels_.push_back(panel);
       block += panel_size(panel) / kBlock;
     }
@@ -144,11 +147,15 @@ class DirectConvKernel final : public Kernel {
     for (std::int64_t i = first_panel; i < last_panel; ++i) {
       const Panel& panel = panels_[static_cast<std::size_t>(i)];
       FmaTile tile = tile_of(panel);
+      // Equal pieces, rather than a short one at the end.
+      const std::int64_t pieces = ceil_div(band.columns, tiles_.most_positions);
+      if (i + 1 < last_panel) {
+        const Panel& next = panels_[static_cast<std::size_t>(i + 1)];
+        prefetch_meanwhile(tile, weights_.at(next.weights), weights_.bytes_of(weights_of(next)), band.rows * pieces);
+      }
       const std::int64_t plane = (sample * blocks + panel.block) * positions;
       for (std::int64_t row = 0; row < band.rows; ++row) {
         const std::int64_t line = (band.slice * axes[1].output + band.row + row) * axes[2].output + band.column;
-        // Equal pieces, rather than a short one at the end.
-        const std::int64_t pieces = ceil_div(band.columns, tiles_.most_positions);
         for (std::int64_t piece = 0; piece < pieces; ++piece) {
           const std::int64_t begin = band.columns * piece / pieces, end = band.columns * (piece + 1) / pieces;
           tile.x = x + row * bands_.steps().position_row + begin * bands_.steps().position;
@@ -157,6 +164,7 @@ class DirectConvKernel final : public Kernel {
           tile.addend = addend == nullptr ? nullptr : addend + offset;
           tiles_.function(end - begin, tile.x_step, panel.narrow, weights_.half())(tile);
           activate_tile(epilogue_.activation, tile, end - begin);
+          prefetch_further(tile);
         }
       }
     }

@@ -10,7 +10,7 @@ namespace onnx_split {
 std::unique_ptr<Kernel> make_conv(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_blocked_conv(const KernelSpec& spec);
 std::vector<Layout> blocked_conv_inputs(const KernelSpec& spec);
-std::unique_ptr<Kernel> make_depthwise(const KernelSpec& spec);                       // blocked
+std::unique_ptr<Kernel> make_depthwise(const KernelSpec& spec);  // blocked
 // blocked; outputs of a tile along each axis: 2 or 4
 std::unique_ptr<Kernel> make_winograd(const KernelSpec& spec, std::int64_t outputs, bool half);
 // gemm.cc

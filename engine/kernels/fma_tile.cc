@@ -21,6 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, 16>;
 constexpr std::int64_t kLanes = hn::MaxLanes(Floats());
 constexpr std::int64_t kBlock = 16;
+constexpr std::int64_t kCacheLine = 64;
 #if HWY_TARGET <= HWY_AVX3
 constexpr std::int64_t kPanel = 32, kPositions = 14, kDepthwisePositions = 8;
 #elif HWY_TARGET == HWY_AVX2 || HWY_ARCH_ARM
@@ -66,7 +67,11 @@ void multiply(const FmaTile& tile) {
     for (std::int64_t v = 0; v < kVectors; ++v) sums[p][v] = hn::Zero(d);
   }
   const std::int64_t step = kStep == 0 ? tile.x_step : kStep;
+  const std::byte* next = tile.next;
   for (std::int64_t r = 0; r < tile.run_count; ++r) {
+    for (std::int64_t line = 0; line < tile.next_lines; ++line, next += kCacheLine) {
+      __builtin_prefetch(next, 0, 2);  // to be read, into the second cache
+    }
     const Weight* HWY_RESTRICT w = static_cast<const Weight*>(tile.weights) + tile.runs[r].depth * kPanelSize;
     const float* HWY_RESTRICT x = tile.x + tile.runs[r].offset;
     const float* const end = x + tile.runs[r].length;
@@ -159,6 +164,18 @@ HWY_AFTER_NAMESPACE();
 namespace onnx_split {
 
 HWY_EXPORT(find_tiles);
+
+namespace {
+constexpr std::int64_t kCacheLine = 64;
+}
+
+void prefetch_meanwhile(FmaTile& tile, const void* next, std::int64_t bytes, std::int64_t calls) {
+  tile.next = static_cast<const std::byte*>(next);
+  const std::int64_t lines_per_run = kCacheLine * calls * tile.run_count;
+  tile.next_lines = next == nullptr || lines_per_run == 0 ? 0 : (bytes + lines_per_run - 1) / lines_per_run;
+}
+
+void prefetch_further(FmaTile& tile) { tile.next += tile.next_lines * tile.run_count * kCacheLine; }
 
 const FmaTiles& fma_tiles() {
   static const FmaTiles tiles = HWY_DYNAMIC_DISPATCH(find_tiles)();

@@ -8,6 +8,7 @@
 // x86-64 before 2013, round each product.)
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -28,7 +29,7 @@ struct FmaTile {
   std::int64_t x_step = 0;
   const DepthRun* runs = nullptr;
   std::int64_t run_count = 0;
-  const void* weights = nullptr;   // [depth][panel]: floats, or half floats
+  const void* weights = nullptr;  // [depth][panel]: floats, or half floats
 
   float* y = nullptr;             // [panel / 16] blocks `y_block` floats apart, of positions `y_step` apart, of sixteen
   std::int64_t y_step = 16;       // of the addend too
@@ -38,7 +39,16 @@ struct FmaTile {
   const float* addend = nullptr;  // as y; null: none
   float low = 0.0F, high = 0.0F;  // where `clamp`: what is smaller or larger is replaced; NaN stays
   bool clamp = false;
+
+  // What to bring into the second cache meanwhile: `next_lines` cache lines for each run, from `next` on.
+  const std::byte* next = nullptr;
+  std::int64_t next_lines = 0;
 };
+
+// Of `bytes` from `next` on, `calls` with the same tile bring an equal share each. Null: nothing.
+void prefetch_meanwhile(FmaTile& tile, const void* next, std::int64_t bytes, std::int64_t calls);
+// To be called between them.
+void prefetch_further(FmaTile& tile);
 
 // y = clamp((Σ x · weights + bias) + addend).
 // Depthwise: a run is one kernel element of sixteen channels, and one of the depth: weights are [depth][16], and each
@@ -48,8 +58,8 @@ using FmaTileFunction = void (*)(const FmaTile& tile);
 struct FmaTiles {
   std::int64_t panel = 16;          // output channels of a panel of weights: 16 or 32
   std::int64_t most_positions = 1;  // of one call
-  // For `positions` in [1, most_positions] and a panel of `panel` channels, or of 16 (`narrow`); `half`: its weights are
-  // half floats.
+  // For `positions` in [1, most_positions] and a panel of `panel` channels, or of 16 (`narrow`); `half`: its weights
+  // are half floats.
   FmaTileFunction (*function)(std::int64_t positions, std::int64_t x_step, bool narrow, bool half) = nullptr;
   std::int64_t most_depthwise_positions = 1;
   // The weights are floats.

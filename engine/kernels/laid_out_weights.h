@@ -21,8 +21,9 @@ class LaidOutWeights {
   bool half() const { return half_; }
   std::size_t bytes() const { return bytes_; }
 
-  const void* at(std::int64_t index) const {
-    return data_ + static_cast<std::size_t>(index) * (half_ ? sizeof(Half) : sizeof(float));
+  const void* at(std::int64_t index) const { return data_ + bytes_of(index); }
+  std::int64_t bytes_of(std::int64_t count) const {
+    return count * static_cast<std::int64_t>(half_ ? sizeof(Half) : sizeof(float));
   }
 
   void put(std::int64_t index, const float* values, std::int64_t count) {

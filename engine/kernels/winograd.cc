@@ -170,11 +170,17 @@ class WinogradKernel final : public Kernel {
     tile.y_block = band_tiles_ * kBlock;
     tile.weights = weights_.at(element * matrix_size_ + panel * panel_size_);
     tile.blocks = panel_width(panel) / kBlock;
+    // The task that this thread will have next, perhaps.
+    const std::int64_t ahead = element * matrix_size_ + (panel + threads_) * panel_size_;
+    if (ahead < n_ * n_ * matrix_size_) {
+      prefetch_meanwhile(tile, weights_.at(ahead), weights_.bytes_of(panel_size_), pieces);
+    }
     for (std::int64_t piece = 0; piece < pieces; ++piece) {
       const std::int64_t begin = count * piece / pieces, end = count * (piece + 1) / pieces;
       tile.x = inputs + (element * input_blocks_ * band_tiles_ + begin) * kBlock;
       tile.y = products + ((element * output_blocks_ + first_block) * band_tiles_ + begin) * kBlock;
       tiles_.function(end - begin, kBlock, narrow, weights_.half())(tile);
+      prefetch_further(tile);
     }
   }
 
