@@ -17,7 +17,9 @@ namespace fs = std::filesystem;
 std::string safe_name(std::string_view name) {
   std::string safe(name);
   std::ranges::replace_if(
-      safe, [](char c) { return c == '/' || c == '\\' || c == ':' || (c >= 0 && c < ' ') || c == 0x7f; }, '_');
+      safe,
+      [](char c) { return c == '/' || c == '\\' || c == ':' || static_cast<unsigned char>(c) < ' ' || c == 0x7f; },
+      '_');
   return safe;
 }
 

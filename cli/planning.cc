@@ -1,6 +1,8 @@
 #include "cli/planning.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
 
 #include "cli/interrupt.h"
 #include "cli/model.h"
@@ -38,6 +40,48 @@ Expected<Plan> by_hand(const Graph& graph, const Cluster& cluster, const Cluster
   return plan;
 }
 
+Expected<Plan> best_plan(const Graph& graph, const ClusterModel& model, const SearchOptions& options,
+                         const EngineFacts& engine) {
+  StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
+  const CostModel cost(model, shapes);
+  TRY_ASSIGN(const SearchResult found, search(cost, options));
+  return make_plan(graph, cost, found, options, engine);
+}
+
+void use_rule(ClusterModel& model, const ChoiceRule& rule) {
+  model.laid_out_weight_bytes = [rule](OpType op, const OpCall& call) { return laid_out_weight_bytes(op, call, rule); };
+}
+
+// Times are of what the first rule chooses.
+void slow_down(const Graph& graph, ClusterModel& model, const ChoiceRule& first, const ChoiceRule& second) {
+  std::vector<double> factors;
+  for (const Node& node : graph.nodes()) {
+    const std::vector<TensorType> types = input_types(graph, node);
+    factors.push_back(relative_time(node.op, {node.attributes, types, node.outputs.size()}, first, second));
+  }
+  std::map<const NodeTimes*, std::shared_ptr<const NodeTimes>> slower;
+  for (DeviceModel& device : model.devices) {
+    std::shared_ptr<const NodeTimes>& times = slower[device.times.get()];
+    if (times == nullptr) times = std::make_shared<const NodeTimes>(device.times->scaled(factors));
+    device.times = times;
+  }
+}
+
+// Whether the weights as the rule lays them out take more than half of what memory the devices have together.
+bool is_tight(const Graph& graph, const ClusterModel& model, const ChoiceRule& rule) {
+  double memory = 0.0;
+  for (const DeviceModel& device : model.devices) {
+    if (device.memory_bytes == 0) return false;
+    memory += static_cast<double>(device.memory_bytes - device.idle_bytes);
+  }
+  return static_cast<double>(weight_memory(graph, rule).bytes()) > 0.5 * memory;
+}
+
+bool is_better(const Plan& plan, const Plan& other, Objective objective) {
+  const Prediction &a = *plan.prediction, &b = *other.prediction;
+  return objective == Objective::kLatency ? a.latency_s < b.latency_s : a.throughput_per_s > b.throughput_per_s;
+}
+
 }  // namespace
 
 void add_planning_options(CLI::App& command, PlanningOptions& options) {
@@ -71,9 +115,7 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
   if (!model) return fail_in(options.profile_path, std::move(model.error()));
-  model->laid_out_weight_bytes = [rule](OpType op, const OpCall& call) {
-    return laid_out_weight_bytes(op, call, rule);
-  };
+  use_rule(*model, rule);
   const EngineFacts engine = engine_facts(cluster.devices.front().threads, rule);
   if (!options.stages_path.empty()) return by_hand(graph, cluster, *model, engine, options.stages_path);
 
@@ -83,10 +125,23 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   search_options.interrupted = [] { return interrupted(); };
   search_options.space.replicas = !options.no_replicas;
   search_options.space.splits = !options.no_splits;
-  StageShapes shapes(graph, *model, candidate_cuts(graph, kMostCuts));
-  const CostModel cost(*model, shapes);
-  TRY_ASSIGN(const SearchResult found, search(cost, search_options));
-  return make_plan(graph, cost, found, search_options, engine);
+  auto plan = best_plan(graph, *model, search_options, engine);
+  if (!plan && plan.error().code != ErrorCode::kExhausted) return plan;
+  // Winograd's weights are large. Where memory is short a plan without them may be better, or the only one.
+  const bool given = !rule.allowed.empty();
+  if (given || (plan && !is_tight(graph, *model, rule))) return plan;
+  ChoiceRule lean = rule;
+  lean.allowed = lean_algorithms();
+  slow_down(graph, *model, rule, lean);
+  use_rule(*model, lean);
+  auto lean_plan = best_plan(graph, *model, search_options, engine_facts(engine.threads, lean));
+  if (!plan) return lean_plan ? std::move(lean_plan) : std::move(plan);
+  if (!lean_plan || !is_better(*lean_plan, *plan, search_options.objective)) return plan;
+  // What no plan exceeds is said of both.
+  Prediction& prediction = *lean_plan->prediction;
+  prediction.bound_per_s = std::max(prediction.bound_per_s, plan->prediction->bound_per_s);
+  prediction.bound_latency_s = std::min(prediction.bound_latency_s, plan->prediction->bound_latency_s);
+  return lean_plan;
 }
 
 }  // namespace onnx_split

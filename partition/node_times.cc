@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <numeric>
 
@@ -33,6 +34,15 @@ NodeTimes NodeTimes::from_seconds(std::vector<double> whole_s) {
   times.curves_.resize(whole_s.size());
   times.whole_s_ = std::move(whole_s);
   times.find_least();
+  return times;
+}
+
+NodeTimes NodeTimes::scaled(std::span<const double> factors) const {
+  CHECK(factors.size() == whole_s_.size());
+  NodeTimes times = *this;
+  for (std::vector<double>* seconds : {&times.whole_s_, &times.least_s_}) {
+    std::transform(seconds->begin(), seconds->end(), factors.begin(), seconds->begin(), std::multiplies<>());
+  }
   return times;
 }
 

@@ -28,6 +28,9 @@ class NodeTimes {
   // For tests: by node, with shares in proportion.
   static NodeTimes from_seconds(std::vector<double> whole_s);
 
+  // Each node's times, and those of its shares, so many times as long.
+  NodeTimes scaled(std::span<const double> factors) const;
+
   // Seconds by the clock for the whole node.
   double node_s(NodeId node) const { return whole_s_[node.index()]; }
   // For the share of a node that has `fraction` of its MACs (or, without MACs, of its elements), in (0, 1]. `split`:

@@ -147,6 +147,45 @@ TEST(PlanReport, ManyDevicesAreSummarised) {
   EXPECT_EQ(outcome.out.find("local17"), std::string::npos);
 }
 
+// ResNet18's weights, 47 MB, are 150 MB as Winograd wants them.
+TEST(PlanMemory, ShortOfItConvolutionsThatNeedMoreAreLeftOut) {
+  const Workplace place;
+  const std::string model = place / "resnet18.onnx", plan = place / "plan.json";
+  expect_done(place.run({"onnx-split", "zoo", "resnet18", "-o", model}));
+  std::vector<std::string> choices;
+  for (const char* memory : {"900MB", "100MB"}) {
+    must(write_file(place / "cluster.yaml", fmt::format("devices:\n  - {{name: one, address: \"tcp://10.0.0.1:7070\", "
+                                                        "memory: {}, gflops: 10}}\n",
+                                                        memory)));
+    expect_done(place.run({"onnx-split", "plan", model, "--cluster", place / "cluster.yaml", "-o", plan}));
+    choices.push_back(must(read_file(plan)));
+  }
+  EXPECT_THAT(choices[0], HasSubstr("winograd"));
+  EXPECT_THAT(choices[1], ::testing::Not(HasSubstr("winograd")));
+  EXPECT_THAT(choices[1], HasSubstr("\"direct\""));
+  const auto throughput = [](const std::string& text) {
+    return must(parse_json(text))["prediction"]["throughput_per_s"].get<double>();
+  };
+  EXPECT_LT(throughput(choices[1]), 0.8 * throughput(choices[0]));
+}
+
+TEST(PlanMemory, HalfWeightsAreCountedAsTheyAre) {
+  const Workplace place;
+  const std::string model = place / "alexnet.onnx";
+  expect_done(place.run({"onnx-split", "zoo", "alexnet", "-o", model}));
+  must(write_file(place / "cluster.yaml",
+                  "devices:\n  - {name: one, address: \"tcp://10.0.0.1:7070\", memory: 180MB, gflops: 10}\n"));
+  const auto plan = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"onnx-split",       "plan", model, "--cluster", place / "cluster.yaml", "-o",
+                                      place / "plan.json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return place.run(words);
+  };
+  expect_one_line(plan({}), "no plan was found that fits in memory");
+  expect_done(plan({"--weights", "fp16"}));
+  EXPECT_THAT(must(read_file(place / "plan.json")), HasSubstr("gemv weights=fp16"));
+}
+
 TEST(Simulate, KeepsTheJsonContractOfBench) {
   const Workplace place;
   expect_done(plan_digits(place));

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "graph/builder.h"
@@ -38,6 +39,15 @@ NodeTimes times_of(const std::vector<DeviceProfile>& devices) {
 
 const NodeId kA(0);
 const NodeId kB(1);
+
+TEST(NodeTimes, ScaledOnesAreSoManyTimesAsLong) {
+  const NodeTimes times = times_of({profile(2.0)});
+  const NodeTimes scaled = times.scaled(std::array{2.5, 1.0});
+  EXPECT_DOUBLE_EQ(scaled.node_s(kA), 2.5 * times.node_s(kA));
+  EXPECT_DOUBLE_EQ(scaled.node_s(kB), times.node_s(kB));
+  EXPECT_DOUBLE_EQ(scaled.least_s(kA), 2.5 * times.least_s(kA));
+  EXPECT_NEAR(scaled.share_s(kA, Split::kSpatial, 0.5), 2.5 * times.share_s(kA, Split::kSpatial, 0.5), 1e-4);
+}
 
 TEST(NodeTimes, OfARooflineAreTheSlowerOfArithmeticAndMemory) {
   Roofline roofline;
