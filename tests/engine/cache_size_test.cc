@@ -1,6 +1,7 @@
 #include "engine/cache_size.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,7 +13,9 @@ constexpr std::int64_t kKibi = 1024;
 
 class Caches {
  public:
-  Caches() : folder_(testing::TempDir() + "caches") { std::filesystem::remove_all(folder_); }
+  Caches() : folder_(testing::TempDir() + "caches" + std::to_string(::getpid())) {
+    std::filesystem::remove_all(folder_);
+  }
   ~Caches() { std::filesystem::remove_all(folder_); }
 
   void add(const char* level, const char* type, const char* size, const char* cores) {

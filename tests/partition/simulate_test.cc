@@ -278,7 +278,7 @@ TEST(Simulation, OfAnyPlanReachesWhatItsBusiestDeviceOrLinkAllowsAndNoMore) {
     plan.window = 64;
     const double possible_per_s = 1.0 / busiest_s(plan);
     const double found_per_s = run(plan, Scenario::kOffline, 4800).throughput_per_s;
-    EXPECT_LE(found_per_s, possible_per_s * 1.001) << seed;
+    EXPECT_LE(found_per_s, possible_per_s * 1.002) << seed;  // the window that is measured has two ends
     EXPECT_GE(found_per_s, possible_per_s * 0.97) << seed;
   }
 }
