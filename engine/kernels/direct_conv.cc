@@ -25,12 +25,13 @@ class DirectConvKernel final : public Kernel {
       : geometry_(geometry),
         epilogue_(spec.epilogue),
         lanes_(is_plain(geometry) ? 1 : kBlock),
-        bands_(geometry.window, lanes_, ceil_div(geometry.input_channels, lanes_), cached_floats()) {
+        bands_(geometry.window, lanes_, ceil_div(geometry.input_channels, lanes_),
+               band_floats(geometry, spec.threads)) {
     make_panels();
     // A task takes all panels, unless threads would stay idle: each range of them copies the input again.
     const std::int64_t tasks = geometry.batch * bands_.count();
     const auto panels = static_cast<std::int64_t>(panels_.size());
-    const std::int64_t wanted = spec.threads > 1 ? ceil_div(std::int64_t{4} * spec.threads, tasks) : 1;
+    const std::int64_t wanted = spec.threads > 1 ? ceil_div(kTasks * spec.threads, tasks) : 1;
     panels_per_range_ = ceil_div(panels, std::min(panels, wanted));
     ranges_ = ceil_div(panels, panels_per_range_);
     bias_.assign(static_cast<std::size_t>(channel_blocks(geometry.output_channels) * kBlock), 0.0F);
@@ -63,6 +64,21 @@ class DirectConvKernel final : public Kernel {
   }
 
  private:
+  // Tasks for each thread, so that all end at about the same time.
+  static constexpr std::int64_t kTasks = 2;
+
+  // How much input a band may have. For several threads there must be enough bands or panels to divide: bands, where
+  // there is more input than weights, because each range of panels reads the whole band.
+  static std::int64_t band_floats(const ConvGeometry& geometry, unsigned threads) {
+    if (threads == 1) return cached_floats();
+    const std::int64_t inputs = geometry.batch * geometry.input_channels * geometry.window.input_elements();
+    const std::int64_t weights =
+        geometry.output_channels * geometry.input_channels / geometry.groups * geometry.kernel_elements();
+    const std::int64_t panels = ceil_div(geometry.output_channels, fma_tiles().panel);
+    const std::int64_t bands = inputs > weights ? kTasks * threads : ceil_div(kTasks * threads, panels);
+    return std::min(cached_floats(), ceil_div(inputs, bands));
+  }
+
   // A multiple of sixteen output channels, from a block's first, and the input channels that any of them sees.
   struct Panel {
     std::int64_t block = 0;

@@ -181,7 +181,7 @@ TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
     ASSERT_TRUE(
         same_bits(must(evaluate_once(graph, input, {.threads = 3, .choices = {}, .reference = false})), single));
     const auto reference = must(evaluate_once(graph, input, {.threads = 1, .choices = {}, .reference = true}));
-    for (std::size_t i = 0; i < whole.size(); ++i) ASSERT_LE(distance(whole[i], reference[i]), 1e-4);
+    for (std::size_t i = 0; i < whole.size(); ++i) ASSERT_LE(distance(whole[i], reference[i]), 2e-4);
     for (const Step& step : make_schedule(graph, true)) fused += step.epilogue.empty() ? 0 : 1;
   }
   EXPECT_GT(fused, 300U);  // the graphs do exercise epilogues
@@ -192,7 +192,8 @@ TEST(Session, ValuesThatLiveTogetherLieApart) {
   std::size_t blocked = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     const Graph graph = RandomNetwork(seed).build();
-    const std::vector<Step> steps = lay_out(graph, make_schedule(graph, true), choose_all(graph, default_rule()));
+    const std::vector<Step> steps =
+        lay_out(graph, make_schedule(graph, true), choose_all(graph, {.core = default_rule().core}));
     const MemoryPlan plan = plan_memory(graph, steps, true);
     // Replays the steps, remembering which value each arena byte belongs to.
     std::vector<std::size_t> owner(plan.arena_bytes, SIZE_MAX);

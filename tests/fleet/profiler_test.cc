@@ -237,7 +237,7 @@ TEST(DeviceJobs, EqualLayersAreMeasuredOnce) {
 // However small the memory is: each job fits, and every node is measured once or has shares.
 TEST(DeviceJobs, FitTheMemory) {
   const Graph graph = must(zoo::structure("resnet18"));
-  for (const std::uint64_t memory : {7'000'000ULL, 20'000'000ULL, 200'000'000ULL}) {
+  for (const std::uint64_t memory : {7'000'000ULL, 20'000'000ULL, 400'000'000ULL}) {
     const DeviceJobs jobs = must(plan_device_jobs(graph, {memory, false}));
     std::multiset<std::string> measured;
     for (const NodesJob& job : jobs.nodes) {
