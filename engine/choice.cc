@@ -1,7 +1,5 @@
 #include "engine/choice.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -342,9 +340,9 @@ Expected<std::vector<Choice::Algorithm>> parse_algorithms(std::string_view text)
     const auto row =
         std::find_if(kAlgorithms.begin(), kAlgorithms.end(), [&](const auto& r) { return r.name == name; });
     if (row == kAlgorithms.end()) {
-      std::vector<std::string_view> names;
-      for (const AlgorithmName& known : kAlgorithms) names.push_back(known.name);
-      return fail(ErrorCode::kInvalid, "no algorithm is called \"{}\"; there are {}", name, fmt::join(names, ", "));
+      std::string names;
+      for (const AlgorithmName& known : kAlgorithms) names += (names.empty() ? "" : ", ") + std::string(known.name);
+      return fail(ErrorCode::kInvalid, "no algorithm is called \"{}\"; there are {}", name, names);
     }
     algorithms.push_back(row->algorithm);
     if (comma == text.size()) break;
