@@ -134,9 +134,9 @@ Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, 
 }
 
 Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const BackendOptions& options) {
-  TRY_ASSIGN(const Plan plan, options.plan_path.empty()
-                                  ? pipeline_of(graph, options.local, options.threads.value_or(1), rule_of(options.engine))
-                                  : plan_of_file(graph, options.plan_path));
+  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? pipeline_of(graph, options.local, options.threads.value_or(1),
+                                                                      rule_of(options.engine))
+                                                        : plan_of_file(graph, options.plan_path));
   if (plan.devices.size() != options.local) {
     return fail(ErrorCode::kInvalid, "{}: the plan is for {} devices: use --local {}", options.plan_path,
                 plan.devices.size(), plan.devices.size());
@@ -151,8 +151,9 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
 
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
   TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster_path));
-  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? plan_for(graph, cluster, options.planning, rule_of(options.engine))
-                                                        : plan_of_file(graph, options.plan_path));
+  TRY_ASSIGN(const Plan plan, options.plan_path.empty()
+                                  ? plan_for(graph, cluster, options.planning, rule_of(options.engine))
+                                  : plan_of_file(graph, options.plan_path));
   std::vector<std::string> urls;
   for (const std::string& name : plan.devices) {
     const auto found = std::find_if(cluster.devices.begin(), cluster.devices.end(),
@@ -175,8 +176,9 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
   auto* cluster = command.add_option("--cluster", options.cluster_path, "use the runners of this cluster file");
   cluster->type_name("FILE")->excludes(local);
   add_engine_options(command, options.engine);
-  auto* plan = command.add_option("--plan", options.plan_path,
-                  "use this plan; without --local or --cluster its parts run one after the other in this process");
+  auto* plan = command.add_option(
+      "--plan", options.plan_path,
+      "use this plan; without --local or --cluster its parts run one after the other in this process");
   plan->type_name("PLAN.json");
   for (const char* name : {"--gemm", "--weights"}) plan->excludes(command.get_option(name));  // it says that itself
   command

@@ -24,7 +24,8 @@ Expected<Graph> load_model(const ModelOptions& options) {
 }
 
 void add_engine_options(CLI::App& command, EngineOptions& options) {
-  command.add_option("--gemm", options.gemm, "openblas: only its matrix products, none of our kernels for convolutions")
+  command
+      .add_option("--gemm", options.gemm, "openblas: only its matrix products, none of our kernels for convolutions")
       ->check(CLI::IsMember({"fastest", "openblas"}))
       ->capture_default_str();
   add_weights_option(command, options);

@@ -27,8 +27,8 @@ void add_planning_options(CLI::App& command, PlanningOptions& options);
 // The devices local0, local1, …, about which nothing is known but their threads.
 Cluster local_cluster(std::size_t devices, unsigned threads);
 
-// The best plan that the search finds, or the one that the stages file asks for; both with their prediction. Kernels are
-// chosen by the rule. Errors name the file that doesn't fit.
+// The best plan that the search finds, or the one that the stages file asks for; both with their prediction. Kernels
+// are chosen by the rule. Errors name the file that doesn't fit.
 Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
                         const ChoiceRule& rule);
 

@@ -94,8 +94,7 @@ Expected<void> run(const Options& options) {
   TRY_ASSIGN(const Graph graph, load_model(options.model));
   TRY_ASSIGN(const InputSource inputs, open_inputs(options.input, graph, "random:1"));
   TRY_ASSIGN(Subject subject, subject_of(options, graph));
-  const double tolerance =
-      options.tolerance.value_or(subject.half_weights ? kToleranceOfHalfWeights : kTolerance);
+  const double tolerance = options.tolerance.value_or(subject.half_weights ? kToleranceOfHalfWeights : kTolerance);
   bool passed = true;
   for (std::size_t item = 0; item < inputs.size(); ++item) {
     TRY_ASSIGN(const std::vector<Tensor> tensors, inputs.load(item));
@@ -104,8 +103,7 @@ Expected<void> run(const Options& options) {
     print_report(report, item_passed, options.json);
     passed = passed && item_passed;
   }
-  if (!passed)
-    return fail(ErrorCode::kInvalid, "the parts don't give the network's answer within {}", tolerance);
+  if (!passed) return fail(ErrorCode::kInvalid, "the parts don't give the network's answer within {}", tolerance);
   return {};
 }
 
@@ -121,7 +119,8 @@ Command add_verify(CLI::App& program, const CommonOptions&) {
   add_weights_option(*command, options->engine);
   plan->excludes(command->get_option("--weights"));  // it says that itself
   add_input_options(*command, options->input, false);
-  command->add_option("--tolerance", options->tolerance, "largest allowed max|a-b| / max|b|; 1e-4, with half weights 1e-2")
+  command
+      ->add_option("--tolerance", options->tolerance, "largest allowed max|a-b| / max|b|; 1e-4, with half weights 1e-2")
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", options->json, "as JSON (a document for each input)");
   command->final_callback([options] {
