@@ -29,6 +29,10 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->check(CLI::IsMember({"fastest", "openblas"}))
       ->capture_default_str();
   add_weights_option(command, options);
+  command.parse_complete_callback([&options] {
+    if (options.gemm != "openblas" || options.weights != "fp16") return;
+    throw CLI::ValidationError("--weights fp16 doesn't go with --gemm openblas, which multiplies floats only");
+  });
 }
 
 void add_weights_option(CLI::App& command, EngineOptions& options) {

@@ -171,6 +171,7 @@ TEST(Failure, WrongUsageIsExitCode2) {
            {"onnx-split", "plan", kDigits, "-o", place / "p.json"},
            {"onnx-split", "zoo"},
            {"onnx-split", "bench", kDigits, "--scenario", "server"},
+           {"onnx-split", "run", kDigits, "--input", "random", "--gemm", "openblas", "--weights", "fp16"},
            {"onnx-split", "run", kDigits, "--input", "random", "--log-level", "loud"},
            {"onnx-split-runner", "--threads", "none"}}) {
     const Outcome outcome = place.run(words);
