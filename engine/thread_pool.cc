@@ -26,6 +26,8 @@ std::int64_t nanoseconds_of(clockid_t clock) {
 // many steps. So who has just worked looks out for so long before it sleeps; who is idle sleeps.
 constexpr std::chrono::microseconds kLookOut{40};
 
+constexpr std::size_t kCacheLine = 64;
+
 void pause_briefly() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -46,51 +48,107 @@ void look_out(const Ready& ready) {
   } while (std::chrono::steady_clock::now() < end);
 }
 
+// A worker's own tasks: the same ones in every job of as many tasks, so that what it wrote or read in the last run is
+// still in its cache. Who is done with its own takes others'.
+struct alignas(kCacheLine) Share {
+  std::atomic<std::size_t> next{0};
+  std::size_t end = 0;
+};
+
+// The state of a job, in one word, because every transfer of a cache line from core to core counts: how many helpers
+// are at it, whether more may join, and which job it is.
+class Gate {
+ public:
+  struct State {
+    std::uint64_t word;
+
+    std::uint64_t job() const { return word >> 32; }
+    bool open() const { return (word & kOpen) != 0; }
+    std::uint64_t inside() const { return word & (kOpen - 1); }
+  };
+
+  State state() const { return {word_.load()}; }
+  void open_next() { word_.fetch_add(kJob + kOpen); }
+  void close() { word_.fetch_sub(kOpen); }
+  State enter() { return {word_.fetch_add(1)}; }  // the state before: who found it closed leaves again, and touches nothing
+  State leave() { return {word_.fetch_sub(1)}; }  // the state before
+
+ private:
+  static constexpr std::uint64_t kOpen = std::uint64_t{1} << 31, kJob = std::uint64_t{1} << 32;
+  std::atomic<std::uint64_t> word_{0};
+};
+
 }  // namespace
 
 struct ThreadPool::Impl {
-  std::mutex mutex;
-  std::condition_variable wanted;    // a helper is wanted, or the end has come
-  std::condition_variable finished;  // the last running helper went back to sleep
-  // Guarded by mutex (where atomic, others may look); `job` and `tasks` don't change while a helper runs.
-  const TaskRef* job = nullptr;
-  std::size_t tasks = 0;
-  std::atomic<std::size_t> vacancies{0};  // helpers wanted that haven't come yet
-  std::atomic<std::size_t> running{0};
-  std::size_t sleeping = 0;
-  bool stopping = false;
+  explicit Impl(unsigned threads) : shares(std::max(threads, 1U)) {}
 
-  std::atomic<std::size_t> next{0};
+  // The job. Written while the gate is closed and nobody inside.
+  const TaskRef* body = nullptr;
+  std::size_t workers = 0;  // that have a share
+  std::vector<Share> shares;
+
+  alignas(kCacheLine) Gate gate;
+
+  // Who sleeps, or is about to: looks at the gate once more after having said so. Wakers look here after changing it.
+  alignas(kCacheLine) std::atomic<std::size_t> sleeping{0};
+  std::atomic<bool> caller_waits{false};
+  std::mutex mutex;
+  std::condition_variable wanted;    // the gate was opened, or the end has come
+  std::condition_variable finished;  // the last helper left a closed gate
+  bool stopping = false;             // guarded by mutex
+
   std::vector<std::thread> helpers;
   std::vector<clockid_t> clocks;  // of the helpers' processor times
 
-  void drain(const TaskRef& body, std::size_t count, unsigned worker) {
-    for (std::size_t task = next.fetch_add(1); task < count; task = next.fetch_add(1)) body(task, worker);
+  void divide(std::size_t tasks) {
+    workers = std::min(tasks, shares.size());
+    for (std::size_t i = 0; i < workers; ++i) {
+      shares[i].next.store(i * tasks / workers, std::memory_order_relaxed);
+      shares[i].end = (i + 1) * tasks / workers;
+    }
+  }
+
+  void drain(unsigned worker) {
+    for (std::size_t i = 0; i < workers; ++i) {
+      Share& share = shares[(worker + i) % workers];
+      while (share.next.load(std::memory_order_relaxed) < share.end) {
+        const std::size_t task = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (task < share.end) (*body)(task, worker);
+      }
+    }
   }
 
   void help(unsigned worker) {
-    std::unique_lock lock(mutex);
+    std::uint64_t last = 0;  // job that this helper was at
+    const auto called = [&] {
+      const Gate::State state = gate.state();
+      return state.open() && state.job() != last;
+    };
     while (true) {
-      ++sleeping;
-      wanted.wait(lock, [this] { return vacancies > 0 || stopping; });
-      --sleeping;
-      if (stopping) return;
-      --vacancies;
-      ++running;
-      const TaskRef* body = job;
-      const std::size_t count = tasks;
-      lock.unlock();
-      drain(*body, count, worker);
-      lock.lock();
-      if (--running == 0) finished.notify_one();
-      lock.unlock();
-      look_out([this] { return vacancies > 0; });
-      lock.lock();
+      if (!called()) {
+        std::unique_lock lock(mutex);
+        ++sleeping;
+        wanted.wait(lock, [&] { return called() || stopping; });
+        --sleeping;
+        if (stopping) return;
+      }
+      const Gate::State state = gate.enter();
+      if (state.open()) {
+        last = state.job();
+        if (worker < workers) drain(worker);
+      }
+      const Gate::State left = gate.leave();
+      if (!left.open() && left.inside() == 1 && caller_waits) {
+        const std::lock_guard lock(mutex);
+        finished.notify_one();
+      }
+      look_out(called);
     }
   }
 };
 
-ThreadPool::ThreadPool(unsigned threads) : impl_(std::make_unique<Impl>()) {
+ThreadPool::ThreadPool(unsigned threads) : impl_(std::make_unique<Impl>(threads)) {
   for (unsigned worker = 1; worker < threads; ++worker) {
     impl_->helpers.emplace_back([impl = impl_.get(), worker] { impl->help(worker); });
     clockid_t clock{};
@@ -116,26 +174,23 @@ void ThreadPool::parallel_for(std::size_t tasks, TaskRef body) {
     for (std::size_t task = 0; task < tasks; ++task) body(task, 0);
     return;
   }
-  const std::size_t wanted = std::min(tasks - 1, impl.helpers.size());
-  std::size_t asleep = 0;
-  {
+  impl.body = &body;
+  impl.divide(tasks);
+  impl.gate.open_next();
+  if (impl.sleeping > 0) {
     const std::lock_guard lock(impl.mutex);
-    impl.job = &body;
-    impl.tasks = tasks;
-    impl.vacancies = wanted;
-    impl.next = 0;
-    asleep = impl.sleeping;
+    impl.wanted.notify_all();
   }
-  for (std::size_t i = 0; i < std::min(asleep, wanted); ++i) impl.wanted.notify_one();
-  impl.drain(body, tasks, 0);
+  impl.drain(0);
   // Helpers that haven't woken by now aren't waited for: there is nothing left to do.
-  {
-    const std::lock_guard lock(impl.mutex);
-    impl.vacancies = 0;
-  }
-  look_out([&impl] { return impl.running == 0; });
+  impl.gate.close();
+  const auto alone = [&impl] { return impl.gate.state().inside() == 0; };
+  look_out(alone);
+  if (alone()) return;
   std::unique_lock lock(impl.mutex);
-  impl.finished.wait(lock, [&impl] { return impl.running == 0; });
+  impl.caller_waits = true;
+  impl.finished.wait(lock, alone);
+  impl.caller_waits = false;
 }
 
 void ThreadPool::processor_times(std::span<std::int64_t> times_ns) const {
