@@ -70,7 +70,9 @@ class Gate {
   State state() const { return {word_.load()}; }
   void open_next() { word_.fetch_add(kJob + kOpen); }
   void close() { word_.fetch_sub(kOpen); }
-  State enter() { return {word_.fetch_add(1)}; }  // the state before: who found it closed leaves again, and touches nothing
+  State enter() {
+    return {word_.fetch_add(1)};
+  }  // the state before: who found it closed leaves again, and touches nothing
   State leave() { return {word_.fetch_sub(1)}; }  // the state before
 
  private:

@@ -54,11 +54,12 @@ class DirectConvKernel final : public Kernel {
 
   Expected<void> run(const RunContext& context) override {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
-    const std::int64_t tasks = geometry_.batch * bands_.count() * ranges_;
-    context.pool.parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task, unsigned worker) {
-      const auto rest = static_cast<std::int64_t>(task) / ranges_;
-      compute(context, rest / bands_.count(), bands_.band(rest % bands_.count()),
-              static_cast<std::int64_t>(task) % ranges_ * panels_per_range_, context.scratch(worker));
+    const std::int64_t bands = geometry_.batch * bands_.count();
+    context.pool.parallel_for(static_cast<std::size_t>(bands * ranges_), [&](std::size_t task, unsigned worker) {
+      // Neighbours, which a thread takes one after the other, have the panels in common.
+      const auto range = static_cast<std::int64_t>(task) / bands, band = static_cast<std::int64_t>(task) % bands;
+      compute(context, band / bands_.count(), bands_.band(band % bands_.count()), range * panels_per_range_,
+              context.scratch(worker));
     });
     return {};
   }
