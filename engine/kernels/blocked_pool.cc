@@ -79,21 +79,27 @@ class BlockedPoolKernel final : public Kernel {
   }
 
   Expected<void> run(const RunContext& context) override {
-    const std::int64_t rows = planes_ * axes_[0].output * axes_[1].output;
-    const std::int64_t per_task = std::max<std::int64_t>(1, kTaskElements / (axes_[2].output * kBlock));
-    const std::int64_t tasks = (rows + per_task - 1) / per_task;
-    context.pool.parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task, unsigned) {
-      const std::int64_t begin = static_cast<std::int64_t>(task) * per_task;
-      for (std::int64_t row = begin; row < std::min(rows, begin + per_task); ++row) compute(context, row);
+    const std::int64_t rows = axes_[0].output * axes_[1].output;
+    const std::int64_t elements = rows * axes_[2].output * kBlock;
+    const std::int64_t threads = context.pool.threads();
+    // By rows, as a convolution before it divides them: a thread meets its own.
+    const std::int64_t fewest = threads > 1 ? std::min(rows, 2 * threads) : 1;
+    const std::int64_t pieces = std::clamp((elements + kTaskElements - 1) / kTaskElements, fewest, rows);
+    context.pool.parallel_for(static_cast<std::size_t>(pieces * planes_), [&](std::size_t task, unsigned) {
+      const std::int64_t piece = static_cast<std::int64_t>(task) / planes_;
+      const std::int64_t plane = static_cast<std::int64_t>(task) % planes_;
+      for (std::int64_t row = rows * piece / pieces; row < rows * (piece + 1) / pieces; ++row) {
+        compute(context, plane, row);
+      }
     });
     return {};
   }
 
  private:
-  void compute(const RunContext& context, std::int64_t row) const {
+  // Row `row` of all slices together.
+  void compute(const RunContext& context, std::int64_t plane, std::int64_t row) const {
     const auto& [z, y, x] = axes_;
-    const std::int64_t plane = row / (z.output * y.output);
-    const std::int64_t oz = row / y.output % z.output, oy = row % y.output;
+    const std::int64_t oz = row / y.output, oy = row % y.output;
     const auto [z_first, z_last] = inside(z, oz);
     const auto [y_first, y_last] = inside(y, oy);
     const std::int64_t row_floats = x.input * kBlock, slice_floats = y.input * row_floats;
@@ -102,7 +108,7 @@ class BlockedPoolKernel final : public Kernel {
     const WindowRows rows{context.input(0) + plane * z.input * slice_floats + first,
                           std::max<std::int64_t>(0, z_last - z_first), z.dilation * slice_floats,
                           std::max<std::int64_t>(0, y_last - y_first), y.dilation * row_floats};
-    float* to = context.output() + row * x.output * kBlock;
+    float* to = context.output() + (plane * z.output * y.output + row) * x.output * kBlock;
     if (is_max_) return max_row(rows, x, to);
     add_row(rows, x, to);
     const std::int64_t count = divisors_[0][static_cast<std::size_t>(oz)] * divisors_[1][static_cast<std::size_t>(oy)];

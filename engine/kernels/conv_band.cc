@@ -21,7 +21,8 @@ bool is_single(const WindowAxis& axis) { return axis.kernel == 1 && axis.stride 
 
 }  // namespace
 
-ConvBands::ConvBands(const Window& window, std::int64_t lanes, std::int64_t units, std::int64_t most_floats)
+ConvBands::ConvBands(const Window& window, std::int64_t lanes, std::int64_t units, std::int64_t most_floats,
+                     std::int64_t multiple)
     : lanes_(lanes), units_(units) {
   axes_.fill(WindowAxis{.input = 1, .output = 1});
   CHECK(window.axes.size() <= axes_.size());
@@ -43,11 +44,18 @@ ConvBands::ConvBands(const Window& window, std::int64_t lanes, std::int64_t unit
     columns_ = std::max(std::min(x.output, kFewestColumns), ceil_div(x.output, bands));
   }
   column_bands_ = ceil_div(x.output, columns_);
-  columns_ = ceil_div(x.output, column_bands_);
   rows_ = 1;
   while (column_bands_ == 1 && rows_ < y.output && floats(rows_ + 1, columns_) <= most_floats) ++rows_;
   row_bands_ = ceil_div(y.output, rows_);
+  const auto raise = [&](std::int64_t& bands, std::int64_t most) {
+    const std::int64_t fewest = bands;
+    while (count() % multiple != 0 && bands < std::min(most, fewest + multiple)) ++bands;
+    if (count() % multiple != 0) bands = fewest;
+  };
+  raise(row_bands_, y.output);
+  raise(column_bands_, x.output);
   rows_ = ceil_div(y.output, row_bands_);
+  columns_ = ceil_div(x.output, column_bands_);
 
   copied_rows_ = reach(y, rows_);
   copied_columns_ = reach(x, columns_);
@@ -62,12 +70,14 @@ ConvBands::ConvBands(const Window& window, std::int64_t lanes, std::int64_t unit
 }
 
 ConvBand ConvBands::band(std::int64_t index) const {
+  const auto share = [](std::int64_t size, std::int64_t i, std::int64_t bands) { return size * i / bands; };
+  const std::int64_t row = index / column_bands_ % row_bands_, column = index % column_bands_;
   ConvBand band;
-  band.column = index % column_bands_ * columns_;
-  band.row = index / column_bands_ % row_bands_ * rows_;
   band.slice = index / column_bands_ / row_bands_;
-  band.columns = std::min(columns_, axes_[2].output - band.column);
-  band.rows = std::min(rows_, axes_[1].output - band.row);
+  band.row = share(axes_[1].output, row, row_bands_);
+  band.rows = share(axes_[1].output, row + 1, row_bands_) - band.row;
+  band.column = share(axes_[2].output, column, column_bands_);
+  band.columns = share(axes_[2].output, column + 1, column_bands_) - band.column;
   return band;
 }
 

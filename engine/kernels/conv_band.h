@@ -31,7 +31,9 @@ class ConvBands {
  public:
   // `lanes`: floats of a unit at one position, 1 or 16. `units`: of which a band's input is copied together.
   // `most_floats`: of a band's input, so that it stays in the cache of a core while all output channels use it.
-  ConvBands(const Window& window, std::int64_t lanes, std::int64_t units, std::int64_t most_floats);
+  // `multiple`: count() is one of this number, if there are rows or columns enough.
+  ConvBands(const Window& window, std::int64_t lanes, std::int64_t units, std::int64_t most_floats,
+            std::int64_t multiple);
 
   // Slices, rows, columns; a window of single elements without strides or padding has one row of all positions.
   const std::array<WindowAxis, 3>& axes() const { return axes_; }
@@ -53,7 +55,7 @@ class ConvBands {
   std::int64_t lanes_;
   std::int64_t units_;
   bool copies_;
-  std::int64_t rows_ = 1, columns_ = 1;  // of a band
+  std::int64_t rows_ = 1, columns_ = 1;  // of the largest band
   std::int64_t row_bands_ = 1, column_bands_ = 1;
   std::int64_t copied_rows_ = 0, copied_columns_ = 0;
   std::int64_t unit_floats_ = 0;  // of the copy

@@ -67,15 +67,19 @@ class DepthwiseKernel final : public Kernel {
     if (!constant_) lay_out(context.input(1), geometry_.has_bias ? context.input(2) : nullptr);
     const auto& [z, y, x] = axes_;
     const std::int64_t rows = z.output * y.output;
-    const std::int64_t rows_per_task = std::clamp<std::int64_t>(kTaskElements / (x.output * kBlock), 1, rows);
-    const std::int64_t pieces = ceil_div(rows, rows_per_task);
-    context.pool.parallel_for(static_cast<std::size_t>(geometry_.batch * blocks_ * pieces),
-                              [&](std::size_t task, unsigned worker) {
-                                const auto index = static_cast<std::int64_t>(task);
-                                const std::int64_t first = index % pieces * rows_per_task;
-                                compute(context, index / pieces, first, std::min(rows, first + rows_per_task),
-                                        reinterpret_cast<DepthRun*>(context.scratch(worker)));
-                              });
+    // As the convolutions before and after it divide their work: a thread meets its own rows, or its own channels.
+    const bool rows_first = rows * x.output > geometry_.output_channels;
+    const std::int64_t threads = context.pool.threads();
+    const std::int64_t fewest = rows_first && threads > 1 ? std::min(rows, 2 * threads) : 1;
+    const std::int64_t pieces = std::clamp(ceil_div(rows * x.output * kBlock, kTaskElements), fewest, rows);
+    const std::int64_t planes = geometry_.batch * blocks_;
+    context.pool.parallel_for(static_cast<std::size_t>(planes * pieces), [&](std::size_t task, unsigned worker) {
+      const auto index = static_cast<std::int64_t>(task);
+      const std::int64_t piece = rows_first ? index / planes : index % pieces;
+      const std::int64_t plane = rows_first ? index % planes : index / pieces;
+      compute(context, plane, rows * piece / pieces, rows * (piece + 1) / pieces,
+              reinterpret_cast<DepthRun*>(context.scratch(worker)));
+    });
     return {};
   }
 

@@ -25,15 +25,14 @@ class DirectConvKernel final : public Kernel {
       : geometry_(geometry),
         epilogue_(spec.epilogue),
         lanes_(is_plain(geometry) ? 1 : kBlock),
-        bands_(geometry.window, lanes_, ceil_div(geometry.input_channels, lanes_),
-               band_floats(geometry, spec.threads)) {
+        bands_(geometry.window, lanes_, ceil_div(geometry.input_channels, lanes_), band_floats(geometry, spec.threads),
+               divides_positions(geometry) ? std::max(1U, spec.threads) : 1) {
     make_panels();
     // A task takes all panels, unless threads would stay idle: each range of them copies the input again.
     const std::int64_t tasks = geometry.batch * bands_.count();
     const auto panels = static_cast<std::int64_t>(panels_.size());
     const std::int64_t wanted = spec.threads > 1 ? ceil_div(kTasks * spec.threads, tasks) : 1;
-    panels_per_range_ = ceil_div(panels, std::min(panels, wanted));
-    ranges_ = ceil_div(panels, panels_per_range_);
+    ranges_ = std::min(panels, wanted);
     bias_.assign(static_cast<std::size_t>(channel_blocks(geometry.output_channels) * kBlock), 0.0F);
     constant_ = spec.constants.size() > 1 && spec.constants[1] != nullptr &&
                 (!geometry.has_bias || spec.constants[2] != nullptr);
@@ -58,8 +57,9 @@ class DirectConvKernel final : public Kernel {
     context.pool.parallel_for(static_cast<std::size_t>(bands * ranges_), [&](std::size_t task, unsigned worker) {
       // Neighbours, which a thread takes one after the other, have the panels in common.
       const auto range = static_cast<std::int64_t>(task) / bands, band = static_cast<std::int64_t>(task) % bands;
-      compute(context, band / bands_.count(), bands_.band(band % bands_.count()), range * panels_per_range_,
-              context.scratch(worker));
+      const auto panels = static_cast<std::int64_t>(panels_.size());
+      compute(context, band / bands_.count(), bands_.band(band % bands_.count()), panels * range / ranges_,
+              panels * (range + 1) / ranges_, context.scratch(worker));
     });
     return {};
   }
@@ -68,16 +68,24 @@ class DirectConvKernel final : public Kernel {
   // Tasks for each thread, so that all end at about the same time.
   static constexpr std::int64_t kTasks = 2;
 
-  // How much input a band may have. For several threads there must be enough bands or panels to divide: bands, where
-  // there is more input than weights, because each range of panels reads the whole band.
-  static std::int64_t band_floats(const ConvGeometry& geometry, unsigned threads) {
-    if (threads == 1) return cached_floats();
-    const std::int64_t inputs = geometry.batch * geometry.input_channels * geometry.window.input_elements();
+  // What several threads divide: positions, where there is more input than weights, because each range of panels reads
+  // the whole band; else panels.
+  static bool divides_positions(const ConvGeometry& geometry) {
     const std::int64_t weights =
         geometry.output_channels * geometry.input_channels / geometry.groups * geometry.kernel_elements();
+    return input_floats(geometry) > weights;
+  }
+
+  static std::int64_t input_floats(const ConvGeometry& geometry) {
+    return geometry.batch * geometry.input_channels * geometry.window.input_elements();
+  }
+
+  // How much input a band may have.
+  static std::int64_t band_floats(const ConvGeometry& geometry, unsigned threads) {
+    if (threads == 1) return cached_floats();
     const std::int64_t panels = ceil_div(geometry.output_channels, fma_tiles().panel);
-    const std::int64_t bands = inputs > weights ? kTasks * threads : ceil_div(kTasks * threads, panels);
-    return std::min(cached_floats(), ceil_div(inputs, bands));
+    const std::int64_t bands = divides_positions(geometry) ? kTasks * threads : ceil_div(kTasks * threads, panels);
+    return std::min(cached_floats(), ceil_div(input_floats(geometry), bands));
   }
 
   // A multiple of sixteen output channels, from a block's first, and the input channels that any of them sees.
@@ -152,7 +160,7 @@ class DirectConvKernel final : public Kernel {
   }
 
   void compute(const RunContext& context, std::int64_t sample, const ConvBand& band, std::int64_t first_panel,
-               float* scratch) const {
+               std::int64_t last_panel, float* scratch) const {
     const auto& axes = bands_.axes();
     const std::int64_t positions = geometry_.output_positions();
     const std::int64_t blocks = channel_blocks(geometry_.output_channels);
@@ -160,7 +168,6 @@ class DirectConvKernel final : public Kernel {
     const std::int64_t input_floats = geometry_.window.input_elements() * units * lanes_;
     const float* x = bands_.input(band, context.input(0) + sample * input_floats, scratch);
     const float* addend = epilogue_.add ? static_cast<const float*>(context.inputs.back().data()) : nullptr;
-    const auto last_panel = std::min(static_cast<std::int64_t>(panels_.size()), first_panel + panels_per_range_);
     for (std::int64_t i = first_panel; i < last_panel; ++i) {
       const Panel& panel = panels_[static_cast<std::size_t>(i)];
       FmaTile tile = tile_of(panel);
@@ -211,7 +218,6 @@ class DirectConvKernel final : public Kernel {
   LaidOutWeights weights_;
   std::vector<float> bias_;
   bool constant_ = false;  // weights and bias are laid out once
-  std::int64_t panels_per_range_ = 1;
   std::int64_t ranges_ = 1;
 };
 
