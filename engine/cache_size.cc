@@ -1,15 +1,17 @@
 #include "engine/cache_size.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <optional>
 #include <string_view>
 
 namespace onnx_split {
 namespace {
 
 constexpr std::int64_t kUnknown = 256 * 1024;
+constexpr std::int64_t kSmallest = 64 * 1024, kLargest = std::int64_t{1} << 30;
 
 std::string word_of(const std::string& path) {
   std::string word;
@@ -29,7 +31,7 @@ std::optional<std::int64_t> take_number(std::string_view& text) {
 // "2048K"
 std::optional<std::int64_t> bytes_of(std::string_view text) {
   const auto number = take_number(text);
-  if (!number || *number <= 0 || *number > std::int64_t{1} << 30) return std::nullopt;
+  if (!number || *number <= 0 || *number > kLargest) return std::nullopt;
   if (text == "K") return *number * 1024;
   if (text == "M") return *number * 1024 * 1024;
   return std::nullopt;
@@ -57,19 +59,23 @@ std::optional<std::int64_t> cores_of(std::string_view text) {
 
 }  // namespace
 
-std::int64_t own_second_cache_bytes(const std::string& folder) {
+std::optional<std::int64_t> own_second_cache_bytes(const std::string& folder) {
   for (int i = 0; i < 8; ++i) {
     const std::string cache = folder + "/index" + std::to_string(i) + "/";
     if (word_of(cache + "level") != "2" || word_of(cache + "type") == "Instruction") continue;
     const auto bytes = bytes_of(word_of(cache + "size"));
     const auto cores = cores_of(word_of(cache + "shared_cpu_list"));
-    if (bytes && cores) return std::max<std::int64_t>(*bytes / *cores, 64 * 1024);
+    if (bytes && cores) return std::max(*bytes / *cores, kSmallest);
   }
-  return kUnknown;
+  return std::nullopt;
 }
 
 std::int64_t own_second_cache_bytes() {
-  static const std::int64_t bytes = own_second_cache_bytes("/sys/devices/system/cpu/cpu0/cache");
+  static const std::int64_t bytes = [] {
+    if (const auto said = own_second_cache_bytes("/sys/devices/system/cpu/cpu0/cache")) return *said;
+    const std::int64_t known = ::sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return known >= kSmallest && known <= kLargest ? known : kUnknown;
+  }();
   return bytes;
 }
 

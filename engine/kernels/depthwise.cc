@@ -68,7 +68,7 @@ class DepthwiseKernel final : public Kernel {
     const auto& [z, y, x] = axes_;
     const std::int64_t rows = z.output * y.output;
     // As the convolutions before and after it divide their work: a thread meets its own rows, or its own channels.
-    const bool rows_first = rows * x.output > geometry_.output_channels;
+    const bool rows_first = 4 * rows * x.output > geometry_.output_channels;
     const std::int64_t threads = context.pool.threads();
     const std::int64_t fewest = rows_first && threads > 1 ? std::min(rows, 2 * threads) : 1;
     const std::int64_t pieces = std::clamp(ceil_div(rows * x.output * kBlock, kTaskElements), fewest, rows);

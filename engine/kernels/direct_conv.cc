@@ -73,7 +73,7 @@ class DirectConvKernel final : public Kernel {
   static bool divides_positions(const ConvGeometry& geometry) {
     const std::int64_t weights =
         geometry.output_channels * geometry.input_channels / geometry.groups * geometry.kernel_elements();
-    return input_floats(geometry) > weights;
+    return 4 * input_floats(geometry) > weights;
   }
 
   static std::int64_t input_floats(const ConvGeometry& geometry) {

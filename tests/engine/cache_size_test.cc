@@ -26,7 +26,7 @@ class Caches {
     std::ofstream(cache + "/size") << size << '\n';
     std::ofstream(cache + "/shared_cpu_list") << cores << '\n';
   }
-  std::int64_t bytes() const { return own_second_cache_bytes(folder_); }
+  std::optional<std::int64_t> bytes() const { return own_second_cache_bytes(folder_); }
 
  private:
   std::string folder_;
@@ -49,8 +49,8 @@ TEST(CacheSize, ListsOfCores) {
   }
 }
 
-TEST(CacheSize, WhatLinuxDoesNotSayIsGuessed) {
-  EXPECT_EQ(own_second_cache_bytes("/nowhere"), 256 * kKibi);
+TEST(CacheSize, WhatLinuxDoesNotSayIsNothing) {
+  EXPECT_EQ(own_second_cache_bytes("/nowhere"), std::nullopt);
   for (const auto& [size, cores] : {std::pair{"", "0"},
                                     {"2048", "0"},
                                     {"-1K", "0"},
@@ -60,7 +60,7 @@ TEST(CacheSize, WhatLinuxDoesNotSayIsGuessed) {
                                     {"1024K", "0;1"}}) {
     Caches caches;
     caches.add("2", "Unified", size, cores);
-    EXPECT_EQ(caches.bytes(), 256 * kKibi) << size << ' ' << cores;
+    EXPECT_EQ(caches.bytes(), std::nullopt) << size << ' ' << cores;
   }
 }
 
