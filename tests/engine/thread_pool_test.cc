@@ -5,6 +5,9 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <random>
+#include <thread>
 #include <vector>
 
 namespace onnx_split {
@@ -26,6 +29,35 @@ TEST(ThreadPool, RunsEveryTaskOnceWithAWorkerOfItsOwn) {
       EXPECT_EQ(clashes, 0);
       for (const int count : runs) ASSERT_EQ(count, 1);
     }
+  }
+}
+
+TEST(ThreadPool, LosesNoJobWhetherHelpersSleepOrLookOut) {
+  ThreadPool pool(3);
+  std::mt19937 random(7);
+  for (int job = 0; job < 3000; ++job) {
+    const std::size_t tasks = 2 + random() % 9;
+    std::atomic<std::size_t> sum{0};
+    pool.parallel_for(tasks, [&](std::size_t task, unsigned) { sum.fetch_add(task + 1); });
+    ASSERT_EQ(sum, tasks * (tasks + 1) / 2) << job;
+    // Around how long helpers look out for the next job.
+    if (job % 3 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 90));
+  }
+}
+
+TEST(ThreadPool, AWorkerBeginsWithItsOwnShare) {
+  ThreadPool pool(2);
+  for (int job = 0; job < 50; ++job) {
+    std::array<std::atomic<unsigned>, 2> workers{};
+    std::atomic<int> inside{0};
+    pool.parallel_for(2, [&](std::size_t task, unsigned worker) {
+      workers[task] = worker;
+      inside.fetch_add(1);
+      inside.notify_all();
+      for (int seen = inside.load(); seen < 2; seen = inside.load()) inside.wait(seen);
+    });
+    EXPECT_EQ(workers[0], 0U);
+    EXPECT_EQ(workers[1], 1U);
   }
 }
 
