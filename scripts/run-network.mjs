@@ -1,17 +1,24 @@
-// One model in one onnxruntime session: load time, median time of a run, and how much the process grew by it, as JSON.
-// The twin of bench/model_bench.cc; scripts/compare-onnxruntime is the front end.
+// One model in one onnxruntime session: load time, median time of a run, and how much the process grew by it, as JSON;
+// and how far the answers are from those of bench/model_bench.cc, its twin, which saved them with its inputs in a
+// folder: the largest difference over the largest value. scripts/compare-onnxruntime is the front end.
 //
-// Usage: node run-network.mjs RUNTIME MODEL.onnx THREADS SECONDS
+// Usage: node run-network.mjs RUNTIME MODEL.onnx THREADS SECONDS SAVED
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import process from "node:process";
 
-if (process.argv.length !== 6) {
-  console.error("Usage: node run-network.mjs RUNTIME MODEL.onnx THREADS SECONDS");
+if (process.argv.length !== 7) {
+  console.error("Usage: node run-network.mjs RUNTIME MODEL.onnx THREADS SECONDS SAVED");
   process.exit(2);
 }
 const [runtime, model] = process.argv.slice(2, 4).map((path) => resolve(path));
-const [threads, seconds] = process.argv.slice(4).map(Number);
+const [threads, seconds] = process.argv.slice(4, 6).map(Number);
+const saved = (name, size) => {
+  const bytes = readFileSync(join(process.argv[6], name));
+  if (bytes.length !== size * 4) throw new Error(`${name}: expected ${size} floats, found ${bytes.length} bytes`);
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+};
 const ort = createRequire(join(runtime, "/"))("onnxruntime-node");
 
 const idle = process.memoryUsage().rss;
@@ -24,14 +31,9 @@ const session = await ort.InferenceSession.create(model, {
 });
 const load = performance.now() - begin;
 const feeds = {};
-for (const input of session.inputMetadata) {
+for (const [i, input] of session.inputMetadata.entries()) {
   const shape = input.shape.map((extent) => (typeof extent === "number" && extent > 0 ? extent : 1));
-  const data = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
-  for (let i = 0, state = 1; i < data.length; ++i) {
-    state = (state * 48271) % 2147483647;
-    data[i] = state / 1073741824 - 1;
-  }
-  feeds[input.name] = new ort.Tensor("float32", data, shape);
+  feeds[input.name] = new ort.Tensor("float32", saved(`input${i}`, shape.reduce((a, b) => a * b, 1)), shape);
 }
 for (let i = 0; i < 3; ++i) await session.run(feeds);
 const times = [];
@@ -42,6 +44,18 @@ while (times.length === 0 || performance.now() - first < seconds * 1e3) {
   times.push(performance.now() - before);
 }
 times.sort((a, b) => a - b);
+const results = await session.run(feeds);
+let error = 0;
+for (const [i, name] of session.outputNames.entries()) {
+  const theirs = results[name].data, ours = saved(`output${i}`, theirs.length);
+  let difference = 0, largest = 0;
+  for (let k = 0; k < theirs.length; ++k) {
+    difference = Math.max(difference, Math.abs(theirs[k] - ours[k]));
+    largest = Math.max(largest, Math.abs(theirs[k]));
+  }
+  error = Math.max(error, difference / largest);
+}
+if (!Number.isFinite(error)) throw new Error("the answers can't be compared");
 const peak = process.resourceUsage().maxRSS * 1024;
 console.log(JSON.stringify({
   load_ms: load,
@@ -49,4 +63,5 @@ console.log(JSON.stringify({
   min_ms: times[0],
   runs: times.length,
   peak_mb: (peak - idle) * 1e-6,
+  error,
 }));
