@@ -6,6 +6,7 @@
 
 #include "engine/arena.h"
 #include "engine/kernels/table.h"
+#include "graph/ops/concat.h"
 #include "graph/ops/reshape.h"
 
 namespace onnx_split {
@@ -150,21 +151,26 @@ class LayoutPlanner {
   std::vector<Step> result_;
 };
 
-// Values with the same bytes share a buffer, named by the slot of the value that came first.
+// Values with the same bytes share a buffer, named by the slot of the value that came first. A buffer can be a part of
+// another one, of a concatenation's.
 class MemoryPlanner {
  public:
-  MemoryPlanner(const Graph& graph, std::span<const Step> steps, bool in_place)
-      : graph_(graph), steps_(steps), in_place_(in_place), buffer_(2 * graph.value_count()), plan_{} {
+  MemoryPlanner(const Graph& graph, std::span<const Step> steps)
+      : graph_(graph), steps_(steps), buffer_(2 * graph.value_count()), offset_(buffer_.size(), 0), plan_{} {
     plan_.places.resize(buffer_.size());
   }
 
-  MemoryPlan make() {
+  MemoryPlan make(bool in_place, bool concat_in_place) {
     share_views();
     find_uses();
     place_outside();
-    if (in_place_) share_in_place();
+    if (in_place) share_in_place();
+    if (concat_in_place) share_concatenations();
     place_in_arena();
-    for (std::size_t i = 0; i < buffer_.size(); ++i) plan_.places[i] = plan_.places[root(i)];
+    for (std::size_t i = 0; i < buffer_.size(); ++i) {
+      plan_.places[i] = plan_.places[root(i)];
+      if (plan_.places[i].kind == Place::Kind::kArena) plan_.places[i].index += offset_in_root(i);
+    }
     return std::move(plan_);
   }
 
@@ -172,6 +178,11 @@ class MemoryPlanner {
   std::size_t root(std::size_t slot) const {
     while (buffer_[slot] != slot) slot = buffer_[slot];
     return slot;
+  }
+  std::size_t offset_in_root(std::size_t slot) const {
+    std::size_t offset = 0;
+    for (; buffer_[slot] != slot; slot = buffer_[slot]) offset += offset_[slot];
+    return offset;
   }
   std::size_t root(const Operand& operand) const { return root(MemoryPlan::slot(operand)); }
 
@@ -235,6 +246,36 @@ class MemoryPlanner {
     }
   }
 
+  // What a concatenation reads last is written where it belongs, if the pieces lie there one behind the other.
+  void share_concatenations() {
+    for (std::size_t s = 0; s < steps_.size(); ++s) {
+      const Step& step = steps_[s];
+      const Node& node = graph_.node(step.node);
+      if (step.is_reorder || node.op != OpType::kConcat) continue;
+      const std::size_t output = root(step.outputs.front());
+      if (plan_.places[output].kind != Place::Kind::kNowhere || !is_in_one_piece(node)) continue;
+      std::size_t offset = 0;
+      for (const Operand& input : step.inputs) {
+        const std::size_t bytes = layout_bytes(graph_.value(input.value).type, input.layout);
+        const std::size_t buffer = root(input);
+        const bool dies_here = plan_.places[buffer].kind == Place::Kind::kNowhere && last_[buffer] == s;
+        if (dies_here && buffer != output && bytes > 0 && offset % kBufferAlignment == 0) {
+          buffer_[buffer] = output;
+          offset_[buffer] = offset;
+          first_[output] = std::min(first_[output], first_[buffer]);
+        }
+        offset += bytes;
+      }
+    }
+  }
+
+  bool is_in_one_piece(const Node& node) const {
+    const std::vector<TensorType> types = input_types(graph_, node);
+    const auto geometry = concat_geometry({node.attributes, types, node.outputs.size()});
+    CHECK(geometry.has_value());
+    return geometry->outer == 1;
+  }
+
   void place_in_arena() {
     std::vector<ArenaItem> items;
     std::vector<std::size_t> owners;
@@ -253,8 +294,8 @@ class MemoryPlanner {
 
   const Graph& graph_;
   std::span<const Step> steps_;
-  bool in_place_;
   std::vector<std::size_t> buffer_;  // by slot: the slot whose buffer it shares; itself for owners
+  std::vector<std::size_t> offset_;  // where in that buffer, in bytes
   std::vector<std::size_t> first_;   // by owner: the steps of its first and last use
   std::vector<std::size_t> last_;
   MemoryPlan plan_;
@@ -277,7 +318,11 @@ std::vector<Step> lay_out(const Graph& graph, std::vector<Step> steps, const Ker
 }
 
 MemoryPlan plan_memory(const Graph& graph, std::span<const Step> steps, bool in_place) {
-  return MemoryPlanner(graph, steps, in_place).make();
+  MemoryPlan plan = MemoryPlanner(graph, steps).make(in_place, false);
+  if (!in_place) return plan;
+  // A concatenation in place lives as long as its first piece.
+  MemoryPlan copying_less = MemoryPlanner(graph, steps).make(true, true);
+  return copying_less.arena_bytes <= plan.arena_bytes ? copying_less : plan;
 }
 
 }  // namespace onnx_split

@@ -2,7 +2,8 @@
 //
 // Rewrites happen here, none of which changes a bit of any result: a node's activation and residual addition move into
 // its kernel's epilogue; nodes that keep their bytes (Reshape, …) become views; elementwise nodes write over an input
-// that nobody reads afterwards; values between convolutions are kept in the blocked layout (engine/layout.h).
+// that nobody reads afterwards; pieces of a concatenation are written where it wants them; values between convolutions
+// are kept in the blocked layout (engine/layout.h).
 #pragma once
 
 #include <span>
@@ -65,7 +66,7 @@ struct MemoryPlan {
   const Place& place(const Operand& operand) const { return places[slot(operand)]; }
 };
 
-// `in_place`: elementwise steps may write over an input.
+// `in_place`: elementwise steps may write over an input, and an input of Concat may lie in its output, in its place.
 MemoryPlan plan_memory(const Graph& graph, std::span<const Step> steps, bool in_place);
 
 }  // namespace onnx_split

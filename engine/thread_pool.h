@@ -40,7 +40,8 @@ class ThreadPool {
 
   // Calls body(task, worker) once for each task in [0, tasks), on any thread, and returns when all are done. `worker`
   // is in [0, threads()) and distinguishes the threads that run at the same time (for scratch memory). A worker begins
-  // with its own equal share of neighbouring tasks and then takes others'; the caller is worker 0. One caller at a time; the body must not throw and must not call parallel_for. Doesn't allocate.
+  // with its own equal share of neighbouring tasks and then takes others'; the caller is worker 0. One caller at a
+  // time; the body must not throw and must not call parallel_for. Doesn't allocate.
   void parallel_for(std::size_t tasks, TaskRef body);
 
   // How long each thread has been on a processor since it began, in nanoseconds: the calling thread's first, then the

@@ -16,7 +16,7 @@ namespace {
 const std::byte* bytes_of(const TensorView& view) { return static_cast<const std::byte*>(view.data()); }
 std::byte* bytes_of(const MutableTensorView& view) { return static_cast<std::byte*>(view.data()); }
 
-// Concat copies the pieces into the whole, Split the other way.
+// Concat copies the pieces into the whole, but for those that lie there; Split the other way.
 class PiecesKernel final : public Kernel {
  public:
   PiecesKernel(const PiecesGeometry& geometry, std::size_t element, bool concat) : concat_(concat) {
@@ -40,6 +40,7 @@ class PiecesKernel final : public Kernel {
  private:
   void copy_piece(const RunContext& context, std::size_t i, std::int64_t start) const {
     const std::int64_t run = piece_bytes_[i];
+    if (concat_ && context.inputs[i].data() == bytes_of(context.outputs[0]) + start) return;
     context.pool.parallel_for(tasks_[i].count(), [&](std::size_t task, unsigned) {
       tasks_[i].each(task, [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
         const std::int64_t whole = row * whole_bytes_ + start + begin;

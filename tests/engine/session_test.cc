@@ -20,13 +20,13 @@ T must(Expected<T> result) {
   return std::move(*result);
 }
 
-// A random network of what epilogues, views and in-place writing care about: values of shape [1,C,H,H], read once or
-// several times, some of them outputs.
+// A random network of what epilogues, views, in-place writing and concatenations care about: values of shape [1,C,H,H],
+// read once or several times, some of them outputs.
 class RandomNetwork {
  public:
   explicit RandomNetwork(std::uint64_t seed) : random_(seed), builder_("random") {
-    constexpr std::array kPictures = {std::pair{4, 9}, std::pair{20, 5}, std::pair{33, 4}};
-    const auto [channels, size] = kPictures[static_cast<std::size_t>(random_.integer(0, 2))];
+    constexpr std::array kPictures = {std::pair{4, 9}, std::pair{20, 5}, std::pair{33, 4}, std::pair{32, 4}};
+    const auto [channels, size] = kPictures[static_cast<std::size_t>(random_.integer(0, 3))];
     picture_ = Shape{1, channels, size, size};
   }
 
@@ -66,7 +66,7 @@ class RandomNetwork {
     const ValueId x = any();
     const Shape shape = builder_.value(x).shape();
     const bool is_picture = shape.rank() == 4;
-    switch (random_.integer(0, 10)) {
+    switch (random_.integer(0, 11)) {
       case 0:
       case 1:
       case 2:
@@ -95,6 +95,16 @@ class RandomNetwork {
         if (!is_picture) return keep(builder_.add(name, OpType::kNeg, {}, {x}));
         const OpType op = random_.integer(0, 1) == 0 ? OpType::kMaxPool : OpType::kAveragePool;
         return keep(builder_.add(name, op, {{"kernel_shape", Ints{3, 3}}, {"pads", Ints(4, 1)}}, {x}));
+      }
+      case 10: {
+        const ValueId other = *other_like(x);
+        if (!is_picture) return keep(builder_.add(name, OpType::kMax, {}, {x, other}));
+        std::vector<ValueId> pieces{x, other};
+        if (random_.integer(0, 3) == 0) pieces.push_back(x);
+        const auto channels = static_cast<std::int64_t>(pieces.size()) * shape[1];
+        const ValueId whole = must(builder_.add(name + "_whole", OpType::kConcat, {{"axis", std::int64_t{1}}}, pieces));
+        const ValueId weights = constant(name + "_w", Shape{shape[1], channels, 1, 1});
+        return keep(builder_.add(name, OpType::kConv, {}, {whole, weights}));
       }
       default: {
         if (!is_picture) return keep(builder_.add(name, OpType::kIdentity, {}, {x}));
@@ -187,9 +197,18 @@ TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
   EXPECT_GT(fused, 300U);  // the graphs do exercise epilogues
 }
 
-// No two values share memory while both are needed, but for views and in-place results.
+// Pieces of a concatenation that lie in it.
+std::size_t count_in_place(const Step& concat, const MemoryPlan& plan) {
+  const Place& whole = plan.place(concat.outputs.front());
+  return static_cast<std::size_t>(std::ranges::count_if(concat.inputs, [&](const Operand& input) {
+    const Place& piece = plan.place(input);
+    return whole.kind == Place::Kind::kArena && piece.kind == whole.kind && piece.index >= whole.index;
+  }));
+}
+
+// No two values share memory while both are needed, but for views, in-place results and pieces of a concatenation.
 TEST(Session, ValuesThatLiveTogetherLieApart) {
-  std::size_t blocked = 0;
+  std::size_t blocked = 0, pieces_in_place = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     const Graph graph = RandomNetwork(seed).build();
     const std::vector<Step> steps =
@@ -215,6 +234,8 @@ TEST(Session, ValuesThatLiveTogetherLieApart) {
         const std::size_t slot = MemoryPlan::slot({is_plain ? root(input.value) : input.value, input.layout});
         for (std::size_t b = 0; b < size; b += 64) ASSERT_EQ(owner[place.index + b], slot);
       }
+      if (graph.node(step.node).op == OpType::kConcat && !step.is_reorder)
+        pieces_in_place += count_in_place(step, plan);
       for (const Operand& output : step.outputs) {
         const Place& place = plan.place(output);
         if (place.kind != Place::Kind::kArena) continue;
@@ -224,6 +245,32 @@ TEST(Session, ValuesThatLiveTogetherLieApart) {
     }
   }
   EXPECT_GT(blocked, 300U);
+  EXPECT_GT(pieces_in_place, 30U);
+}
+
+TEST(Session, PiecesOfAConcatenationAreWrittenInPlace) {
+  GraphBuilder builder("pieces");
+  const auto add = [&](const char* name, OpType op, Attributes attributes, std::vector<ValueId> inputs) {
+    return must(builder.add(name, op, std::move(attributes), inputs));
+  };
+  const Attributes axis{{"axis", std::int64_t{0}}};
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{32}}));
+  const ValueId a = add("a", OpType::kAbs, {}, {x});
+  const ValueId b = add("b", OpType::kSqrt, {}, {a});
+  const ValueId inner = add("inner", OpType::kConcat, axis, {a, b});
+  const ValueId c = add("c", OpType::kNeg, {}, {x});
+  const ValueId outer = add("outer", OpType::kConcat, axis, {c, inner, c});
+  const ValueId y = add("y", OpType::kReduceSum, {{"keepdims", std::int64_t{0}}}, {outer});
+  const Graph graph = must(std::move(builder).build({y}));
+  const MemoryPlan plan = plan_memory(graph, make_schedule(graph, true), true);
+  const std::size_t begin = plan.place({outer}).index;
+  EXPECT_EQ(plan.place({c}).index, begin);
+  EXPECT_EQ(plan.place({inner}).index, begin + 128);
+  EXPECT_EQ(plan.place({a}).index, begin + 128);
+  EXPECT_EQ(plan.place({b}).index, begin + 256);
+  Random random(1);
+  const std::array input{random_tensor(random, Shape{32})};
+  EXPECT_TRUE(same_bits(must(evaluate_once(graph, input)), node_by_node(graph, input[0])));
 }
 
 // A session called through buffers that begin 4 bytes behind an aligned address.
