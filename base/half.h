@@ -11,7 +11,8 @@ struct Half {
 };
 
 // To the nearest, ties to the even one. What is larger than the largest half (65,504) becomes that, infinities too: a
-// network with such a weight stays finite. NaN stays NaN.
+// network with such a weight stays finite. NaN stays NaN here; widened where the processor has no instruction for it,
+// it may become a number.
 inline Half to_half(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const auto sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000U);

@@ -115,6 +115,8 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
   if (!model) return fail_in(options.profile_path, std::move(model.error()));
+  // Profiles, and speeds that a cluster file gives, are of this machine's rule.
+  slow_down(graph, *model, default_rule(), rule);
   use_rule(*model, rule);
   const EngineFacts engine = engine_facts(cluster.devices.front().threads, rule);
   if (!options.stages_path.empty()) return by_hand(graph, cluster, *model, engine, options.stages_path);
@@ -132,15 +134,20 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   if (given || (plan && !is_tight(graph, *model, rule))) return plan;
   ChoiceRule lean = rule;
   lean.allowed = lean_algorithms();
-  slow_down(graph, *model, rule, lean);
-  use_rule(*model, lean);
-  auto lean_plan = best_plan(graph, *model, search_options, engine_facts(engine.threads, lean));
-  if (!plan) return lean_plan ? std::move(lean_plan) : std::move(plan);
-  if (!lean_plan || !is_better(*lean_plan, *plan, search_options.objective)) return plan;
-  // What no plan exceeds is said of both.
-  Prediction& prediction = *lean_plan->prediction;
-  prediction.bound_per_s = std::max(prediction.bound_per_s, plan->prediction->bound_per_s);
-  prediction.bound_latency_s = std::min(prediction.bound_latency_s, plan->prediction->bound_latency_s);
+  ClusterModel slower = *model;
+  slow_down(graph, slower, rule, lean);
+  use_rule(slower, lean);
+  auto lean_plan = best_plan(graph, slower, search_options, engine_facts(engine.threads, lean));
+  if (!lean_plan) {
+    const bool none_fits = lean_plan.error().code == ErrorCode::kExhausted;
+    return none_fits ? std::move(plan) : std::move(lean_plan);
+  }
+  if (plan && !is_better(*lean_plan, *plan, search_options.objective)) return plan;
+  // What no plan exceeds, and one device alone, are those of the faster kernels: a plan with some of them may be
+  // better.
+  StageShapes shapes(graph, *model, candidate_cuts(graph, kMostCuts));
+  compare_plan(CostModel(*model, shapes), search_options, *lean_plan->prediction);
+  lean_plan->prediction->optimal = false;
   return lean_plan;
 }
 

@@ -194,13 +194,15 @@ Choice conv_rule(const ConvGeometry& geometry, const ChoiceRule& rule) {
   // From the fastest on, but for those that the cycles tell apart.
   constexpr std::array kPreferred = {Algorithm::kDepthwise, Algorithm::kDirect,    Algorithm::kWinograd2,
                                      Algorithm::kWinograd4, Algorithm::kDirect1x1, Algorithm::kIm2col};
-  const bool any = std::none_of(kPreferred.begin(), kPreferred.end(), [&](Algorithm algorithm) {
-    return rule.allows(algorithm) && can_compute(geometry, algorithm);
-  });
-  std::vector<Algorithm> possible;
-  for (const Algorithm algorithm : kPreferred) {
-    if (can_compute(geometry, algorithm) && (any || rule.allows(algorithm))) possible.push_back(algorithm);
-  }
+  const auto among = [&](const ChoiceRule& permitting) {
+    std::vector<Algorithm> found;
+    for (const Algorithm algorithm : kPreferred) {
+      if (can_compute(geometry, algorithm) && permitting.allows(algorithm)) found.push_back(algorithm);
+    }
+    return found;
+  };
+  std::vector<Algorithm> possible = among(rule);
+  if (possible.empty()) possible = among({.core = rule.core, .allowed = {}, .half_weights = rule.half_weights});
   Algorithm best = possible.front();
   if (best == Algorithm::kIm2col || best == Algorithm::kDirect1x1) {
     Choice choice = openblas_conv_rule(geometry, lower_case(rule.core), best == Algorithm::kIm2col);

@@ -59,7 +59,8 @@ struct ChoiceRule {
 
 // OpenBLAS's matrix products and nothing of ours.
 std::vector<Choice::Algorithm> openblas_algorithms();
-// Those whose weights take no more memory than the model's. (Winograd's take up to four times as much.)
+// All but Winograd's, whose weights take up to four times as much memory as the model's. (Of the others, direct's take
+// more where fewer than sixteen channels are a group.)
 std::vector<Choice::Algorithm> lean_algorithms();
 
 // Algorithms' names with commas between them. Says what was expected.

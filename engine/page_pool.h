@@ -1,7 +1,7 @@
 // Memory for what a session keeps: its weights as kernels have laid them out, its values, its scratch memory.
 //
-// All lies in a few large regions, for which the kernel is asked for huge pages (madvise; it gives them where
-// /sys/kernel/mm/transparent_hugepage/enabled says so, as Debian's and Raspberry Pi OS's kernels do). Weights are read
+// All lies in a few large regions, for which the kernel is asked for huge pages of 2 MB (madvise; it gives them where
+// pages are of 4 kB and /sys/kernel/mm/transparent_hugepage/enabled says so, as Debian's kernels do). Weights are read
 // once a run, and a page of 4 kB ends the processor's own prefetching: with huge ones ResNet50 takes a twentieth less
 // time (Sapphire Rapids, in a virtual machine). But a virtual machine may have to ask its host for each, which takes
 // 4 ms.

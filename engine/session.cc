@@ -237,7 +237,8 @@ Expected<std::unique_ptr<Session>> Session::create(Graph graph, const SessionOpt
     TRY(impl.prepare(options));
     impl.allocate();
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::kExhausted, "graph \"{}\": not enough memory for its activations ({} bytes)",
+    return fail(ErrorCode::kExhausted,
+                "graph \"{}\": not enough memory for its weights, laid out, and its activations ({} bytes)",
                 impl.graph.name(), impl.memory.arena_bytes);
   }
   return session;

@@ -17,7 +17,9 @@ const [threads, seconds] = process.argv.slice(4, 6).map(Number);
 const saved = (name, size) => {
   const bytes = readFileSync(join(process.argv[6], name));
   if (bytes.length !== size * 4) throw new Error(`${name}: expected ${size} floats, found ${bytes.length} bytes`);
-  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+  return bytes.byteOffset % 4 === 0
+    ? new Float32Array(bytes.buffer, bytes.byteOffset, size)
+    : new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 };
 const ort = createRequire(join(runtime, "/"))("onnxruntime-node");
 
@@ -44,6 +46,7 @@ while (times.length === 0 || performance.now() - first < seconds * 1e3) {
   times.push(performance.now() - before);
 }
 times.sort((a, b) => a - b);
+const peak = process.resourceUsage().maxRSS * 1024;
 const results = await session.run(feeds);
 let error = 0;
 for (const [i, name] of session.outputNames.entries()) {
@@ -56,7 +59,6 @@ for (const [i, name] of session.outputNames.entries()) {
   error = Math.max(error, difference / largest);
 }
 if (!Number.isFinite(error)) throw new Error("the answers can't be compared");
-const peak = process.resourceUsage().maxRSS * 1024;
 console.log(JSON.stringify({
   load_ms: load,
   median_ms: times[times.length >> 1],

@@ -171,11 +171,19 @@ constexpr std::int64_t kCacheLine = 64;
 
 void prefetch_meanwhile(FmaTile& tile, const void* next, std::int64_t bytes, std::int64_t calls) {
   tile.next = static_cast<const std::byte*>(next);
+  tile.next_end = next == nullptr ? nullptr : tile.next + bytes;
   const std::int64_t lines_per_run = kCacheLine * calls * tile.run_count;
   tile.next_lines = next == nullptr || lines_per_run == 0 ? 0 : (bytes + lines_per_run - 1) / lines_per_run;
 }
 
-void prefetch_further(FmaTile& tile) { tile.next += tile.next_lines * tile.run_count * kCacheLine; }
+void prefetch_further(FmaTile& tile) {
+  const std::int64_t bytes = tile.next_lines * tile.run_count * kCacheLine;
+  if (tile.next_end - tile.next <= bytes) {
+    tile.next_lines = 0;
+  } else {
+    tile.next += bytes;
+  }
+}
 
 const FmaTiles& fma_tiles() {
   static const FmaTiles tiles = HWY_DYNAMIC_DISPATCH(find_tiles)();

@@ -42,10 +42,12 @@ struct FmaTile {
 
   // What to bring into the second cache meanwhile: `next_lines` cache lines for each run, from `next` on.
   const std::byte* next = nullptr;
+  const std::byte* next_end = nullptr;
   std::int64_t next_lines = 0;
 };
 
-// Of `bytes` from `next` on, `calls` with the same tile bring an equal share each. Null: nothing.
+// Of `bytes` from `next` on, `calls` with the same tile bring an equal share each, at least a line for each run, until
+// all is there. Null: nothing.
 void prefetch_meanwhile(FmaTile& tile, const void* next, std::int64_t bytes, std::int64_t calls);
 // To be called between them.
 void prefetch_further(FmaTile& tile);

@@ -29,13 +29,14 @@ class GemmKernel final : public Kernel {
   GemmKernel(const KernelSpec& spec, const GemmGeometry& geometry, std::vector<Product> products, const Choice& choice)
       : g_(geometry), products_(std::move(products)), epilogue_(spec.epilogue) {
     gemv_ = choice.algorithm == Choice::Algorithm::kGemv;
-    tile_ = std::min(gemv_ ? (g_.transpose_b || choice.half ? kGemvRows : kGemvColumns) : choice.tile, g_.n);
+    const bool constant =
+        spec.constants.size() > 1 && spec.constants[1] != nullptr && (!g_.has_c || spec.constants[2] != nullptr);
+    const bool half = choice.half && constant;
+    tile_ = std::min(gemv_ ? (g_.transpose_b || half ? kGemvRows : kGemvColumns) : choice.tile, g_.n);
     rows_ = gemv_ ? 1 : std::min(choice.rows, g_.m);
     column_tiles_ = (g_.n + tile_ - 1) / tile_;
     row_tiles_ = (g_.m + rows_ - 1) / rows_;
-    const bool constant =
-        spec.constants.size() > 1 && spec.constants[1] != nullptr && (!g_.has_c || spec.constants[2] != nullptr);
-    if (choice.half && constant) lay_out(spec);
+    if (half) lay_out(spec);
   }
 
   std::size_t weight_bytes() const override { return half_.bytes() + c_.size() * sizeof(float); }

@@ -1,6 +1,7 @@
 // 3×3 convolution with stride 1 by Winograd's minimal filtering, in the blocked layout: the tiles of a band are
 // transformed, multiplied with the transformed weights, one matrix for each of a tile's (m+2)² elements, and
-// transformed back. Threads share each of these: in bands of their own each would read all weights.
+// transformed back. Threads have bands of their own where the values are more than the weights, which each of them
+// reads; elsewhere they share each band, and each reads its part of the weights.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -24,6 +25,7 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 // Transformed inputs and products of the tiles that are computed together: what the cache of one core holds, but at
 // least so many tiles that reading the weights doesn't cost more than multiplying them.
 constexpr std::int64_t kFewestTiles = 28;
+constexpr std::int64_t kFewestTilesApart = kFewestTiles / 2;
 constexpr std::int64_t kLargeWeights = 1024 * 1024;  // floats
 constexpr std::int64_t kFewestTilesOfLarge = 64;
 
@@ -45,7 +47,7 @@ class WinogradKernel final : public Kernel {
     const bool large = n_ * n_ * geometry.input_channels * geometry.output_channels > kLargeWeights;
     std::int64_t most = std::max(cached_floats() / tile_floats, large ? kFewestTilesOfLarge : kFewestTiles);
     threads_ = spec.threads;
-    apart_ = threads_ > 1 &&
+    apart_ = threads_ > 1 && tiles >= threads_ * kFewestTilesApart &&
              geometry.input_channels * geometry.output_channels <= tiles * (input_blocks_ + output_blocks_) * kBlock;
     if (apart_) {
       bands_ = ceil_div(ceil_div(tiles, most), threads_) * threads_;

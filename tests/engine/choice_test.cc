@@ -67,6 +67,11 @@ TEST(Choice, TheRuleKeepsToWhatIsAllowedWherePossible) {
   EXPECT_EQ(rule(depthwise, {}, true), "depthwise");  // its weights are few
   EXPECT_EQ(rule(one, openblas_algorithms(), true).substr(0, 11), "direct_1x1 ");
   EXPECT_EQ(rule(one, openblas_algorithms(), true).find("fp16"), std::string::npos);  // OpenBLAS reads floats
+  const Case large{
+      OpType::kConv, {}, {random_tensor(random, Shape{1, 64, 58, 58}), random_tensor(random, Shape{64, 64, 3, 3})}};
+  EXPECT_EQ(rule(large, {}, false), "winograd4");
+  EXPECT_EQ(rule(large, {}, true), "winograd2 weights=fp16");
+  EXPECT_EQ(rule(large, {Algorithm::kGemv}, true), "winograd2 weights=fp16");  // gemv can't: as if nothing were said
   const Case product{OpType::kGemm, {}, {random_tensor(random, Shape{1, 5}), random_tensor(random, Shape{5, 7})}};
   EXPECT_EQ(rule(product, {}, true), "gemv weights=fp16");
   EXPECT_EQ(rule(product, {Algorithm::kSgemm}, false).substr(0, 6), "sgemm ");

@@ -163,7 +163,9 @@ void check(const Layer& layer, std::uint64_t seed) {
     ASSERT_TRUE(outputs.has_value()) << outputs.error().message;
     double worst = 0.0;
     for (const auto& [index, expected] : samples) {
-      worst = std::max(worst, std::abs(static_cast<double>(outputs->front().as<float>()[index]) - expected));
+      const auto found = static_cast<double>(outputs->front().as<float>()[index]);
+      ASSERT_TRUE(std::isfinite(found)) << choice;
+      worst = std::max(worst, std::abs(found - expected));
     }
     EXPECT_LE(worst, kTolerance * largest) << choice;
   }
