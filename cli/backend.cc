@@ -115,28 +115,33 @@ Expected<Plan> plan_of_file(const Graph& graph, const std::string& path) {
 
 // A stage of whole layers for each runner, as equal as MACs can be: processes that share one machine gain nothing from
 // anything cleverer, and show what a pipeline is.
-Expected<Plan> pipeline_of(const Graph& graph, std::size_t runners, unsigned threads, const ChoiceRule& rule) {
+Expected<Plan> pipeline_of(const Graph& graph, std::vector<std::string> runners, unsigned threads,
+                           const ChoiceRule& rule) {
   PlanRequest request;
-  for (std::size_t i = 0; i < runners; ++i) request.devices.push_back(LocalFleet::device_name(i));
+  request.devices = std::move(runners);
   request.engine = engine_facts(threads, rule);
   return make_plan(graph, request);
 }
 
 Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, std::optional<LocalFleet> local,
                                           const std::vector<std::string>& urls, unsigned threads,
-                                          const BackendOptions& options) {
+                                          const BackendOptions& options, decltype(CoordinatorOptions::replan) replan) {
   Progress progress("sending parts", options.quiet);
   CoordinatorOptions coordinator_options;
-  coordinator_options.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
-  coordinator_options.interrupted = [] { return interrupted(); };
+  coordinator_options.watch.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
+  coordinator_options.watch.interrupted = [] { return interrupted(); };
+  coordinator_options.replan = std::move(replan);
   TRY_ASSIGN(std::unique_ptr<Coordinator> coordinator, Coordinator::deploy(graph, plan, urls, coordinator_options));
   return std::make_unique<Fleet>(std::move(local), std::move(coordinator), plan, threads);
 }
 
 Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const BackendOptions& options) {
-  TRY_ASSIGN(const Plan plan, options.plan_path.empty() ? pipeline_of(graph, options.local, options.threads.value_or(1),
-                                                                      rule_of(options.engine))
-                                                        : plan_of_file(graph, options.plan_path));
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < options.local; ++i) names.push_back(LocalFleet::device_name(i));
+  TRY_ASSIGN(const Plan plan,
+             options.plan_path.empty()
+                 ? pipeline_of(graph, std::move(names), options.threads.value_or(1), rule_of(options.engine))
+                 : plan_of_file(graph, options.plan_path));
   if (plan.devices.size() != options.local) {
     return fail(ErrorCode::kInvalid, "{}: the plan is for {} devices: use --local {}", options.plan_path,
                 plan.devices.size(), plan.devices.size());
@@ -146,7 +151,9 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
   fleet_options.log_level = options.log_level;
   TRY_ASSIGN(LocalFleet fleet, LocalFleet::start(options.local, fleet_options));
   const std::vector<std::string> urls = fleet.urls();
-  return deploy(graph, plan, std::move(fleet), urls, fleet_options.threads, options);
+  const auto replan = [&graph, threads = fleet_options.threads, rule = rule_of(options.engine)](
+                          const std::vector<std::string>& left) { return pipeline_of(graph, left, threads, rule); };
+  return deploy(graph, plan, std::move(fleet), urls, fleet_options.threads, options, replan);
 }
 
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
@@ -164,7 +171,16 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
     }
     urls.push_back(found->address);
   }
-  return deploy(graph, plan, std::nullopt, urls, plan.threads, options);
+  const auto replan = [&graph, cluster, options](const std::vector<std::string>& left) {
+    const auto is_lost = [&](const std::string& name) {
+      return std::find(left.begin(), left.end(), name) == left.end();
+    };
+    Cluster smaller = cluster;
+    std::erase_if(smaller.devices, [&](const Device& device) { return is_lost(device.name); });
+    std::erase_if(smaller.links, [&](const LinkException& link) { return is_lost(link.from) || is_lost(link.to); });
+    return plan_for(graph, smaller, options.planning, rule_of(options.engine));
+  };
+  return deploy(graph, plan, std::nullopt, urls, plan.threads, options, replan);
 }
 
 }  // namespace

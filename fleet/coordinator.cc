@@ -3,393 +3,147 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "fleet/assemble.h"
-#include "onnx_import/export.h"
-#include "partition/extract.h"
+#include "fleet/control.h"
 
 namespace onnx_split {
 namespace {
 
-using transport::Message;
-using transport::PullSocket;
-using transport::PushSocket;
+using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kPoll{200};
-constexpr std::chrono::milliseconds kPatientPing{1000};
-constexpr std::chrono::milliseconds kPrepareTimeout = std::chrono::minutes(5);
+// Failures are in a row until an epoch has lasted this long.
+constexpr std::chrono::seconds kSteady{10};
+// So many connections of a device may break in a row although it answers; then it is left out.
+constexpr unsigned kMaxStrikes = 2;
+// So many epochs in a row may fail without anybody to blame.
+constexpr unsigned kMaxFailures = 5;
+constexpr unsigned kMaxDoublings = 6;
 
-std::vector<bool> used_devices(const Plan& plan) {
-  std::vector<bool> used(plan.devices.size(), false);
-  for (const PartId id : part_ids(plan)) {
-    for (const std::size_t device : plan.stages[id.stage].parts[id.part].devices) used[device] = true;
-  }
-  return used;
+std::string list_of(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list.empty() ? "none" : list;
 }
 
-// Sends one file of a part piece by piece.
-class PartSender {
- public:
-  PartSender(ControlClient& runner, std::uint64_t epoch, PartId part, std::function<Expected<void>(std::uint64_t)> sent)
-      : runner_(runner), epoch_(epoch), part_(part), sent_(std::move(sent)) {}
-
-  Expected<void> send(std::string_view file, std::span<const std::byte> bytes, std::uint64_t total) {
-    do {
-      const std::span<const std::byte> piece = bytes.first(std::min(bytes.size(), kPieceBytes));
-      TRY(runner_.call("put",
-                       {{"epoch", epoch_},
-                        {"stage", part_.stage},
-                        {"part", part_.part},
-                        {"file", file},
-                        {"offset", offset_},
-                        {"total", total}},
-                       piece));
-      offset_ += piece.size();
-      TRY(sent_(piece.size()));
-      bytes = bytes.subspan(piece.size());
-    } while (!bytes.empty());
-    return {};
-  }
-
-  // The weights: its pieces with zeros between them, sent in buffers of kPieceBytes so that many small
-  // constants don't cost a round trip each.
-  Expected<void> send_weights(const ExportedModel& model) {
-    offset_ = 0;
-    std::vector<std::byte> buffer;
-    for (const ExportedModel::Piece& piece : model.weights) {
-      buffer.resize(piece.offset - offset_);
-      std::span<const std::byte> bytes = piece.data.bytes();
-      while (!bytes.empty()) {
-        const std::size_t room = std::min(bytes.size(), kPieceBytes - std::min(buffer.size(), kPieceBytes));
-        buffer.insert(buffer.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(room));
-        bytes = bytes.subspan(room);
-        if (buffer.size() < kPieceBytes) continue;
-        TRY(send("weights", buffer, model.weights_bytes));
-        buffer.clear();
-      }
+bool uses_only(const Plan& plan, const std::vector<std::string>& names) {
+  for (const PartId id : part_ids(plan)) {
+    for (const std::size_t device : plan.stages[id.stage].parts[id.part].devices) {
+      if (std::find(names.begin(), names.end(), plan.devices[device]) == names.end()) return false;
     }
-    buffer.resize(model.weights_bytes - offset_);
-    if (buffer.empty() && model.weights_bytes > 0) return {};
-    return send("weights", buffer, model.weights_bytes);
   }
-
- private:
-  ControlClient& runner_;
-  std::uint64_t epoch_;
-  PartId part_;
-  std::function<Expected<void>(std::uint64_t)> sent_;
-  std::uint64_t offset_ = 0;
-};
+  return true;
+}
 
 }  // namespace
+
+Coordinator::Coordinator(const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls,
+                         CoordinatorOptions options)
+    : graph_(graph), first_plan_(plan), options_(std::move(options)) {
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    Member& member = members_.emplace_back();
+    member.name = plan.devices[i];
+    member.url = control_urls[i];
+  }
+}
 
 Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, const Plan& plan,
                                                            const std::vector<std::string>& control_urls,
                                                            const CoordinatorOptions& options) {
   TRY(check_plan(plan, graph));
-  const Manifest manifest = make_manifest(graph, plan);
-  std::unique_ptr<Coordinator> coordinator(new Coordinator(options));
-  TRY_ASSIGN(coordinator->deployment_,
-             make_deployment(new_epoch(), plan, manifest.values, manifest.inputs, manifest.outputs));
-  const std::vector<Transfer>& transfers = coordinator->deployment_.routing.transfers;
-  for (std::size_t i = 0; i < transfers.size(); ++i) {
-    if (transfers[i].to_coordinator) coordinator->result_pieces_.push_back(i);
-  }
-  auto done = coordinator->connect(control_urls);
-  if (done) done = coordinator->send_parts(graph);
-  if (done) done = coordinator->start();
-  if (!done) return tl::unexpected(coordinator->reason_of(std::move(done.error())));
-  return coordinator;
-}
-
-// A deployment that was cancelled fails for that reason, whatever call it was noticed in.
-Error Coordinator::reason_of(Error error) {
-  const std::scoped_lock lock(mutex_);
-  return failure_.value_or(std::move(error));
-}
-
-Expected<void> Coordinator::connect(const std::vector<std::string>& control_urls) {
-  const Plan& plan = deployment_.plan;
   if (control_urls.size() != plan.devices.size()) {
     return fail(ErrorCode::kInvalid, "the plan is for {} devices, {} are given", plan.devices.size(),
                 control_urls.size());
   }
-  const std::vector<bool> used = used_devices(plan);
-  runners_.resize(plan.devices.size());
-  lost_.resize(plan.devices.size(), false);
-  deployed_ = true;  // from here on there may be something to end
-  for (std::size_t device = 0; device < plan.devices.size(); ++device) {
-    if (!used[device]) continue;
-    const auto on_lost = [this, device] {
-      const std::scoped_lock lock(mutex_);
-      lost_[device] = true;
-      changed_.notify_all();
-    };
-    TRY_ASSIGN(ControlClient client,
-               ControlClient::connect(plan.devices[device], control_urls[device], options_.connect_timeout, on_lost));
-    runners_[device] = std::move(client);
-    ControlClient& runner = *runners_[device];
-    TRY_ASSIGN(const Json hello, runner.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
-    spdlog::debug("device \"{}\": {}", plan.devices[device], to_text(hello));
-    TRY(runner.call("deploy", {{"device", device}, {"deployment", deployment_to_json(deployment_)}}));
-  }
-  // From here on, so that no runner takes us for dead while another is served.
-  heartbeat_ = std::thread([this] { heartbeat_loop(); });
-  return {};
+  std::unique_ptr<Coordinator> coordinator(new Coordinator(graph, plan, control_urls, options));
+  auto begun = coordinator->begin_epoch(plan, options.watch);
+  if (!begun) return tl::unexpected(std::move(begun.error().error));
+  coordinator->accepting_ = true;
+  coordinator->supervisor_ = std::thread([c = coordinator.get()] { c->supervise(); });
+  coordinator->scout_ = std::thread([c = coordinator.get()] {
+    c->prepare_plans();
+    c->look_after_the_lost();
+  });
+  return coordinator;
 }
 
-std::set<std::size_t> Coordinator::devices_of(PartId part) const {
-  const std::vector<std::size_t>& devices = deployment_.plan.stages[part.stage].parts[part.part].devices;
-  return {devices.begin(), devices.end()};
-}
-
-Expected<void> Coordinator::send_parts(const Graph& graph) {
-  TRY_ASSIGN(const std::vector<PartGraph> parts, extract_parts(graph, deployment_.plan));
-  std::vector<ExportedModel> models;
-  std::uint64_t total = 0;
-  for (const PartGraph& part : parts) {
-    TRY_ASSIGN(ExportedModel model, export_onnx(part.graph, "model.weights"));
-    total += (model.model.size() + model.weights_bytes) * devices_of(part.id).size();
-    models.push_back(std::move(model));
+tl::expected<void, Failure> Coordinator::begin_epoch(const Plan& plan, const WatchOptions& watch) {
+  std::vector<std::string> urls;
+  std::uint64_t generation = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const std::string& name : plan.devices) urls.push_back(find(name)->url);
+    generation = ++generation_;
+    ++counts_.epochs;
   }
-  std::uint64_t done = 0;
-  const auto sent = [&](std::uint64_t bytes) -> Expected<void> {
-    done += bytes;
-    if (options_.progress) options_.progress(done, total);
-    if (options_.interrupted && options_.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
-    return {};
+  DeploymentEvents events;
+  events.result = [this, generation](std::uint64_t request, std::vector<Tensor> outputs) {
+    take_result(generation, request, std::move(outputs));
   };
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const PartId id = parts[i].id;
-    for (const std::size_t device : devices_of(id)) {
-      const auto bytes = std::as_bytes(std::span(models[i].model));
-      PartSender model_sender(*runners_[device], deployment_.epoch, id, sent);
-      TRY(model_sender.send("model", bytes, bytes.size()));
-      PartSender weights_sender(*runners_[device], deployment_.epoch, id, sent);
-      TRY(weights_sender.send_weights(models[i]));
-    }
-  }
-  return {};
-}
-
-Expected<void> Coordinator::start() {
-  data_urls_.resize(runners_.size());
-  std::vector<std::string> results_urls(runners_.size());
-  for (std::size_t device = 0; device < runners_.size(); ++device) {
-    if (!runners_[device]) continue;
-    TRY_ASSIGN(const Json ports,
-               runners_[device]->call("prepare", {{"epoch", deployment_.epoch}}, {}, kPrepareTimeout));
-    const JsonReader reader(ports);
-    TRY_ASSIGN(const std::string data_url, reader.string("data_url"));
-    TRY_ASSIGN(data_urls_[device], reachable_url(runners_[device]->url(), data_url));
-    TRY_ASSIGN(const std::string results_url, reader.string("results_url"));
-    TRY_ASSIGN(results_urls[device], reachable_url(runners_[device]->url(), results_url));
-  }
-  for (std::optional<ControlClient>& runner : runners_) {
-    if (runner) TRY(runner->call("start", {{"epoch", deployment_.epoch}, {"data_urls", data_urls_}}));
-  }
-  transport::DialOptions dial;
-  dial.connect_timeout = options_.connect_timeout;
-  dial.max_message_bytes = deployment_.largest_frame_bytes();
-  TRY_ASSIGN(results_, PullSocket::open());
-  // What was on its way on a connection that breaks is lost, and nobody would send it again.
-  const auto on_broken = [this, results_urls](const std::string& url) {
-    std::size_t device = 0;
-    while (device + 1 < runners_.size() && data_urls_[device] != url && results_urls[device] != url) ++device;
-    cancel({ErrorCode::kUnavailable,
-            fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)});
-  };
-  results_->on_disconnect(on_broken);
-  for (const std::string& url : results_urls) {
-    if (!url.empty()) TRY(results_->dial(url, dial));
-  }
-
-  inputs_.resize(runners_.size());
-  const std::vector<std::size_t> transfers = deployment_.routing.from(std::nullopt);
-  for (const std::size_t transfer : transfers) {
-    for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
-      for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
-        if (inputs_[device]) continue;
-        TRY_ASSIGN(PushSocket socket, PushSocket::open(deployment_.send_queue(transfers.size())));
-        socket.on_disconnect(on_broken);
-        TRY(socket.dial(data_urls_[device], dial));
-        inputs_[device] = std::move(socket);
-      }
-    }
-  }
+  events.failed = [this, generation](const Failure& failure) { take_failure(generation, failure); };
+  TRY_ASSIGN(std::unique_ptr<ActiveDeployment> active,
+             ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events)));
   const std::scoped_lock lock(mutex_);
-  if (failure_) return tl::unexpected(*failure_);
-  requests_.resize(window());
-  started_ = true;
-  receiver_ = std::thread([this] { result_loop(); });
+  for (const std::string& name : plan.devices) find(name)->last_epoch = active->epoch();
+  active_ = std::move(active);
+  window_ = active_->window();
+  epoch_begin_ = oldest_;
+  epoch_began_ = Clock::now();
   return {};
 }
 
 Coordinator::~Coordinator() {
   cancel({ErrorCode::kCancelled, "the deployment was ended"});
-  {
-    const std::scoped_lock lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-  if (results_) results_->close();
-  for (std::optional<PushSocket>& input : inputs_) {
-    if (input) input->close();
-  }
-  if (heartbeat_.joinable()) heartbeat_.join();
-  if (receiver_.joinable()) receiver_.join();
-  if (deployed_) end_deployment();
-  for (std::optional<ControlClient>& runner : runners_) {
-    if (runner) runner->close();
-  }
-}
-
-void Coordinator::end_deployment() {
-  for (std::optional<ControlClient>& runner : runners_) {
-    if (!runner || !runner->connected()) continue;
-    const auto ended = runner->call("end", {{"epoch", deployment_.epoch}}, {}, std::chrono::seconds(2));
-    if (!ended) spdlog::debug("{}", ended.error().message);
-  }
+  if (supervisor_.joinable()) supervisor_.join();
+  if (scout_.joinable()) scout_.join();
+  if (active_) active_->end();
 }
 
 void Coordinator::cancel(Error error) {
   std::vector<std::promise<Result>> promises;
   {
     const std::scoped_lock lock(mutex_);
-    if (!failure_) failure_ = std::move(error);
-    for (Request& request : requests_) {
-      if (!request.open) continue;
-      request.open = false;
-      promises.push_back(std::move(request.promise));
+    if (!end_) end_ = std::move(error);
+    accepting_ = false;
+    for (Request& open : requests_) {
+      if (!open.done) promises.push_back(std::move(open.promise));
     }
+    requests_.clear();
+    oldest_ = next_;
   }
   changed_.notify_all();
-  for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*failure_));
+  for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*end_));
 }
 
-Expected<void> Coordinator::check_lost() {
+std::size_t Coordinator::window() const {
   const std::scoped_lock lock(mutex_);
-  for (std::size_t device = 0; device < lost_.size(); ++device) {
-    if (!lost_[device]) continue;
-    return fail(ErrorCode::kUnavailable, "device \"{}\": {}: the connection broke", runners_[device]->name(),
-                runners_[device]->url());
-  }
-  return {};
+  return window_;
 }
 
-Expected<void> Coordinator::check_runner(ControlClient& runner) {
-  // While it loads its parts a runner can't answer.
-  const bool patient = !started_;
-  const auto timeout = patient ? kPatientPing : options_.heartbeat_timeout;
-  auto pong = runner.call("ping", {{"epoch", deployment_.epoch}}, {}, timeout);
-  if (!pong && patient && pong.error().code == ErrorCode::kTimeout) return {};
-  if (!pong) return tl::unexpected(std::move(pong.error()));
-  const JsonReader reader(*pong);
-  if (!reader.has("failure")) return {};
-  TRY_ASSIGN(const std::string failure, reader.string("failure"));
-  return fail(ErrorCode::kUnavailable, "device \"{}\": {}", runner.name(), failure);
+CoordinatorCounts Coordinator::counts() const {
+  const std::scoped_lock lock(mutex_);
+  return counts_;
 }
 
-void Coordinator::heartbeat_loop() {
-  const auto any_lost = [&] { return std::find(lost_.begin(), lost_.end(), true) != lost_.end(); };
-  while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, options_.heartbeat_period, [&] { return stopping_ || any_lost(); });
-      if (stopping_) return;
-    }
-    const bool gives_up = !started_ && options_.interrupted && options_.interrupted();
-    auto checked = gives_up ? fail(ErrorCode::kCancelled, "interrupted") : check_lost();
-    for (std::optional<ControlClient>& runner : runners_) {
-      if (checked && runner && !stopping_) checked = check_runner(*runner);
-    }
-    if (stopping_) return;
-    if (checked) continue;
-    cancel(std::move(checked.error()));
-    // Wakes whatever call is deploying.
-    for (std::optional<ControlClient>& runner : runners_) {
-      if (runner && !started_) runner->close();
-    }
-    return;
-  }
-}
-
-void Coordinator::result_loop() {
-  while (!stopping_) {
-    auto message = results_->receive(kPoll);
-    if (message) {
-      take_result(std::move(*message));
-    } else if (message.error().code != ErrorCode::kTimeout) {
-      return;  // closed: the destructor is waiting
-    }
-  }
-}
-
-void Coordinator::take_result(Message message) {
-  auto header = check_frame(deployment_, std::as_const(message).bytes());
-  if (!header) {
-    if (header.error().code != ErrorCode::kCancelled) cancel(std::move(header.error()).in("a result"));
-    return;
-  }
-  const auto piece = std::lower_bound(result_pieces_.begin(), result_pieces_.end(), header->transfer);
-  if (piece == result_pieces_.end() || *piece != header->transfer) return;
-  const auto index = static_cast<std::size_t>(piece - result_pieces_.begin());
-  const Buffer frame = transport::share(std::move(message));
-
-  std::optional<std::promise<Result>> done;
-  std::vector<Buffer> pieces;
+Expected<std::vector<Json>> Coordinator::runner_status() {
+  std::shared_ptr<ActiveDeployment> active;
   {
     const std::scoped_lock lock(mutex_);
-    if (header->request < oldest_open_ || header->request >= next_request_) return;
-    Request& request = requests_[header->request % requests_.size()];
-    if (!request.open || request.arrived[index]) return;
-    request.pieces[index] = frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes);
-    request.arrived[index] = true;
-    if (--request.missing == 0) {
-      request.open = false;
-      done = std::move(request.promise);
-      pieces = std::move(request.pieces);
-      while (oldest_open_ < next_request_ && !requests_[oldest_open_ % requests_.size()].open) ++oldest_open_;
-    }
+    active = active_;
   }
-  if (!done) return;
-  changed_.notify_all();
-  done->set_value(put_together(pieces));
+  if (!active) return fail(ErrorCode::kUnavailable, "another plan is being deployed");
+  return active->runner_status();
 }
 
-std::vector<Tensor> Coordinator::put_together(const std::vector<Buffer>& pieces) const {
-  std::vector<Tensor> outputs;
-  for (const std::string& name : deployment_.outputs) {
-    const TensorType& type = *deployment_.find_value(name);
-    const Region whole = Region::whole(type.shape);
-    std::vector<std::size_t> own;
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      if (deployment_.routing.transfers[result_pieces_[i]].what.value == name) own.push_back(i);
-    }
-    if (own.size() == 1) {  // the frame's payload is the tensor
-      outputs.emplace_back(type, pieces[own.front()]);
-      continue;
-    }
-    TensorBuilder builder(type);
-    for (const std::size_t i : own) {
-      const ValueRegion& what = deployment_.routing.transfers[result_pieces_[i]].what;
-      const TensorType piece_type{type.type, what.region.shape()};
-      const TensorView piece{piece_type, pieces[i].bytes().data()};
-      take_piece({what.region, piece}, what.combine, i == own.front(), {whole, builder.view()});
-    }
-    outputs.push_back(std::move(builder).build());
-  }
-  return outputs;
-}
+// ---- requests
 
 Expected<void> Coordinator::check_inputs(const std::vector<Tensor>& inputs) const {
-  if (inputs.size() != deployment_.inputs.size()) {
-    return fail(ErrorCode::kInvalid, "the model has {} inputs, {} are given", deployment_.inputs.size(), inputs.size());
+  const std::vector<ValueId>& wanted = graph_.inputs();
+  if (inputs.size() != wanted.size()) {
+    return fail(ErrorCode::kInvalid, "the model has {} inputs, {} are given", wanted.size(), inputs.size());
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const std::string& name = deployment_.inputs[i];
-    const TensorType& expected = *deployment_.find_value(name);
-    if (expected != inputs[i].type()) {
-      return fail(ErrorCode::kInvalid, "input \"{}\": expected {}, found {}", name, expected.to_string(),
+    const Value& expected = graph_.value(wanted[i]);
+    if (expected.type != inputs[i].type()) {
+      return fail(ErrorCode::kInvalid, "input \"{}\": expected {}, found {}", expected.name, expected.type.to_string(),
                   inputs[i].type().to_string());
     }
   }
@@ -413,57 +167,264 @@ Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>
   const std::scoped_lock submitting(submit_mutex_);
   std::uint64_t number = 0;
   std::future<Result> future;
+  std::shared_ptr<ActiveDeployment> active;
   {
     std::unique_lock lock(mutex_);
-    if (may_wait) changed_.wait(lock, [&] { return failure_ || !window_full(); });
-    if (failure_) return tl::unexpected(*failure_);
+    if (may_wait) changed_.wait(lock, [&] { return end_ || (accepting_ && !window_full()); });
+    if (end_) return tl::unexpected(*end_);
+    if (!accepting_) return fail(ErrorCode::kExhausted, "another plan is being deployed");
     if (window_full()) {
-      return fail(ErrorCode::kExhausted, "{} requests are in flight, as many as the window allows", window());
+      return fail(ErrorCode::kExhausted, "{} requests are in flight, as many as the window allows", window_);
     }
-    number = next_request_++;
-    Request& request = requests_[number % requests_.size()];
-    request.promise = {};
-    request.pieces.assign(result_pieces_.size(), {});
-    request.arrived.assign(result_pieces_.size(), false);
-    request.missing = result_pieces_.size();
-    request.open = true;
-    future = request.promise.get_future();
+    Request& added = requests_.emplace_back();
+    added.inputs = inputs;
+    future = added.promise.get_future();
+    number = next_++ - epoch_begin_;
+    active = active_;
   }
-  auto sent = send_inputs(number, inputs);
-  if (!sent) cancel(std::move(sent.error()).in(fmt::format("request {}", number)));
+  // If that fails, the epoch has failed, and the request is sent again in the next one.
+  active->send(number, inputs);
   return future;
 }
 
-Expected<void> Coordinator::send_inputs(std::uint64_t request, const std::vector<Tensor>& inputs) {
-  for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
-    const Transfer& what = deployment_.routing.transfers[transfer];
-    const auto name = std::find(deployment_.inputs.begin(), deployment_.inputs.end(), what.what.value);
-    const Tensor& input = inputs[static_cast<std::size_t>(name - deployment_.inputs.begin())];
-    const Region whole = Region::whole(input.shape());
-    const TensorType type{input.type().type, what.what.region.shape()};
-    FrameHeader header = deployment_.header_of(transfer);
-    header.request = request;
-    for (const std::size_t device : receiving_devices(deployment_.plan, what, request)) {
-      TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes + deployment_.payload_bytes(transfer)));
-      place({whole, input.view()}, {what.what.region, {type, frame_payload(frame.bytes()).data()}});
-      seal_frame(header, frame.bytes());
-      TRY(inputs_[device]->send(std::move(frame), options_.heartbeat_timeout));
+void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, std::vector<Tensor> outputs) {
+  std::promise<Result> promise;
+  {
+    const std::scoped_lock lock(mutex_);
+    const std::uint64_t global = epoch_begin_ + number;
+    if (generation != generation_ || global < oldest_ || global >= next_) return;
+    Request& arrived = request(global);
+    if (arrived.done) return;
+    arrived.done = true;
+    arrived.inputs.clear();
+    promise = std::move(arrived.promise);
+    while (!requests_.empty() && requests_.front().done) {
+      requests_.pop_front();
+      ++oldest_;
     }
   }
-  return {};
+  changed_.notify_all();
+  promise.set_value(std::move(outputs));
 }
 
-Expected<std::vector<Json>> Coordinator::runner_status() {
-  std::vector<Json> status;
-  for (std::optional<ControlClient>& runner : runners_) {
-    if (!runner) {
-      status.emplace_back(nullptr);
+// ---- epochs
+
+void Coordinator::take_failure(std::uint64_t generation, const Failure& failure) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (generation != generation_ || broken_) return;
+    broken_ = failure;
+    accepting_ = false;
+  }
+  changed_.notify_all();
+}
+
+void Coordinator::supervise() {
+  while (true) {
+    std::optional<Failure> failure;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return end_ || broken_ || members_returned_; });
+      if (end_) return;
+      accepting_ = false;
+      members_returned_ = false;
+      failure = broken_;
+    }
+    if (!failure) drain();
+    begin_again(std::move(failure));
+  }
+}
+
+// Nobody is lost: what is in flight may as well be finished.
+void Coordinator::drain() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return end_ || broken_ || oldest_ == next_; });
+}
+
+void Coordinator::begin_again(std::optional<Failure> failure) {
+  // Devices have been talked to already: what doesn't answer soon has gone.
+  WatchOptions watch = options_.watch;
+  watch.connect_timeout = std::min(watch.connect_timeout, watch.heartbeat_timeout);
+  watch.progress = {};
+  watch.interrupted = [this] {
+    const std::scoped_lock lock(mutex_);
+    return end_.has_value();
+  };
+  while (true) {
+    std::shared_ptr<ActiveDeployment> old;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (end_) return;
+      if (!failure) failure = broken_;
+      broken_.reset();
+      ++generation_;  // what the old one still says doesn't count
+      old = std::move(active_);
+    }
+    if (old) old->end();
+    old.reset();
+    if (failure) {
+      auto goes_on = blame(*failure);
+      if (!goes_on) return cancel(std::move(goes_on.error()));
+      failure.reset();
+    }
+    auto plan = next_plan();
+    if (!plan) return cancel(std::move(plan.error()));
+    auto begun = begin_epoch(*plan, watch);
+    if (begun && resend()) return;
+    if (!begun) failure = std::move(begun.error());
+  }
+}
+
+// Everything unfinished, in order. False if the epoch broke meanwhile.
+bool Coordinator::resend() {
+  std::unique_lock lock(mutex_);
+  for (std::uint64_t number = oldest_; number < next_; ++number) {
+    changed_.wait(lock, [&] { return end_ || broken_ || number < oldest_ + window_; });
+    if (end_ || broken_) return end_.has_value();
+    if (number < oldest_ || request(number).done) continue;
+    const std::vector<Tensor> inputs = request(number).inputs;
+    const std::uint64_t in_epoch = number - epoch_begin_;
+    const std::shared_ptr<ActiveDeployment> active = active_;
+    ++counts_.resent;
+    lock.unlock();
+    active->send(in_epoch, inputs);
+    lock.lock();
+  }
+  if (broken_) return false;
+  accepting_ = !end_.has_value();
+  changed_.notify_all();
+  return true;
+}
+
+Coordinator::Member* Coordinator::find(const std::optional<std::string>& name) {
+  const auto found =
+      std::find_if(members_.begin(), members_.end(), [&](const Member& member) { return member.name == name; });
+  return found == members_.end() ? nullptr : &*found;
+}
+
+void Coordinator::lose(Member& member) {
+  member.lost = true;
+  ++member.losses;
+  ++counts_.losses;
+  member.ask_at = Clock::now() + options_.return_period * (1U << std::min(member.losses - 1, kMaxDoublings));
+}
+
+// Decides whom to leave out. An error if going on makes no sense.
+Expected<void> Coordinator::blame(const Failure& failure) {
+  const std::scoped_lock lock(mutex_);
+  if (failure.error.code == ErrorCode::kCancelled) return tl::unexpected(failure.error);
+  if (Clock::now() - epoch_began_ > kSteady) {
+    strikes_.clear();
+    failures_in_a_row_ = 0;
+  }
+  Member* left_out = find(failure.lost);
+  for (const std::optional<std::string>& name : {failure.reporter, failure.suspect}) {
+    Member* member = find(name);
+    if (member != nullptr && ++strikes_[member->name] >= kMaxStrikes) left_out = member;
+  }
+  if (left_out != nullptr) {
+    spdlog::warn("{}; going on without device \"{}\"", failure.error.message, left_out->name);
+    strikes_.clear();
+    failures_in_a_row_ = 0;
+    lose(*left_out);
+    if (options_.replan) return {};
+    return tl::unexpected(failure.error);
+  }
+  spdlog::warn("{}; beginning again with everybody", failure.error.message);
+  if (++failures_in_a_row_ < kMaxFailures) return {};
+  return tl::unexpected(failure.error);
+}
+
+Expected<Plan> Coordinator::next_plan() {
+  std::vector<std::string> left;
+  {
+    const std::scoped_lock lock(mutex_);
+    members_returned_ = false;
+    for (const Member& member : members_) {
+      if (!member.lost) left.push_back(member.name);
+    }
+    if (uses_only(first_plan_, left)) return first_plan_;
+  }
+  const std::scoped_lock planning(plan_mutex_);
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = prepared_.find(left);
+    if (found != prepared_.end()) return found->second;
+  }
+  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : options_.replan(left);
+  if (plan) {
+    auto checked = check_plan(*plan, graph_);
+    if (!checked) plan = tl::unexpected(std::move(checked.error()));
+  }
+  if (!plan) return fail_in(fmt::format("devices that are left: {}", list_of(left)), std::move(plan.error()));
+  const std::scoped_lock lock(mutex_);
+  return prepared_.emplace(std::move(left), std::move(*plan)).first->second;
+}
+
+// Those for the loss of one device, so that it doesn't have to be waited for when it happens.
+void Coordinator::prepare_plans() {
+  if (!options_.replan) return;
+  for (const std::string& lost : first_plan_.devices) {
+    std::vector<std::string> left = first_plan_.devices;
+    std::erase(left, lost);
+    if (left.empty() || uses_only(first_plan_, left)) continue;
+    const std::scoped_lock planning(plan_mutex_);
+    {
+      const std::scoped_lock lock(mutex_);
+      if (end_) return;
+      if (prepared_.contains(left)) continue;
+    }
+    auto plan = options_.replan(left);
+    if (plan && check_plan(*plan, graph_)) {
+      const std::scoped_lock lock(mutex_);
+      prepared_.emplace(std::move(left), std::move(*plan));
+    } else {
+      spdlog::info("no plan if device \"{}\" is lost{}", lost, plan ? "" : ": " + plan.error().message);
+    }
+  }
+}
+
+void Coordinator::look_after_the_lost() {
+  if (!options_.replan) return;
+  while (true) {
+    std::optional<Member> candidate;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, options_.return_period / 4, [&] { return end_.has_value(); });
+      if (end_) return;
+      for (Member& member : members_) {
+        if (!member.lost || Clock::now() < member.ask_at) continue;
+        member.ask_at = Clock::now() + options_.return_period;
+        if (!candidate) candidate = member;
+      }
+    }
+    if (!candidate) continue;
+    if (const auto back = ask_lost(*candidate); !back) {
+      spdlog::debug("{}", back.error().message);
       continue;
     }
-    TRY_ASSIGN(Json json, runner->call("status", Json::object(), {}, options_.heartbeat_timeout));
-    status.push_back(std::move(json));
+    spdlog::warn("device \"{}\" is back", candidate->name);
+    {
+      const std::scoped_lock lock(mutex_);
+      find(candidate->name)->lost = false;
+      ++counts_.returns;
+      members_returned_ = true;
+    }
+    changed_.notify_all();
   }
-  return status;
+}
+
+// Whether it can be deployed to again. What it still has of us it is told to give up.
+Expected<void> Coordinator::ask_lost(const Member& member) const {
+  const std::chrono::milliseconds timeout = options_.watch.heartbeat_timeout;
+  TRY_ASSIGN(ControlClient client, ControlClient::connect(member.name, member.url, timeout));
+  TRY(client.call("hello", {{"protocol", kProtocolVersion}}, {}, timeout));
+  auto ended = client.call("end", {{"epoch", member.last_epoch}}, {}, timeout);
+  if (!ended) spdlog::debug("{}", ended.error().message);
+  TRY_ASSIGN(const Json status, client.call("status", Json::object(), {}, timeout));
+  TRY_ASSIGN(const std::string state, JsonReader(status).string("state"));
+  if (state == "idle") return {};
+  return fail(ErrorCode::kUnavailable, "device \"{}\" is {} for somebody else", member.name, state);
 }
 
 }  // namespace onnx_split

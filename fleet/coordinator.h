@@ -1,14 +1,18 @@
 // Deploys a plan to runners, submits inputs and hands back results, each exactly once and in whatever order they come.
 //
-// submit() and try_submit() may be called from any thread. A device that fails or vanishes ends the deployment: every
-// unfinished request gets the error, and so does everything submitted later.
+// A request is kept until its result is there. When a device is lost, or something on its way, the coordinator ends the
+// epoch, plans again for the devices that are left, and sends what is unfinished once more; submit() waits meanwhile. A
+// device that comes back is taken in. Only where no plan is left, every unfinished request gets the error, and so does
+// everything submitted later.
+//
+// submit() and try_submit() may be called from any thread.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <functional>
+#include <deque>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,23 +21,27 @@
 #include <thread>
 #include <vector>
 
-#include "fleet/control.h"
-#include "fleet/deployment.h"
-#include "transport/push_pull.h"
+#include "fleet/active_deployment.h"
 
 namespace onnx_split {
 
 using Result = Expected<std::vector<Tensor>>;  // the network's outputs, in the graph's order
 
 struct CoordinatorOptions {
-  std::chrono::milliseconds connect_timeout{5000};
-  std::chrono::milliseconds heartbeat_period{250};
-  // A runner that doesn't answer a heartbeat for this long is taken for dead. (A process that ends is noticed at once.)
-  std::chrono::milliseconds heartbeat_timeout{5000};
-  // Called while parts are sent: bytes done of all bytes.
-  std::function<void(std::uint64_t done, std::uint64_t total)> progress;
-  // Asked while deploying: true gives up with kCancelled.
-  std::function<bool()> interrupted;
+  WatchOptions watch;
+  // A plan for some of the first plan's devices, named. Without it the loss of a device that the plan needs ends
+  // everything. Called on threads of the coordinator's, one call at a time.
+  std::function<Expected<Plan>(const std::vector<std::string>& devices)> replan;
+  // How often a lost device is asked whether it is back; twice as long after each further loss of it.
+  std::chrono::milliseconds return_period{1000};
+};
+
+// What happened so far.
+struct CoordinatorCounts {
+  std::uint64_t epochs = 0;  // begun
+  std::uint64_t losses = 0;  // of devices
+  std::uint64_t returns = 0;
+  std::uint64_t resent = 0;  // requests sent again
 };
 
 class Coordinator {
@@ -47,67 +55,85 @@ class Coordinator {
   ~Coordinator();
 
   // Inputs in the graph's order and of its types (checked; the error is in the future). Blocks while the window is
-  // full.
+  // full, and while another plan is being deployed.
   std::future<Result> submit(const std::vector<Tensor>& inputs);
 
-  // As submit, but a full window is kExhausted at once.
+  // As submit, but kExhausted at once where that would block.
   Expected<std::future<Result>> try_submit(const std::vector<Tensor>& inputs);
 
   // Ends everything with this error from any thread: a user's Ctrl-C.
   void cancel(Error error);
 
-  std::size_t window() const { return deployment_.plan.window; }
-  // What each runner says of itself (its reply to status), by device; null for devices that the plan doesn't use.
+  // Of the plan that is deployed.
+  std::size_t window() const;
+  CoordinatorCounts counts() const;
+  // What each runner says of itself (its reply to status), by device of the plan that is deployed; null for devices that
+  // it doesn't use.
   Expected<std::vector<Json>> runner_status();
 
  private:
   struct Request {
     std::promise<Result> promise;
-    std::vector<Buffer> pieces;  // of the outputs, by index in result_pieces_
-    std::vector<bool> arrived;   // the same
-    std::size_t missing = 0;
-    bool open = false;
+    std::vector<Tensor> inputs;  // shared with the caller, not copied
+    bool done = false;
+  };
+  struct Member {
+    std::string name;
+    std::string url;
+    bool lost = false;
+    unsigned losses = 0;
+    std::uint64_t last_epoch = 0;  // that it may still be in
+    std::chrono::steady_clock::time_point ask_at;
   };
 
-  explicit Coordinator(CoordinatorOptions options) : options_(std::move(options)) {}
-  Expected<void> connect(const std::vector<std::string>& control_urls);
-  std::set<std::size_t> devices_of(PartId part) const;  // that hold it, as any replica
-  Expected<void> send_parts(const Graph& graph);
-  Expected<void> start();
-  Error reason_of(Error error);
-  void end_deployment();
-  void heartbeat_loop();
-  Expected<void> check_lost();
-  Expected<void> check_runner(ControlClient& runner);
-  void result_loop();
-  void take_result(transport::Message message);
-  std::vector<Tensor> put_together(const std::vector<Buffer>& pieces) const;
+  Coordinator(const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls,
+              CoordinatorOptions options);
   Expected<std::future<Result>> submit_when(const std::vector<Tensor>& inputs, bool may_wait);
   Expected<void> check_inputs(const std::vector<Tensor>& inputs) const;
-  Expected<void> send_inputs(std::uint64_t request, const std::vector<Tensor>& inputs);
-  bool window_full() const { return next_request_ - oldest_open_ >= deployment_.plan.window; }
+  tl::expected<void, Failure> begin_epoch(const Plan& plan, const WatchOptions& watch);
+  void take_result(std::uint64_t generation, std::uint64_t request, std::vector<Tensor> outputs);
+  void take_failure(std::uint64_t generation, const Failure& failure);
+  void supervise();
+  void drain();
+  void begin_again(std::optional<Failure> failure);
+  bool resend();
+  Expected<void> blame(const Failure& failure);
+  Member* find(const std::optional<std::string>& name);
+  void lose(Member& member);
+  Expected<Plan> next_plan();
+  void prepare_plans();
+  void look_after_the_lost();
+  Expected<void> ask_lost(const Member& member) const;
+  bool window_full() const { return next_ - oldest_ >= window_; }
+  Request& request(std::uint64_t number) { return requests_[number - oldest_]; }
 
-  CoordinatorOptions options_;
-  Deployment deployment_;
-  std::vector<std::size_t> result_pieces_;                    // transfers that carry (pieces of) outputs, in part order
-  std::vector<std::optional<ControlClient>> runners_;         // by device
-  std::vector<std::string> data_urls_;                        // by device
-  std::vector<std::optional<transport::PushSocket>> inputs_;  // by device
-  std::optional<transport::PullSocket> results_;
-  bool deployed_ = false;
+  const Graph graph_;
+  const Plan first_plan_;
+  const CoordinatorOptions options_;
 
   std::mutex submit_mutex_;  // requests go out in the order of their numbers
-  std::mutex mutex_;
+  std::mutex plan_mutex_;    // replan is called
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Request> requests_;  // request r in requests_[r mod window]
-  std::uint64_t next_request_ = 0;
-  std::uint64_t oldest_open_ = 0;
-  std::optional<Error> failure_;
-  std::vector<bool> lost_;            // by device: its control connection broke
-  std::atomic<bool> started_{false};  // until then runners may be too busy to answer
-  std::atomic<bool> stopping_{false};
-  std::thread heartbeat_;
-  std::thread receiver_;
+  std::vector<Member> members_;     // by device of the first plan
+  std::deque<Request> requests_;    // from oldest_ to next_
+  std::uint64_t next_ = 0;          // number of the next request
+  std::uint64_t oldest_ = 0;        // without a result
+  std::uint64_t epoch_begin_ = 0;   // the request that is number 0 of the epoch
+  std::uint64_t generation_ = 0;    // counts epochs, so that an old one's events are known
+  std::size_t window_ = 1;          // of the deployed plan
+  bool accepting_ = false;          // false while another plan is being deployed
+  std::shared_ptr<ActiveDeployment> active_;
+  std::optional<Failure> broken_;   // of the current epoch
+  std::optional<Error> end_;        // nothing goes on
+  bool members_returned_ = false;
+  std::map<std::string, unsigned> strikes_;  // connections that broke without a reason, by device at either end
+  unsigned failures_in_a_row_ = 0;
+  std::chrono::steady_clock::time_point epoch_began_;
+  std::map<std::vector<std::string>, Plan> prepared_;  // by the devices that are left
+  CoordinatorCounts counts_;
+  std::thread supervisor_;
+  std::thread scout_;
 };
 
 }  // namespace onnx_split

@@ -125,6 +125,28 @@ std::vector<PartId> Deployment::parts_of(std::size_t device) const {
   return parts;
 }
 
+std::set<std::size_t> Deployment::receivers_of(std::size_t device) const {
+  std::set<std::size_t> receivers;
+  for (const PartId part : parts_of(device)) {
+    for (const std::size_t transfer : routing.from(part)) {
+      for (const PartId consumer : routing.transfers[transfer].consumers) {
+        const std::vector<std::size_t>& devices = plan.stages[consumer.stage].parts[consumer.part].devices;
+        receivers.insert(devices.begin(), devices.end());
+      }
+    }
+  }
+  receivers.erase(device);
+  return receivers;
+}
+
+std::set<std::size_t> Deployment::senders_to(std::size_t device) const {
+  std::set<std::size_t> senders;
+  for (std::size_t other = 0; other < plan.devices.size(); ++other) {
+    if (receivers_of(other).contains(device)) senders.insert(other);
+  }
+  return senders;
+}
+
 FrameHeader Deployment::header_of(std::size_t transfer) const {
   const Transfer& what = routing.transfers[transfer];
   FrameHeader header;
@@ -162,6 +184,14 @@ Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector
   return deployment;
 }
 
+FrameHeader heartbeat_of(const Deployment& deployment, std::size_t device) {
+  FrameHeader header;
+  header.epoch = deployment.epoch;
+  header.transfer = kHeartbeat;
+  header.value = static_cast<std::uint32_t>(device);
+  return header;
+}
+
 Json deployment_to_json(const Deployment& deployment) {
   Plan plan = deployment.plan;
   for (Stage& stage : plan.stages) stage.nodes.clear();
@@ -196,6 +226,11 @@ Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const 
   TRY_ASSIGN(FrameHeader header, open_frame(frame));
   if (header.epoch != deployment.epoch) {
     return fail(ErrorCode::kCancelled, "frame of epoch {}: this is {}", header.epoch, deployment.epoch);
+  }
+  if (header.transfer == kHeartbeat) {
+    if (header.value < deployment.plan.devices.size() && frame_payload(frame).empty()) return header;
+    return fail(ErrorCode::kInvalid, "heartbeat of device {} with {} bytes: there are {} devices", header.value,
+                frame_payload(frame).size(), deployment.plan.devices.size());
   }
   if (header.transfer >= deployment.routing.transfers.size()) {
     return fail(ErrorCode::kInvalid, "frame of transfer {}: there are {}", header.transfer,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct Deployment {
   int send_queue(std::size_t transfers) const;
   // The parts that a device computes (as any replica).
   std::vector<PartId> parts_of(std::size_t device) const;
+  // The devices that a device sends tensors to, and those that send some to it, for whatever request; without itself.
+  std::set<std::size_t> receivers_of(std::size_t device) const;
+  std::set<std::size_t> senders_to(std::size_t device) const;
   // The header that a transfer's frame must have, request and deadline left open.
   FrameHeader header_of(std::size_t transfer) const;
 };
@@ -43,8 +47,12 @@ Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector
 Json deployment_to_json(const Deployment& deployment);
 Expected<Deployment> deployment_from_json(const Json& json);
 
+// The frame with which a device says that it is there.
+FrameHeader heartbeat_of(const Deployment& deployment, std::size_t device);
+
 // Checks a received frame's header against the deployment: another epoch is kCancelled (to be dropped silently),
 // anything else that doesn't fit is kInvalid. Then the payload's size and checksum.
+// Heartbeats fit where their device does.
 Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const std::byte> frame);
 
 }  // namespace onnx_split

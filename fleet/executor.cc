@@ -17,7 +17,11 @@ using transport::PullSocket;
 using transport::PushSocket;
 
 constexpr std::chrono::milliseconds kPoll{200};
-constexpr std::chrono::milliseconds kConnectTimeout{10000};
+
+std::int64_t steady_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 Expected<void> check_type(const Graph& graph, ValueId id, const TensorType& expected) {
   const Value& value = graph.value(id);
@@ -108,55 +112,113 @@ std::size_t Executor::memory_bytes() const {
   return bytes;
 }
 
-Expected<void> Executor::start(const std::vector<std::string>& data_urls) {
+Expected<void> Executor::start(PeerOptions options) {
   if (receiver_.joinable()) return fail(ErrorCode::kInvalid, "this deployment has been started already");
-  if (data_urls.size() != deployment_.plan.devices.size()) {
-    return fail(ErrorCode::kInvalid, "{} data addresses for {} devices", data_urls.size(),
+  if (options.data_urls.size() != deployment_.plan.devices.size()) {
+    return fail(ErrorCode::kInvalid, "{} data addresses for {} devices", options.data_urls.size(),
                 deployment_.plan.devices.size());
   }
-  peers_.resize(data_urls.size());
-  for (const OwnPart& part : parts_) {
-    for (const std::size_t transfer : deployment_.routing.from(part.id)) {
-      for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
-        for (const std::size_t device : deployment_.plan.stages[consumer.stage].parts[consumer.part].devices) {
-          if (device == device_ || peers_[device]) continue;
-          TRY_ASSIGN(PushSocket socket, PushSocket::open(deployment_.send_queue(deployment_.routing.transfers.size())));
-          // What was on its way is lost, and nobody would ask for it again.
-          socket.on_disconnect([this, device](const std::string& url) {
-            set_failure({ErrorCode::kUnavailable, fmt::format("device \"{}\": {}: the connection broke",
-                                                              deployment_.plan.devices[device], url)});
-          });
-          transport::DialOptions dial;
-          dial.connect_timeout = kConnectTimeout;
-          TRY(socket.dial(data_urls[device], dial));
-          peers_[device] = std::move(socket);
-        }
-      }
-    }
+  peer_options_ = std::move(options);
+  peers_.resize(peer_options_.data_urls.size());
+  // Others are connected, and heard, later.
+  for (const std::size_t device : deployment_.senders_to(device_)) {
+    heard_[device] = steady_ns() + std::chrono::nanoseconds(peer_options_.connect_timeout).count();
   }
+  state_ = ExecutorState::kStarting;
   receiver_ = std::thread([this] { receive_loop(); });
-  computer_ = std::thread([this] { compute_loop(); });
+  beater_ = std::thread([this] { connect_and_beat(); });
   return {};
 }
 
+Expected<void> Executor::connect(std::size_t device) {
+  PushSocket* socket = nullptr;
+  {
+    TRY_ASSIGN(PushSocket opened, PushSocket::open(deployment_.send_queue(deployment_.routing.transfers.size())));
+    // In its place before it dials: there the destructor can close it.
+    const std::scoped_lock lock(mutex_);
+    if (stopping_) return fail(ErrorCode::kCancelled, "stopping");
+    socket = &peers_[device].emplace(std::move(opened));
+  }
+  // What was on its way is lost.
+  socket->on_disconnect([this, device](const std::string& url) {
+    set_failure({ErrorCode::kUnavailable,
+                 fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)},
+                device);
+  });
+  transport::DialOptions dial;
+  dial.connect_timeout = peer_options_.connect_timeout;
+  auto dialled = socket->dial(peer_options_.data_urls[device], dial);
+  if (dialled) return {};
+  return fail_in(fmt::format("device \"{}\"", deployment_.plan.devices[device]), std::move(dialled.error()));
+}
+
+void Executor::connect_and_beat() {
+  for (const std::size_t device : deployment_.receivers_of(device_)) {
+    if (stopping_) return;
+    const auto connected = connect(device);
+    if (!connected) return set_failure(connected.error(), device);
+  }
+  computer_ = std::thread([this] { compute_loop(); });
+  state_ = ExecutorState::kRunning;
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      stop_changed_.wait_for(lock, peer_options_.heartbeat_period, [&] { return stopping_.load(); });
+    }
+    if (stopping_) return;
+    if (const auto beaten = beat(); !beaten) set_failure(beaten.error());
+    check_heard();
+  }
+}
+
+// A full queue means that enough is on its way already.
+Expected<void> Executor::beat() {
+  for (std::optional<PushSocket>& peer : peers_) {
+    if (!peer) continue;
+    TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes));
+    seal_frame(heartbeat_of(deployment_, device_), frame.bytes());
+    const auto sent = peer->send(std::move(frame), std::chrono::milliseconds(0));
+    if (!sent && sent.error().code == ErrorCode::kInvalid) return tl::unexpected(sent.error());
+  }
+  return {};
+}
+
+void Executor::check_heard() {
+  const auto limit = peer_options_.heartbeat_period + peer_options_.heartbeat_timeout;
+  const std::int64_t now = steady_ns();
+  for (const auto& [device, heard] : heard_) {
+    const std::chrono::nanoseconds silent(now - heard);
+    if (silent <= limit) continue;
+    set_failure({ErrorCode::kUnavailable,
+                 fmt::format("nothing was heard from device \"{}\" for {} ms", deployment_.plan.devices[device],
+                             std::chrono::duration_cast<std::chrono::milliseconds>(silent).count())},
+                device);
+  }
+}
+
 Executor::~Executor() {
-  stopping_ = true;
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  stop_changed_.notify_all();
   join_.close();
-  // Closing wakes both threads wherever they wait.
+  // Closing wakes the threads wherever they wait.
   if (data_) data_->close();
   if (results_) results_->close();
   for (std::optional<PushSocket>& peer : peers_) {
     if (peer) peer->close();
   }
+  if (beater_.joinable()) beater_.join();  // it makes the computer
   if (receiver_.joinable()) receiver_.join();
   if (computer_.joinable()) computer_.join();
 }
 
-void Executor::set_failure(const Error& error) {
+void Executor::set_failure(const Error& error, std::optional<std::size_t> blames) {
   if (stopping_) return;
-  const std::scoped_lock lock(failure_mutex_);
+  const std::scoped_lock lock(mutex_);
   if (failure_) return;
-  failure_ = error.message;
+  failure_ = {error.message, blames};
   spdlog::info("{}", error.message);  // the coordinator asks for it and tells the user
 }
 
@@ -165,7 +227,7 @@ void Executor::receive_loop() {
     auto message = data_->receive(kPoll);
     if (!message) {
       if (message.error().code == ErrorCode::kTimeout) continue;
-      set_failure(message.error());
+      set_failure(message.error(), device_);
       return;
     }
     const auto header = check_frame(deployment_, std::as_const(*message).bytes());
@@ -173,6 +235,11 @@ void Executor::receive_loop() {
       ++frames_dropped_;
       // Another epoch's frame is late; anything else means that a tensor of this epoch is lost.
       if (header.error().code != ErrorCode::kCancelled) set_failure(header.error());
+      continue;
+    }
+    if (header->transfer == kHeartbeat) {
+      const auto heard = heard_.find(header->value);
+      if (heard != heard_.end()) heard->second = steady_ns();
       continue;
     }
     payload_bytes_received_ += message->size() - kFrameHeaderBytes;
@@ -190,7 +257,8 @@ void Executor::compute_loop() {
     auto computed = compute(*job);
     if (!computed) {
       set_failure(
-          std::move(computed.error()).in(fmt::format("{}: request {}", to_string(parts_[job->part].id), job->request)));
+          std::move(computed.error()).in(fmt::format("{}: request {}", to_string(parts_[job->part].id), job->request)),
+          device_);
       return;
     }
     const auto spent = std::chrono::steady_clock::now() - begin;
@@ -287,8 +355,9 @@ Expected<void> Executor::push(PushSocket& socket, Message frame) {
 
 ExecutorStatus Executor::status() const {
   ExecutorStatus status;
+  status.state = state_;
   {
-    const std::scoped_lock lock(failure_mutex_);
+    const std::scoped_lock lock(mutex_);
     status.failure = failure_;
   }
   status.jobs_done = jobs_done_;

@@ -1,13 +1,17 @@
 // A device's share of a deployment, at work: it receives tensors, joins them by request, computes its parts and sends
 // what they give to the devices that need it and to the coordinator.
 //
-// Two threads of its own: one receives and never stops reading (the join space is reserved for the whole window), one
-// computes; nng's threads send, so that receiving, computing and sending overlap. A failure (a part that can't be
-// computed, a frame that can't be right) stops the computing and is kept for status().
+// Three threads of its own: one receives and never stops reading (the join space is reserved for the whole window), one
+// computes, one tells the devices that it sends to that it is there, and notices which of those that send to it are
+// silent; nng's threads send, so that receiving, computing and sending overlap. A failure (a part that can't be
+// computed, a frame that can't be right, a silent peer) stops the computing and is kept for status().
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -35,8 +39,24 @@ struct LoadedPart {
   Graph graph;
 };
 
+// When the executor is started.
+struct PeerOptions {
+  std::vector<std::string> data_urls;  // by device; those that this one doesn't send to are ignored
+  std::chrono::milliseconds connect_timeout{10000};
+  std::chrono::milliseconds heartbeat_period{200};
+  std::chrono::milliseconds heartbeat_timeout{750};  // beyond the period: then a peer is silent
+};
+
+enum class ExecutorState : std::uint8_t { kPrepared, kStarting, kRunning };
+
+struct ExecutorFailure {
+  std::string message;
+  std::optional<std::size_t> blames;  // a device: this one, if it can't compute, or one that can't be reached or heard
+};
+
 struct ExecutorStatus {
-  std::optional<std::string> failure;
+  ExecutorState state = ExecutorState::kPrepared;
+  std::optional<ExecutorFailure> failure;
   std::uint64_t jobs_done = 0;
   std::uint64_t frames_dropped = 0;  // of other epochs, copies, damaged
   transport::Counters received;
@@ -59,8 +79,9 @@ class Executor {
   std::uint64_t epoch() const { return deployment_.epoch; }
   std::size_t memory_bytes() const;
 
-  // Connects to the devices that this one sends to (`data_urls` by device; others are ignored) and starts.
-  Expected<void> start(const std::vector<std::string>& data_urls);
+  // Begins to receive and, in the background, connects to the devices that this one sends to; then it runs. Whether
+  // that went well, status() says.
+  Expected<void> start(PeerOptions options);
 
   ExecutorStatus status() const;
 
@@ -80,13 +101,17 @@ class Executor {
       : deployment_(std::move(deployment)), device_(device), join_(deployment_, device) {}
   Expected<void> add_part(LoadedPart part, const ExecutorOptions& options);
   Expected<void> listen(const ExecutorOptions& options);
+  void connect_and_beat();
+  Expected<void> connect(std::size_t device);
+  Expected<void> beat();
+  void check_heard();
   void receive_loop();
   void compute_loop();
   Expected<void> compute(const Job& job);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
   Expected<void> push(transport::PushSocket& socket, transport::Message frame);
-  void set_failure(const Error& error);
+  void set_failure(const Error& error, std::optional<std::size_t> blames = {});
 
   Deployment deployment_;
   std::size_t device_;
@@ -94,20 +119,25 @@ class Executor {
   std::vector<OwnPart> parts_;
   std::optional<transport::PullSocket> data_;
   std::optional<transport::PushSocket> results_;
-  std::vector<std::optional<transport::PushSocket>> peers_;  // by device
+  PeerOptions peer_options_;
+  std::vector<std::optional<transport::PushSocket>> peers_;  // by device; each in its place before kRunning
+  std::map<std::size_t, std::atomic<std::int64_t>> heard_;   // by device that sends here: ns of the steady clock
   std::string data_url_;
   std::string results_url_;
 
   std::atomic<bool> stopping_{false};
+  std::atomic<ExecutorState> state_{ExecutorState::kPrepared};
   std::atomic<std::uint64_t> jobs_done_{0};
   std::atomic<std::uint64_t> frames_dropped_{0};
   std::atomic<std::uint64_t> payload_bytes_received_{0};
   std::atomic<std::uint64_t> payload_bytes_sent_{0};
   std::atomic<std::uint64_t> compute_ns_{0};
-  mutable std::mutex failure_mutex_;
-  std::optional<std::string> failure_;
+  mutable std::mutex mutex_;
+  std::condition_variable stop_changed_;
+  std::optional<ExecutorFailure> failure_;
   std::thread receiver_;
   std::thread computer_;
+  std::thread beater_;
 };
 
 }  // namespace onnx_split

@@ -17,6 +17,8 @@ inline constexpr std::uint16_t kFrameVersion = 1;
 // A multiple of 16, so that the payload of a received message is aligned for any element type.
 inline constexpr std::size_t kFrameHeaderBytes = 144;
 inline constexpr std::uint32_t kFromCoordinator = 0xffffffff;
+// The transfer of a frame that carries nothing and says that its sender, device number `value`, is there.
+inline constexpr std::uint32_t kHeartbeat = 0xffffffff;
 
 enum class Encoding : std::uint8_t { kRaw };
 

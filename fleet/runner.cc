@@ -2,8 +2,8 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <new>
+#include <utility>
 
 #include "base/log.h"
 #include "engine/blas_core.h"
@@ -16,15 +16,46 @@ namespace onnx_split {
 namespace {
 
 constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::int64_t kLongestTimeoutMs = 600'000;
 
-Json status_to_json(const ExecutorStatus& status) {
-  Json json = {{"jobs_done", status.jobs_done},
-               {"frames_dropped", status.frames_dropped},
-               {"payload_bytes_received", status.payload_bytes_received},
-               {"payload_bytes_sent", status.payload_bytes_sent},
-               {"compute_s", status.compute_s}};
-  if (status.failure) json["failure"] = *status.failure;
-  return json;
+Json counts_to_json(const ExecutorStatus& status) {
+  return {{"jobs_done", status.jobs_done},
+          {"frames_dropped", status.frames_dropped},
+          {"payload_bytes_received", status.payload_bytes_received},
+          {"payload_bytes_sent", status.payload_bytes_sent},
+          {"compute_s", status.compute_s}};
+}
+
+std::string_view state_name(ExecutorState state) {
+  switch (state) {
+    case ExecutorState::kPrepared: return "prepared";
+    case ExecutorState::kStarting: return "starting";
+    case ExecutorState::kRunning: return "running";
+  }
+  return "";
+}
+
+// Everything that preparing takes, for a thread of its own.
+struct Preparation {
+  Deployment deployment;
+  std::size_t device = 0;
+  PartStore store;
+  ExecutorOptions options;
+  std::vector<std::future<void>> before;  // memory that others still have
+};
+
+Expected<std::unique_ptr<Executor>> prepared(Preparation what) {
+  for (const std::future<void>& other : what.before) other.wait();
+  std::vector<LoadedPart> parts;
+  for (const PartId id : what.deployment.parts_of(what.device)) {
+    TRY_ASSIGN(const std::filesystem::path path, what.store.model_path(id));
+    ImportOptions import_options;
+    import_options.simplify = false;
+    TRY_ASSIGN(Graph graph, import_onnx(path, import_options));
+    parts.push_back({id, std::move(graph)});
+  }
+  return Executor::create(std::move(what.deployment), what.device, std::move(parts), what.options);
+  // The weights are mapped: the files end with the store, and nothing is left behind whatever happens to this process.
 }
 
 Expected<PartId> read_part_id(const JsonReader& request, const Plan& plan) {
@@ -82,7 +113,17 @@ void Runner::stop() { stopping_ = true; }
 
 void Runner::release() {
   link_.reset();
-  executor_.reset();
+  std::erase_if(retiring_, [](const std::future<void>& other) {
+    return other.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  if (preparing_.valid()) {
+    retiring_.push_back(std::async(std::launch::async, [preparing = std::move(preparing_)] { preparing.wait(); }));
+  }
+  if (executor_) {
+    retiring_.push_back(std::async(std::launch::async, [executor = std::move(executor_)]() mutable { executor.reset(); }));
+  }
+  preparing_ = {};
+  failure_.reset();
   store_.reset();
   deployment_.reset();
 }
@@ -185,14 +226,6 @@ Expected<Json> Runner::put(const JsonReader& request, std::span<const std::byte>
 Expected<Json> Runner::prepare(const JsonReader& request) {
   TRY(check_epoch(request));
   if (!store_) return fail(ErrorCode::kInvalid, "this deployment is prepared already");
-  std::vector<LoadedPart> parts;
-  for (const PartId id : deployment_->parts_of(device_)) {
-    TRY_ASSIGN(const std::filesystem::path path, store_->model_path(id));
-    ImportOptions import_options;
-    import_options.simplify = false;
-    TRY_ASSIGN(Graph graph, import_onnx(path, import_options));
-    parts.push_back({id, std::move(graph)});
-  }
   if (deployment_->plan.core_type != blas_core()) {
     spdlog::warn("the plan was made for core type {}, this is {}: answers agree within 1e-4, not bit for bit",
                  deployment_->plan.core_type, blas_core());
@@ -202,44 +235,83 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   options.data_port = options_.data_port;
   options.threads = options_.threads;
   options.memory_limit_bytes = options_.memory_limit_bytes;
-  TRY_ASSIGN(executor_, Executor::create(*deployment_, device_, std::move(parts), options));
-  // The weights are mapped: the files are needed no more, and nothing is left behind whatever happens to this process.
+  Preparation what{*deployment_, device_, std::move(*store_), options, std::move(retiring_)};
   store_.reset();
-  last_heard_ = std::chrono::steady_clock::now();  // the coordinator couldn't be heard meanwhile
-  return Json{{"data_url", executor_->data_url()},
-              {"results_url", executor_->results_url()},
-              {"memory_bytes", executor_->memory_bytes()}};
+  retiring_.clear();
+  preparing_ = std::async(std::launch::async, [what = std::move(what)]() mutable -> Expected<std::unique_ptr<Executor>> {
+    try {
+      return prepared(std::move(what));
+    } catch (const std::bad_alloc&) {
+      return fail(ErrorCode::kExhausted, "out of memory");
+    }
+  });
+  return Json::object();
+}
+
+void Runner::take_prepared() {
+  if (!preparing_.valid() || preparing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
+  auto executor = preparing_.get();
+  if (executor) {
+    executor_ = std::move(*executor);
+    return;
+  }
+  failure_ = executor.error().message;
+  spdlog::info("{}", *failure_);
+}
+
+// What a coordinator wants to know again and again.
+Json Runner::progress() {
+  take_prepared();
+  if (failure_) return {{"state", "failed"}, {"failure", *failure_}, {"blames", deployment_->plan.devices[device_]}};
+  if (!executor_) return {{"state", preparing_.valid() ? "preparing" : "deploying"}};
+  const ExecutorStatus status = executor_->status();
+  Json json = counts_to_json(status);
+  json["state"] = state_name(status.state);
+  if (status.failure) {
+    json["failure"] = status.failure->message;
+    if (status.failure->blames) json["blames"] = deployment_->plan.devices[*status.failure->blames];
+  }
+  json["memory_bytes"] = executor_->memory_bytes();
+  json["data_url"] = executor_->data_url();
+  json["results_url"] = executor_->results_url();
+  return json;
 }
 
 Expected<Json> Runner::start(const JsonReader& request) {
   TRY(check_epoch(request));
+  take_prepared();
   if (!executor_) return fail(ErrorCode::kInvalid, "this deployment isn't prepared");
-  TRY_ASSIGN(const std::vector<std::string> urls, request.strings("data_urls"));
-  TRY(executor_->start(urls));
-  last_heard_ = std::chrono::steady_clock::now();
+  PeerOptions options;
+  TRY_ASSIGN(options.data_urls, request.strings("data_urls"));
+  for (const auto& [name, member] : {std::pair{"connect_timeout_ms", &options.connect_timeout},
+                                     std::pair{"heartbeat_period_ms", &options.heartbeat_period},
+                                     std::pair{"heartbeat_timeout_ms", &options.heartbeat_timeout}}) {
+    if (!request.has(name)) continue;
+    TRY_ASSIGN(const std::int64_t value, request.integer(name, 1, kLongestTimeoutMs));
+    *member = std::chrono::milliseconds(value);
+  }
+  TRY(executor_->start(std::move(options)));
   return Json::object();
 }
 
 Expected<Json> Runner::ping(const JsonReader& request) {
   TRY(check_epoch(request));
-  if (!executor_) return Json::object();
-  return status_to_json(executor_->status());
+  return progress();
 }
 
 Expected<Json> Runner::status(const JsonReader&) {
-  Json json = {{"name", options_.name}, {"core_type", blas_core()}, {"threads", options_.threads}};
-  json["state"] = link_ ? "measuring" : !deployment_ ? "idle" : executor_ ? "running" : "deploying";
+  Json json = Json::object();
   if (deployment_) {
+    json = progress();
     json["epoch"] = deployment_->epoch;
     json["model"] = deployment_->plan.model;
     Json parts = Json::array();
     for (const PartId id : deployment_->parts_of(device_)) parts.push_back(to_string(id));
     json["parts"] = std::move(parts);
+  } else {
+    json["state"] = link_ ? "measuring" : "idle";
   }
-  if (executor_) {
-    json["memory_bytes"] = executor_->memory_bytes();
-    json.update(status_to_json(executor_->status()));
-  }
+  json.update({{"name", options_.name}, {"core_type", blas_core()}, {"threads", options_.threads}});
   return json;
 }
 

@@ -3,6 +3,9 @@
 // been silent for the lease. While nothing is deployed it measures for profiles: nodes (fleet/profiler.h) and messages
 // (fleet/link_probe.h).
 //
+// It answers at once, whatever it does: parts are loaded, and the executor of an ended deployment is waited for, in the
+// background, so that silence means that something is wrong.
+//
 // Nothing outlives a deployment. serve() runs on the caller's thread; stop() may be called from any thread.
 #pragma once
 
@@ -10,9 +13,11 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fleet/control.h"
 #include "fleet/executor.h"
@@ -62,6 +67,8 @@ class Runner {
   Expected<Json> link_listen(const JsonReader& request);
   Expected<Json> link_ping(const JsonReader& request);
   Expected<Json> link_end(const JsonReader& request);
+  Json progress();
+  void take_prepared();
   Expected<void> check_free() const;
   Expected<void> check_epoch(const JsonReader& request);
   void drop_if_silent();
@@ -77,7 +84,11 @@ class Runner {
   std::optional<Deployment> deployment_;
   std::size_t device_ = 0;
   std::optional<PartStore> store_;
+  std::future<Expected<std::unique_ptr<Executor>>> preparing_;
+  std::optional<std::string> failure_;  // of preparing
   std::unique_ptr<Executor> executor_;
+  // Of ended deployments, until their last computation is done and their memory is free.
+  std::vector<std::future<void>> retiring_;
   std::chrono::steady_clock::time_point last_heard_;
 
   std::unique_ptr<LinkAnswerer> link_;  // while somebody measures messages to and from here

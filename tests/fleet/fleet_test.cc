@@ -162,7 +162,7 @@ TEST(Fleet, CancelEndsEveryWaitingRequest) {
 TEST(Fleet, AnUnreachableDeviceIsNamed) {
   const Graph graph = random_network(2, 4);
   CoordinatorOptions options;
-  options.connect_timeout = std::chrono::milliseconds(300);
+  options.watch.connect_timeout = std::chrono::milliseconds(300);
   const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), {"tcp://127.0.0.1:1"}, options));
   EXPECT_EQ(error, "device \"d0\": tcp://127.0.0.1:1: connection refused");
 }
@@ -171,9 +171,9 @@ TEST(Fleet, ARunnerThatWaitsForAnotherDeploymentKeepsItsLease) {
   const Graph graph = random_network(2, 4);
   const Runners runners(3, 0, std::chrono::milliseconds(600));
   CoordinatorOptions options;
-  options.heartbeat_period = std::chrono::milliseconds(50);
+  options.watch.heartbeat_period = std::chrono::milliseconds(50);
   // Sending takes several leases.
-  options.progress = [](std::uint64_t, std::uint64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(400)); };
+  options.watch.progress = [](std::uint64_t, std::uint64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(400)); };
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3), runners.urls(), options));
   expect_right_answers(graph, *coordinator, 5);
 }
@@ -198,9 +198,9 @@ TEST(Fleet, AnInterruptEndsADeploymentThatHasNotStarted) {
   const Graph graph = random_network(2, 4);
   const Runners runners(2);
   CoordinatorOptions options;
-  options.interrupted = [] { return true; };
+  options.watch.interrupted = [] { return true; };
   EXPECT_EQ(error_of(Coordinator::deploy(graph, plan_of(graph, 2), runners.urls(), options)), "interrupted");
-  options.interrupted = {};
+  options.watch.interrupted = {};
   std::string error = "not tried";
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (!error.empty() && std::chrono::steady_clock::now() < end) {
@@ -279,7 +279,16 @@ TEST(Runner, SurvivesDeploymentsAndCommandsThatMakeNoSense) {
   EXPECT_FALSE(client.call("put", piece, bytes));
   EXPECT_NE(error_of(client.call("start", {{"epoch", 77}, {"data_urls", {""}}})).find("isn't prepared"),
             std::string::npos);
-  EXPECT_FALSE(client.call("prepare", {{"epoch", 77}}));
+  // It is loaded in the background; what is wrong with it is told when it is asked for.
+  must(client.call("prepare", {{"epoch", 77}}));
+  EXPECT_NE(error_of(client.call("prepare", {{"epoch", 77}})).find("is prepared already"), std::string::npos);
+  Json pong;
+  do {
+    pong = must(client.call("ping", {{"epoch", 77}}));
+  } while (pong["state"] == "preparing");
+  EXPECT_EQ(pong["state"], "failed");
+  EXPECT_EQ(pong["blames"], "d0");
+  EXPECT_NE(pong["failure"].get<std::string>().find("stage 0 part 0"), std::string::npos) << pong["failure"];
   must(client.call("end", {{"epoch", 77}}));
 
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));

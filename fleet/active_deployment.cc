@@ -1,0 +1,447 @@
+#include "fleet/active_deployment.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "fleet/assemble.h"
+#include "fleet/part_sender.h"
+#include "partition/extract.h"
+
+namespace onnx_split {
+namespace {
+
+using transport::Message;
+using transport::PullSocket;
+using transport::PushSocket;
+
+constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::chrono::milliseconds kLastBreath{50};
+// Between questions whether a runner is done loading: from the first to the second.
+constexpr std::chrono::milliseconds kFirstPause{2};
+constexpr std::chrono::milliseconds kLongestPause{20};
+
+Failure for_nobody(Error error) { return {std::move(error), {}, {}, {}}; }
+
+std::vector<bool> used_devices(const Plan& plan) {
+  std::vector<bool> used(plan.devices.size(), false);
+  for (const PartId id : part_ids(plan)) {
+    for (const std::size_t device : plan.stages[id.stage].parts[id.part].devices) used[device] = true;
+  }
+  return used;
+}
+
+std::set<std::size_t> devices_of(const Plan& plan, PartId part) {
+  const std::vector<std::size_t>& devices = plan.stages[part.stage].parts[part.part].devices;
+  return {devices.begin(), devices.end()};
+}
+
+}  // namespace
+
+tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin(
+    const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls, const WatchOptions& options,
+    DeploymentEvents events) {
+  if (control_urls.size() != plan.devices.size()) {
+    return tl::unexpected(for_nobody({ErrorCode::kInvalid, fmt::format("the plan is for {} devices, {} are given",
+                                                                       plan.devices.size(), control_urls.size())}));
+  }
+  std::unique_ptr<ActiveDeployment> active(new ActiveDeployment(options, std::move(events)));
+  const Manifest manifest = make_manifest(graph, plan);
+  auto deployment = make_deployment(new_epoch(), plan, manifest.values, manifest.inputs, manifest.outputs);
+  if (!deployment) return tl::unexpected(for_nobody(std::move(deployment.error())));
+  active->deployment_ = std::move(*deployment);
+  const std::vector<Transfer>& transfers = active->deployment_.routing.transfers;
+  for (std::size_t i = 0; i < transfers.size(); ++i) {
+    if (transfers[i].to_coordinator) active->result_pieces_.push_back(i);
+  }
+  auto done = active->connect(control_urls);
+  if (done) done = active->send_parts(graph);
+  if (done) done = active->start();
+  {
+    // Whatever call it was noticed in, what the watchers found is the reason.
+    const std::scoped_lock lock(active->mutex_);
+    if (active->failure_) return tl::unexpected(*active->failure_);
+    active->started_ = done.has_value();
+  }
+  if (!done) return tl::unexpected(std::move(done.error()));
+  return active;
+}
+
+tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::string>& control_urls) {
+  const std::vector<bool> used = used_devices(deployment_.plan);
+  const Json deployment = deployment_to_json(deployment_);
+  runners_ = std::vector<Runner>(used.size());
+  for (std::size_t device = 0; device < used.size(); ++device) {
+    if (!used[device]) continue;
+    const auto on_lost = [this, device] {
+      const std::scoped_lock lock(mutex_);
+      runners_[device].connection_lost = true;
+      changed_.notify_all();
+    };
+    auto client = ControlClient::connect(name_of(device), control_urls[device], options_.connect_timeout, on_lost);
+    if (!client) return tl::unexpected(lost(device, std::move(client.error())));
+    runners_[device].client = std::move(*client);
+    ControlClient& runner = *runners_[device].client;
+    const auto hello = runner.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout);
+    if (!hello) return tl::unexpected(lost(device, hello.error()));
+    spdlog::debug("device \"{}\": {}", name_of(device), to_text(*hello));
+    const auto deployed = runner.call("deploy", {{"device", device}, {"deployment", deployment}});
+    if (!deployed) return tl::unexpected(lost(device, deployed.error()));
+    // From here on, so that no runner takes us for dead while another is served.
+    runners_[device].watcher = std::thread([this, device] { watch(device); });
+  }
+  return {};
+}
+
+tl::expected<void, Failure> ActiveDeployment::send_parts(const Graph& graph) {
+  const auto parts = extract_parts(graph, deployment_.plan);
+  if (!parts) return tl::unexpected(for_nobody(parts.error()));
+  std::vector<ExportedModel> models;
+  std::uint64_t total = 0;
+  for (const PartGraph& part : *parts) {
+    auto model = export_onnx(part.graph, "model.weights");
+    if (!model) return tl::unexpected(for_nobody(std::move(model.error())));
+    total += (model->model.size() + model->weights_bytes) * devices_of(deployment_.plan, part.id).size();
+    models.push_back(std::move(*model));
+  }
+  std::uint64_t done = 0;
+  const auto sent = [&](std::uint64_t bytes) -> Expected<void> {
+    done += bytes;
+    if (options_.progress) options_.progress(done, total);
+    if (options_.interrupted && options_.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+    const std::scoped_lock lock(mutex_);
+    if (failure_) return tl::unexpected(failure_->error);
+    return {};
+  };
+  for (std::size_t i = 0; i < parts->size(); ++i) {
+    const PartId id = (*parts)[i].id;
+    for (const std::size_t device : devices_of(deployment_.plan, id)) {
+      PartSender sender(*runners_[device].client, deployment_.epoch, id, sent);
+      auto result = sender.send_model(models[i]);
+      if (result) result = sender.send_weights(models[i]);
+      if (result) continue;
+      if (result.error().code == ErrorCode::kCancelled) return tl::unexpected(for_nobody(std::move(result.error())));
+      return tl::unexpected(lost(device, std::move(result.error())));
+    }
+  }
+  return {};
+}
+
+tl::expected<void, Failure> ActiveDeployment::start() {
+  const Json epoch = {{"epoch", deployment_.epoch}};
+  TRY(call_all("prepare", epoch));
+  Json data_urls = Json::array();
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    Runner& runner = runners_[device];
+    if (runner.client) {
+      TRY_ASSIGN(const Json pong, wait_for_state(device, "prepared"));
+      auto read = read_urls(runner, pong);
+      if (!read) return tl::unexpected(lost(device, std::move(read.error())));
+    }
+    data_urls.push_back(runner.data_url);
+  }
+  TRY(call_all("start", {{"epoch", deployment_.epoch},
+                         {"data_urls", std::move(data_urls)},
+                         {"heartbeat_period_ms", options_.heartbeat_period.count()},
+                         {"heartbeat_timeout_ms", options_.heartbeat_timeout.count()},
+                         {"connect_timeout_ms", options_.connect_timeout.count()}}));
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    if (runners_[device].client) TRY(wait_for_state(device, "running"));
+  }
+  return open_data();
+}
+
+tl::expected<void, Failure> ActiveDeployment::call_all(std::string_view op, const Json& arguments) {
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    if (!runners_[device].client) continue;
+    const auto reply = runners_[device].client->call(op, arguments);
+    if (!reply) return tl::unexpected(lost(device, reply.error()));
+  }
+  return {};
+}
+
+tl::expected<Json, Failure> ActiveDeployment::wait_for_state(std::size_t device, std::string_view wanted) {
+  for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
+    {
+      const std::scoped_lock lock(mutex_);
+      if (failure_) return tl::unexpected(*failure_);
+    }
+    auto pong = runners_[device].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
+    if (!pong) return tl::unexpected(lost(device, std::move(pong.error())));
+    if (auto failure = failure_in(device, *pong)) return tl::unexpected(std::move(*failure));
+    const JsonReader reader(*pong);
+    const auto state = reader.string("state");
+    if (!state) return tl::unexpected(lost(device, state.error()));
+    if (*state == wanted) return std::move(*pong);
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+Expected<void> ActiveDeployment::read_urls(Runner& runner, const Json& pong) const {
+  const JsonReader reader(pong);
+  TRY_ASSIGN(const std::string data_url, reader.string("data_url"));
+  TRY_ASSIGN(runner.data_url, reachable_url(runner.client->url(), data_url));
+  TRY_ASSIGN(const std::string results_url, reader.string("results_url"));
+  TRY_ASSIGN(runner.results_url, reachable_url(runner.client->url(), results_url));
+  return {};
+}
+
+tl::expected<void, Failure> ActiveDeployment::open_data() {
+  transport::DialOptions dial;
+  dial.connect_timeout = options_.connect_timeout;
+  dial.max_message_bytes = deployment_.largest_frame_bytes();
+  // What was on its way on a connection that breaks is lost; the watcher finds out whether the device is.
+  const auto on_broken = [this](const std::string& url) {
+    const std::scoped_lock lock(mutex_);
+    for (Runner& runner : runners_) {
+      if (runner.data_url == url || runner.results_url == url) runner.data_connection_lost = true;
+    }
+    changed_.notify_all();
+  };
+  auto results = PullSocket::open();
+  if (!results) return tl::unexpected(for_nobody(std::move(results.error())));
+  results_ = std::move(*results);
+  results_->on_disconnect(on_broken);
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    if (!runners_[device].client) continue;
+    auto dialled = results_->dial(runners_[device].results_url, dial);
+    if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
+  }
+  const std::vector<std::size_t> transfers = deployment_.routing.from(std::nullopt);
+  std::set<std::size_t> receivers;
+  for (const std::size_t transfer : transfers) {
+    for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
+      receivers.merge(devices_of(deployment_.plan, consumer));
+    }
+  }
+  for (const std::size_t device : receivers) {
+    auto socket = PushSocket::open(deployment_.send_queue(transfers.size()));
+    if (!socket) return tl::unexpected(for_nobody(std::move(socket.error())));
+    socket->on_disconnect(on_broken);
+    auto dialled = socket->dial(runners_[device].data_url, dial);
+    if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
+    runners_[device].inputs = std::move(*socket);
+  }
+  pending_.resize(window());
+  receiver_ = std::thread([this] { receive_results(); });
+  return {};
+}
+
+ActiveDeployment::~ActiveDeployment() { end(); }
+
+void ActiveDeployment::end() {
+  const std::scoped_lock ending(end_mutex_);
+  if (ended_) return;
+  ended_ = true;
+  std::optional<std::string> lost_device;
+  {
+    const std::scoped_lock lock(mutex_);
+    ending_ = true;
+    if (failure_) lost_device = failure_->lost;
+  }
+  changed_.notify_all();
+  if (results_) results_->close();
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    Runner& runner = runners_[device];
+    if (runner.inputs) runner.inputs->close();
+    if (runner.client && lost_device == name_of(device)) runner.client->close();
+  }
+  if (receiver_.joinable()) receiver_.join();
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    Runner& runner = runners_[device];
+    if (runner.watcher.joinable()) runner.watcher.join();
+    if (!runner.client) continue;
+    if (lost_device != name_of(device) && runner.client->connected()) {
+      const auto ended = runner.client->call("end", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
+      if (!ended) spdlog::debug("{}", ended.error().message);
+    }
+    runner.client->close();
+  }
+}
+
+void ActiveDeployment::fail_with(Failure failure) {
+  bool announce = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (failure_ || ending_) return;
+    failure_ = failure;
+    announce = started_;
+  }
+  changed_.notify_all();
+  if (announce) {
+    events_.failed(failure);
+    return;
+  }
+  // A call to it may be what begin() waits for.
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    if (failure.lost == name_of(device) && runners_[device].client) runners_[device].client->close();
+  }
+}
+
+void ActiveDeployment::watch(std::size_t device) {
+  Runner& runner = runners_[device];
+  while (true) {
+    bool broken = false;
+    bool data_broken = false;
+    bool deploying = false;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, options_.heartbeat_period, [&] {
+        return ending_ || failure_ || runner.connection_lost || runner.data_connection_lost;
+      });
+      if (ending_ || failure_) return;
+      // A process that ends breaks all its connections, one after the other.
+      if (runner.data_connection_lost) changed_.wait_for(lock, kLastBreath, [&] { return runner.connection_lost; });
+      broken = runner.connection_lost;
+      data_broken = runner.data_connection_lost;
+      deploying = !started_;
+    }
+    std::optional<Failure> failure;
+    if (broken) {
+      failure = lost(device, {ErrorCode::kUnavailable,
+                              fmt::format("{}: {}: the connection broke", named(device), runner.client->url())});
+    } else if (deploying && options_.interrupted && options_.interrupted()) {
+      failure = for_nobody({ErrorCode::kCancelled, "interrupted"});
+    } else {
+      failure = ask(device);
+    }
+    if (!failure && data_broken) {
+      failure = Failure{{ErrorCode::kUnavailable, fmt::format("{}: a connection for data broke", named(device))},
+                        {},
+                        {},
+                        name_of(device)};
+    }
+    if (failure) return fail_with(std::move(*failure));
+  }
+}
+
+std::optional<Failure> ActiveDeployment::ask(std::size_t device) {
+  const auto pong =
+      runners_[device].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
+  if (pong) return failure_in(device, *pong);
+  // An answer, though not the right one: it lives, and has dropped this epoch.
+  if (pong.error().code == ErrorCode::kInvalid) return for_nobody(pong.error());
+  return lost(device, pong.error());
+}
+
+std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Json& pong) {
+  const JsonReader reader(pong);
+  if (!reader.has("failure")) return std::nullopt;
+  const auto message = reader.string("failure");
+  if (!message) return lost(device, message.error());
+  Error error{ErrorCode::kUnavailable, fmt::format("{}: {}", named(device), *message)};
+  if (!reader.has("blames")) return for_nobody(std::move(error));
+  const auto blamed = reader.string("blames");
+  if (!blamed) return lost(device, blamed.error());
+  const std::vector<std::string>& names = deployment_.plan.devices;
+  const auto found = static_cast<std::size_t>(std::find(names.begin(), names.end(), *blamed) - names.begin());
+  if (found == device || found == names.size() || !runners_[found].client) return lost(device, std::move(error));
+  // Two say different things, or one is silent: is it the device or the way there?
+  const auto answer =
+      runners_[found].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
+  if (!answer && answer.error().code != ErrorCode::kInvalid) return lost(found, answer.error());
+  return Failure{std::move(error), {}, name_of(device), *blamed};
+}
+
+void ActiveDeployment::receive_results() {
+  while (!ending_) {
+    auto message = results_->receive(kPoll);
+    if (message) {
+      take_result(std::move(*message));
+    } else if (message.error().code != ErrorCode::kTimeout) {
+      return;  // closed: end() is waiting
+    }
+  }
+}
+
+void ActiveDeployment::take_result(Message message) {
+  auto header = check_frame(deployment_, std::as_const(message).bytes());
+  if (!header) {
+    if (header.error().code != ErrorCode::kCancelled) fail_with(for_nobody(std::move(header.error()).in("a result")));
+    return;
+  }
+  const auto piece = std::lower_bound(result_pieces_.begin(), result_pieces_.end(), header->transfer);
+  if (piece == result_pieces_.end() || *piece != header->transfer) return;
+  const auto index = static_cast<std::size_t>(piece - result_pieces_.begin());
+  const Buffer frame = transport::share(std::move(message));
+
+  std::vector<Buffer> pieces;
+  {
+    const std::scoped_lock lock(mutex_);
+    Pending& pending = pending_[header->request % pending_.size()];
+    if (pending.missing == 0 || pending.request != header->request || pending.arrived[index]) return;
+    pending.pieces[index] = frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes);
+    pending.arrived[index] = true;
+    if (--pending.missing > 0 || failure_) return;
+    pieces = std::move(pending.pieces);
+  }
+  events_.result(header->request, put_together(pieces));
+}
+
+std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pieces) const {
+  std::vector<Tensor> outputs;
+  for (const std::string& name : deployment_.outputs) {
+    const TensorType& type = *deployment_.find_value(name);
+    const Region whole = Region::whole(type.shape);
+    std::vector<std::size_t> own;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (deployment_.routing.transfers[result_pieces_[i]].what.value == name) own.push_back(i);
+    }
+    if (own.size() == 1) {  // the frame's payload is the tensor
+      outputs.emplace_back(type, pieces[own.front()]);
+      continue;
+    }
+    TensorBuilder builder(type);
+    for (const std::size_t i : own) {
+      const ValueRegion& what = deployment_.routing.transfers[result_pieces_[i]].what;
+      const TensorType piece_type{type.type, what.region.shape()};
+      const TensorView piece{piece_type, pieces[i].bytes().data()};
+      take_piece({what.region, piece}, what.combine, i == own.front(), {whole, builder.view()});
+    }
+    outputs.push_back(std::move(builder).build());
+  }
+  return outputs;
+}
+
+void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& inputs) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (failure_ || ending_) return;
+    Pending& pending = pending_[request % pending_.size()];
+    pending.pieces.assign(result_pieces_.size(), {});
+    pending.arrived.assign(result_pieces_.size(), false);
+    pending.missing = result_pieces_.size();
+    pending.request = request;
+  }
+  for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
+    const Transfer& what = deployment_.routing.transfers[transfer];
+    const auto name = std::find(deployment_.inputs.begin(), deployment_.inputs.end(), what.what.value);
+    const Tensor& input = inputs[static_cast<std::size_t>(name - deployment_.inputs.begin())];
+    const Region whole = Region::whole(input.shape());
+    const TensorType type{input.type().type, what.what.region.shape()};
+    FrameHeader header = deployment_.header_of(transfer);
+    header.request = request;
+    for (const std::size_t device : receiving_devices(deployment_.plan, what, request)) {
+      auto frame = Message::allocate(kFrameHeaderBytes + deployment_.payload_bytes(transfer));
+      if (!frame) return fail_with(for_nobody(std::move(frame.error())));
+      place({whole, input.view()}, {what.what.region, {type, frame_payload(frame->bytes()).data()}});
+      seal_frame(header, frame->bytes());
+      auto sent = runners_[device].inputs->send(std::move(*frame), options_.heartbeat_timeout);
+      if (!sent) return fail_with(lost(device, std::move(sent.error()).in(named(device))));
+    }
+  }
+}
+
+Expected<std::vector<Json>> ActiveDeployment::runner_status() {
+  std::vector<Json> status;
+  for (Runner& runner : runners_) {
+    if (!runner.client) {
+      status.emplace_back(nullptr);
+      continue;
+    }
+    TRY_ASSIGN(Json json, runner.client->call("status", Json::object(), {}, options_.heartbeat_timeout));
+    status.push_back(std::move(json));
+  }
+  return status;
+}
+
+}  // namespace onnx_split

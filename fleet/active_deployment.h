@@ -1,0 +1,127 @@
+// One epoch, as the coordinator sees it: a plan's parts on their runners and the connections to these. It sends inputs,
+// puts results together, and watches the runners: each is asked every heartbeat_period, by a thread of its own, so that
+// one that hangs doesn't keep us from noticing another.
+//
+// It begins once and fails once, with a Failure that says whom to leave out of the next epoch. Going on is the
+// coordinator's business. send() and end() may be called from any thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fleet/control.h"
+#include "fleet/deployment.h"
+#include "fleet/failure.h"
+#include "transport/push_pull.h"
+
+namespace onnx_split {
+
+struct WatchOptions {
+  std::chrono::milliseconds connect_timeout{5000};
+  // Who is silent for period and timeout together is lost: 0.95 s. (A process that ends is noticed at once.)
+  std::chrono::milliseconds heartbeat_period{200};
+  std::chrono::milliseconds heartbeat_timeout{750};
+  // Called while parts are sent: bytes done of all bytes.
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress;
+  // Asked while deploying: true gives up with kCancelled.
+  std::function<bool()> interrupted;
+};
+
+// Called on threads of the deployment's, one at a time each. They may not end or destroy it.
+struct DeploymentEvents {
+  // The outputs of a request, each once, in whatever order.
+  std::function<void(std::uint64_t request, std::vector<Tensor> outputs)> result;
+  // Once, unless end() comes first.
+  std::function<void(const Failure& failure)> failed;
+};
+
+class ActiveDeployment {
+ public:
+  // Extracts the parts, sends them, and starts the runners; after a failure nothing stays deployed. `control_urls`: of
+  // the plan's devices. The plan must fit the graph (check_plan).
+  static tl::expected<std::unique_ptr<ActiveDeployment>, Failure> begin(const Graph& graph, const Plan& plan,
+                                                                        const std::vector<std::string>& control_urls,
+                                                                        const WatchOptions& options,
+                                                                        DeploymentEvents events);
+  ~ActiveDeployment();  // ends it
+
+  // Requests are numbered upwards, with at most a window between the oldest without a result and the newest. Inputs in
+  // the graph's order and of its types. What goes wrong is told by events.failed.
+  void send(std::uint64_t request, const std::vector<Tensor>& inputs);
+
+  // Stops everything and releases the runners that can be reached. No event comes after it. Idempotent.
+  void end();
+
+  std::size_t window() const { return deployment_.plan.window; }
+  std::uint64_t epoch() const { return deployment_.epoch; }
+  const Plan& plan() const { return deployment_.plan; }
+  // What each runner says of itself (its reply to status), by device; null for devices that the plan doesn't use.
+  Expected<std::vector<Json>> runner_status();
+
+ private:
+  struct Pending {
+    std::vector<Buffer> pieces;  // of the outputs, by index in result_pieces_
+    std::vector<bool> arrived;   // the same
+    std::size_t missing = 0;     // 0: nothing is awaited
+    std::uint64_t request = 0;
+  };
+  struct Runner {
+    std::optional<ControlClient> client;  // nothing: the plan doesn't use it
+    std::optional<transport::PushSocket> inputs;
+    std::string data_url;
+    std::string results_url;
+    bool connection_lost = false;       // of control
+    bool data_connection_lost = false;  // or of inputs or results
+    std::thread watcher;
+  };
+
+  ActiveDeployment(WatchOptions options, DeploymentEvents events)
+      : options_(std::move(options)), events_(std::move(events)) {}
+
+  const std::string& name_of(std::size_t device) const { return deployment_.plan.devices[device]; }
+  std::string named(std::size_t device) const { return fmt::format("device \"{}\"", name_of(device)); }
+  Failure lost(std::size_t device, Error error) const { return {std::move(error), name_of(device), {}, {}}; }
+  tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
+  tl::expected<void, Failure> send_parts(const Graph& graph);
+  tl::expected<void, Failure> start();
+  tl::expected<void, Failure> call_all(std::string_view op, const Json& arguments);
+  tl::expected<Json, Failure> wait_for_state(std::size_t device, std::string_view state);
+  Expected<void> read_urls(Runner& runner, const Json& pong) const;
+  tl::expected<void, Failure> open_data();
+  void watch(std::size_t device);
+  std::optional<Failure> ask(std::size_t device);
+  std::optional<Failure> failure_in(std::size_t device, const Json& pong);
+  void fail_with(Failure failure);
+  void receive_results();
+  void take_result(transport::Message message);
+  std::vector<Tensor> put_together(const std::vector<Buffer>& pieces) const;
+
+  WatchOptions options_;
+  DeploymentEvents events_;
+  Deployment deployment_;
+  std::vector<std::size_t> result_pieces_;  // transfers that carry (pieces of) outputs, in part order
+  std::vector<Runner> runners_;             // by device
+  std::optional<transport::PullSocket> results_;
+  std::thread receiver_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Pending> pending_;  // request r in pending_[r mod window]
+  std::optional<Failure> failure_;
+  bool started_ = false;
+  std::atomic<bool> ending_{false};
+  std::mutex end_mutex_;
+  bool ended_ = false;
+};
+
+}  // namespace onnx_split

@@ -1,0 +1,21 @@
+// Why a deployment can't go on, and whom that says something about.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+
+namespace onnx_split {
+
+struct Failure {
+  Error error;
+  // The device that is dead, stalled, unreachable or can't do its share: it has to be left out. Nothing: something got
+  // lost, and everybody may take part again.
+  std::optional<std::string> lost;
+  // A connection between these two broke although both are there: the one that says so, and the other.
+  std::optional<std::string> reporter;
+  std::optional<std::string> suspect;
+};
+
+}  // namespace onnx_split
