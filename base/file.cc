@@ -75,15 +75,17 @@ Expected<Buffer> map_file(const std::filesystem::path& path) {
   return Buffer({static_cast<const std::byte*>(address), size}, std::move(owner), true);
 }
 
-Expected<AtomicFile> AtomicFile::create(const std::filesystem::path& path) {
+Expected<AtomicFile> AtomicFile::create(const std::filesystem::path& path, Access access) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   std::string temporary = (folder / (".tmp-" + path.filename().string() + "-XXXXXX")).string();
   const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
   if (descriptor < 0) return io_error(path, "create", errno);
-  // mkostemp makes 0600; a finished file gets what open() would have given it.
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::fchmod(descriptor, 0666 & ~mask);
+  // mkostemp makes 0600.
+  if (access == Access::kAsUsual) {
+    const mode_t mask = ::umask(0);
+    ::umask(mask);
+    ::fchmod(descriptor, 0666 & ~mask);
+  }
   return AtomicFile(path, temporary, descriptor);
 }
 
@@ -139,6 +141,12 @@ Expected<void> AtomicFile::commit() {
 
 Expected<void> write_file(const std::filesystem::path& path, std::string_view text) {
   TRY_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  TRY(file.write(text));
+  return file.commit();
+}
+
+Expected<void> write_private_file(const std::filesystem::path& path, std::string_view text) {
+  TRY_ASSIGN(AtomicFile file, AtomicFile::create(path, AtomicFile::Access::kOwnerOnly));
   TRY(file.write(text));
   return file.commit();
 }

@@ -23,7 +23,8 @@ Expected<Buffer> map_file(const std::filesystem::path& path);
 // by the destructor. Not thread-safe.
 class AtomicFile {
  public:
-  static Expected<AtomicFile> create(const std::filesystem::path& path);
+  enum class Access : std::uint8_t { kAsUsual, kOwnerOnly };  // what open() gives; 0600
+  static Expected<AtomicFile> create(const std::filesystem::path& path, Access access = Access::kAsUsual);
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();
@@ -47,6 +48,8 @@ class AtomicFile {
 
 // create + write + commit.
 Expected<void> write_file(const std::filesystem::path& path, std::string_view text);
+// The same for a secret: at no time can anybody but its owner read it (0600).
+Expected<void> write_private_file(const std::filesystem::path& path, std::string_view text);
 
 // A fresh private folder (0700) under the system's temporary folder, removed with all it holds by the destructor.
 class TemporaryDirectory {

@@ -125,12 +125,10 @@ Expected<Plan> pipeline_of(const Graph& graph, std::vector<std::string> runners,
 
 Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, std::optional<LocalFleet> local,
                                           const std::vector<std::string>& urls, unsigned threads,
-                                          const BackendOptions& options, decltype(CoordinatorOptions::replan) replan) {
+                                          const BackendOptions& options, CoordinatorOptions coordinator_options) {
   Progress progress("sending parts", options.quiet);
-  CoordinatorOptions coordinator_options;
   coordinator_options.watch.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
   coordinator_options.watch.interrupted = [] { return interrupted(); };
-  coordinator_options.replan = std::move(replan);
   TRY_ASSIGN(std::unique_ptr<Coordinator> coordinator, Coordinator::deploy(graph, plan, urls, coordinator_options));
   return std::make_unique<Fleet>(std::move(local), std::move(coordinator), plan, threads);
 }
@@ -151,9 +149,12 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
   fleet_options.log_level = options.log_level;
   TRY_ASSIGN(LocalFleet fleet, LocalFleet::start(options.local, fleet_options));
   const std::vector<std::string> urls = fleet.urls();
-  const auto replan = [&graph, threads = fleet_options.threads, rule = rule_of(options.engine)](
-                          const std::vector<std::string>& left) { return pipeline_of(graph, left, threads, rule); };
-  return deploy(graph, plan, std::move(fleet), urls, fleet_options.threads, options, replan);
+  CoordinatorOptions coordinator_options;
+  coordinator_options.replan = [&graph, threads = fleet_options.threads,
+                                rule = rule_of(options.engine)](const std::vector<std::string>& left) {
+    return pipeline_of(graph, left, threads, rule);
+  };
+  return deploy(graph, plan, std::move(fleet), urls, fleet_options.threads, options, std::move(coordinator_options));
 }
 
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
@@ -171,7 +172,9 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
     }
     urls.push_back(found->address);
   }
-  const auto replan = [&graph, cluster, options](const std::vector<std::string>& left) {
+  CoordinatorOptions coordinator_options;
+  TRY_ASSIGN(coordinator_options.watch.identity, identity_for(cluster, options.identity));
+  coordinator_options.replan = [&graph, cluster, options](const std::vector<std::string>& left) {
     const auto is_lost = [&](const std::string& name) {
       return std::find(left.begin(), left.end(), name) == left.end();
     };
@@ -180,7 +183,7 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
     std::erase_if(smaller.links, [&](const LinkException& link) { return is_lost(link.from) || is_lost(link.to); });
     return plan_for(graph, smaller, options.planning, rule_of(options.engine));
   };
-  return deploy(graph, plan, std::nullopt, urls, plan.threads, options, replan);
+  return deploy(graph, plan, std::nullopt, urls, plan.threads, options, std::move(coordinator_options));
 }
 
 }  // namespace
@@ -191,6 +194,7 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
                     ->check(CLI::Range(1, 256));
   auto* cluster = command.add_option("--cluster", options.cluster_path, "use the runners of this cluster file");
   cluster->type_name("FILE")->excludes(local);
+  add_identity_options(command, options.identity);
   add_engine_options(command, options.engine);
   auto* plan = command.add_option(
       "--plan", options.plan_path,

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/identity.h"
 #include "cli/model.h"
 #include "cli/planning.h"
 #include "fleet/coordinator.h"
@@ -20,6 +21,7 @@ namespace onnx_split {
 struct BackendOptions {
   std::size_t local = 0;  // runners to start; 0: none
   std::string cluster_path;
+  IdentityOptions identity;  // with a cluster
   std::string plan_path;
   PlanningOptions planning;  // with a cluster, where there is no plan
   std::optional<unsigned> threads;

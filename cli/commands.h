@@ -27,6 +27,7 @@ Command add_run(CLI::App& program, const CommonOptions& common);
 Command add_bench(CLI::App& program, const CommonOptions& common);
 Command add_profile(CLI::App& program, const CommonOptions& common);
 Command add_simulate(CLI::App& program, const CommonOptions& common);
+Command add_certs(CLI::App& program, const CommonOptions& common);
 Command add_status(CLI::App& program, const CommonOptions& common);
 
 // The whole program: parses, runs, prints errors as one line on stderr. Exit code: 0 done, 1 failed, 2 wrong usage.

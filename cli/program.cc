@@ -10,8 +10,8 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::array kCommands = {&add_zoo, &add_inspect, &add_plan,    &add_split,    &add_verify,
-                                  &add_run, &add_bench,   &add_profile, &add_simulate, &add_status};
+constexpr std::array kCommands = {&add_zoo,   &add_inspect, &add_plan,     &add_split,  &add_verify, &add_run,
+                                  &add_bench, &add_profile, &add_simulate, &add_status, &add_certs};
 
 // CLI11 gives --help and --version as exceptions with code 0.
 int report(const CLI::App& program, const CLI::ParseError& error) {

@@ -22,6 +22,9 @@ namespace {
 struct RunnerProgramOptions {
   RunnerOptions runner;
   std::string memory_limit;
+  std::string certificate;
+  std::string key;
+  std::string authorities;
   std::string log_level = "info";
   pid_t parent = 0;
 };
@@ -44,7 +47,14 @@ void add_options(CLI::App& program, RunnerProgramOptions& options) {
       ->type_name("SIZE");
   program.add_option("--model-dir", runner.model_dir, "folder for received parts (default: in the temporary folder)")
       ->type_name("DIR");
-  program.add_flag("--insecure", runner.insecure, "allow an address beyond loopback without TLS");
+  auto* insecure = program.add_flag("--insecure", runner.insecure, "allow an address beyond loopback without TLS");
+  auto* certificate =
+      program.add_option("--tls-cert", options.certificate, "this device's certificate, for tls+tcp://");
+  auto* key = program.add_option("--tls-key", options.key, "its private key");
+  auto* authorities = program.add_option("--tls-ca", options.authorities, "the authorities' certificates");
+  for (CLI::Option* option : {certificate, key, authorities}) {
+    option->type_name("FILE")->excludes(insecure)->needs(certificate)->needs(key)->needs(authorities);
+  }
   program.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
   program.add_option("--parent", options.parent, "end when this process, our parent, ends")->type_name("PID");
   program.footer("Example:\n  onnx-split-runner --listen tcp://10.0.0.11:7070 --insecure --threads 4 --name pi1");
@@ -84,6 +94,14 @@ Expected<void> serve(RunnerProgramOptions& options) {
     options.runner.model_dir = temporary->path();
   }
   options.runner.version = ONNX_SPLIT_VERSION;
+  if (!options.certificate.empty()) {
+    TRY_ASSIGN(options.runner.identity,
+               transport::TlsIdentity::read(options.certificate, options.key, options.authorities));
+    if (options.runner.identity->name() != options.runner.name) {
+      return fail(ErrorCode::kInvalid, "{}: the certificate is for \"{}\", and --name is \"{}\"", options.certificate,
+                  options.runner.identity->name(), options.runner.name);
+    }
+  }
   TRY_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(options.runner));
   fmt::print("listening on {}\n", runner->url());
   std::fflush(stdout);

@@ -77,7 +77,8 @@ tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::str
       runners_[device].connection_lost = true;
       changed_.notify_all();
     };
-    auto client = ControlClient::connect(name_of(device), control_urls[device], options_.connect_timeout, on_lost);
+    auto client = ControlClient::connect(name_of(device), control_urls[device], options_.connect_timeout,
+                                         options_.identity, on_lost);
     if (!client) return tl::unexpected(lost(device, std::move(client.error())));
     runners_[device].client = std::move(*client);
     ControlClient& runner = *runners_[device].client;
@@ -203,6 +204,7 @@ tl::expected<void, Failure> ActiveDeployment::open_data() {
   results_->on_disconnect(on_broken);
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (!runners_[device].client) continue;
+    dial.tls = {options_.identity, transport::Peers::kDevices, name_of(device)};
     auto dialled = results_->dial(runners_[device].results_url, dial);
     if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
   }
@@ -217,6 +219,7 @@ tl::expected<void, Failure> ActiveDeployment::open_data() {
     auto socket = PushSocket::open(deployment_.send_queue(transfers.size()));
     if (!socket) return tl::unexpected(for_nobody(std::move(socket.error())));
     socket->on_disconnect(on_broken);
+    dial.tls = {options_.identity, transport::Peers::kDevices, name_of(device)};
     auto dialled = socket->dial(runners_[device].data_url, dial);
     if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
     runners_[device].inputs = std::move(*socket);
@@ -285,9 +288,8 @@ void ActiveDeployment::watch(std::size_t device) {
     bool deploying = false;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, options_.heartbeat_period, [&] {
-        return ending_ || failure_ || runner.connection_lost || runner.data_connection_lost;
-      });
+      changed_.wait_for(lock, options_.heartbeat_period,
+                        [&] { return ending_ || failure_ || runner.connection_lost || runner.data_connection_lost; });
       if (ending_ || failure_) return;
       // A process that ends breaks all its connections, one after the other.
       if (runner.data_connection_lost) changed_.wait_for(lock, kLastBreath, [&] { return runner.connection_lost; });

@@ -27,6 +27,7 @@
 namespace onnx_split {
 
 struct WatchOptions {
+  std::shared_ptr<const transport::TlsIdentity> identity;  // a coordinator's, for runners at tls+tcp://
   std::chrono::milliseconds connect_timeout{5000};
   // Who is silent for period and timeout together is lost: 0.95 s. (A process that ends is noticed at once.)
   std::chrono::milliseconds heartbeat_period{200};

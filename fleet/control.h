@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -39,9 +40,11 @@ Json error_to_json(const Error& error);
 // One runner's control port, as the coordinator sees it. Thread-safe.
 class ControlClient {
  public:
-  // `name` is the device's, for error messages. `on_lost` is called, on a thread of the transport, when the connection
-  // breaks; what it captures must live until close().
+  // `name` is the device's, for error messages and, over tls+tcp, the one that its certificate must have; `identity` is
+  // a coordinator's, and none is needed over tcp. `on_lost` is called, on a thread of the transport, when the
+  // connection breaks; what it captures must live until close().
   static Expected<ControlClient> connect(std::string name, const std::string& url, std::chrono::milliseconds timeout,
+                                         std::shared_ptr<const transport::TlsIdentity> identity = {},
                                          std::function<void()> on_lost = {});
 
   // Sends {"op": op, …} and waits for the reply; an error that the runner replies with is returned as one. Every error

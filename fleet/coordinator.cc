@@ -417,7 +417,7 @@ void Coordinator::look_after_the_lost() {
 // Whether it can be deployed to again. What it still has of us it is told to give up.
 Expected<void> Coordinator::ask_lost(const Member& member) const {
   const std::chrono::milliseconds timeout = options_.watch.heartbeat_timeout;
-  TRY_ASSIGN(ControlClient client, ControlClient::connect(member.name, member.url, timeout));
+  TRY_ASSIGN(ControlClient client, ControlClient::connect(member.name, member.url, timeout, options_.watch.identity));
   TRY(client.call("hello", {{"protocol", kProtocolVersion}}, {}, timeout));
   auto ended = client.call("end", {{"epoch", member.last_epoch}}, {}, timeout);
   if (!ended) spdlog::debug("{}", ended.error().message);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "fleet/composer.h"
 #include "graph/order.h"
+#include "transport/url.h"
 
 namespace onnx_split {
 namespace {
@@ -92,12 +93,14 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
 }
 
 Expected<void> Executor::listen(const ExecutorOptions& options) {
+  identity_ = options.identity;
+  transport::Url url{identity_ ? transport::Scheme::kTlsTcp : transport::Scheme::kTcp, options.host, options.data_port};
   TRY_ASSIGN(data_, PullSocket::open());
-  const std::string host = options.host.find(':') == std::string::npos ? options.host : "[" + options.host + "]";
   TRY_ASSIGN(data_url_,
-             data_->listen(fmt::format("tcp://{}:{}", host, options.data_port), deployment_.largest_frame_bytes()));
+             data_->listen(url.text(), deployment_.largest_frame_bytes(), {identity_, transport::Peers::kAll, ""}));
+  url.port = 0;
   TRY_ASSIGN(results_, PushSocket::open(deployment_.send_queue(deployment_.routing.transfers.size())));
-  TRY_ASSIGN(results_url_, results_->listen(fmt::format("tcp://{}:0", host)));
+  TRY_ASSIGN(results_url_, results_->listen(url.text(), {identity_, transport::Peers::kCoordinators, ""}));
   return {};
 }
 
@@ -147,6 +150,7 @@ Expected<void> Executor::connect(std::size_t device) {
   });
   transport::DialOptions dial;
   dial.connect_timeout = peer_options_.connect_timeout;
+  dial.tls = {identity_, transport::Peers::kDevices, deployment_.plan.devices[device]};
   auto dialled = socket->dial(peer_options_.data_urls[device], dial);
   if (dialled) return {};
   return fail_in(fmt::format("device \"{}\"", deployment_.plan.devices[device]), std::move(dialled.error()));

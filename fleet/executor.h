@@ -28,10 +28,11 @@
 namespace onnx_split {
 
 struct ExecutorOptions {
-  std::string host = "127.0.0.1";        // to listen on
-  std::uint16_t data_port = 0;           // 0: chosen by the system
-  unsigned threads = 1;                  // of each part's session
-  std::uint64_t memory_limit_bytes = 0;  // 0: none
+  std::string host = "127.0.0.1";                          // to listen on
+  std::shared_ptr<const transport::TlsIdentity> identity;  // a device's: listens at tls+tcp://; none: at tcp://
+  std::uint16_t data_port = 0;                             // 0: chosen by the system
+  unsigned threads = 1;                                    // of each part's session
+  std::uint64_t memory_limit_bytes = 0;                    // 0: none
 };
 
 struct LoadedPart {
@@ -119,6 +120,7 @@ class Executor {
   std::vector<OwnPart> parts_;
   std::optional<transport::PullSocket> data_;
   std::optional<transport::PushSocket> results_;
+  std::shared_ptr<const transport::TlsIdentity> identity_;
   PeerOptions peer_options_;
   std::vector<std::optional<transport::PushSocket>> peers_;  // by device; each in its place before kRunning
   std::map<std::size_t, std::atomic<std::int64_t>> heard_;   // by device that sends here: ns of the steady clock

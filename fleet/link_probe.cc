@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "fleet/frame.h"
 #include "fleet/machine.h"
+#include "transport/url.h"
 
 namespace onnx_split {
 namespace {
@@ -88,11 +89,12 @@ Expected<std::vector<double>> numbers(const JsonReader& reader, std::string_view
 // The pinging end's sockets.
 class Pinger {
  public:
-  static Expected<Pinger> connect(const PingPlan& plan) {
+  static Expected<Pinger> connect(const PingPlan& plan, std::shared_ptr<const transport::TlsIdentity> identity) {
     Pinger pinger(plan);
     transport::DialOptions dial;
     dial.connect_timeout = kConnectTimeout;
     dial.max_message_bytes = kMaxFrameBytes;
+    dial.tls = {std::move(identity), transport::Peers::kDevices, plan.device};
     TRY_ASSIGN(pinger.pings_, PushSocket::open());
     TRY(pinger.pings_->dial(plan.urls.pings, dial));
     TRY_ASSIGN(pinger.answers_, PullSocket::open());
@@ -159,14 +161,17 @@ class Pinger {
 }  // namespace
 
 Expected<std::unique_ptr<LinkAnswerer>> LinkAnswerer::create(const std::string& host, std::uint16_t port,
-                                                             std::uint64_t epoch) {
+                                                             std::uint64_t epoch,
+                                                             std::shared_ptr<const transport::TlsIdentity> identity) {
   std::unique_ptr<LinkAnswerer> answerer(new LinkAnswerer(epoch));
-  const std::string name = host.find(':') == std::string::npos ? host : "[" + host + "]";
+  transport::Url url{identity ? transport::Scheme::kTlsTcp : transport::Scheme::kTcp, host, port};
+  const transport::Tls tls{std::move(identity), transport::Peers::kAll, ""};
   TRY_ASSIGN(answerer->pings_, PullSocket::open());
   answerer->pings_->on_disconnect([raw = answerer.get()](const std::string&) { raw->gone_ = true; });
-  TRY_ASSIGN(answerer->urls_.pings, answerer->pings_->listen(fmt::format("tcp://{}:{}", name, port), kMaxFrameBytes));
+  TRY_ASSIGN(answerer->urls_.pings, answerer->pings_->listen(url.text(), kMaxFrameBytes, tls));
+  url.port = 0;
   TRY_ASSIGN(answerer->answers_, PushSocket::open());
-  TRY_ASSIGN(answerer->urls_.answers, answerer->answers_->listen(fmt::format("tcp://{}:0", name)));
+  TRY_ASSIGN(answerer->urls_.answers, answerer->answers_->listen(url.text(), tls));
   answerer->thread_ = std::thread([raw = answerer.get()] { raw->answer_loop(); });
   return answerer;
 }
@@ -210,8 +215,9 @@ Expected<void> LinkAnswerer::answer(const Message& ping) {
   return {};
 }
 
-Expected<std::vector<PingTimes>> ping_link(const PingPlan& plan) {
-  TRY_ASSIGN(Pinger pinger, Pinger::connect(plan));
+Expected<std::vector<PingTimes>> ping_link(const PingPlan& plan,
+                                           std::shared_ptr<const transport::TlsIdentity> identity) {
+  TRY_ASSIGN(Pinger pinger, Pinger::connect(plan, std::move(identity)));
   std::vector<PingTimes> times;
   for (const PingBatch& batch : plan.batches) {
     auto of_batch = pinger.run(batch);
@@ -226,14 +232,17 @@ Json ping_plan_to_json(const PingPlan& plan) {
   for (const PingBatch& batch : plan.batches) {
     batches.push_back({{"ping_bytes", batch.ping_bytes}, {"answer_bytes", batch.answer_bytes}, {"pings", batch.pings}});
   }
-  return {{"epoch", plan.epoch},       {"pings_url", plan.urls.pings}, {"answers_url", plan.urls.answers},
-          {"pause_ms", plan.pause_ms}, {"max_s", plan.max_s},          {"batches", std::move(batches)}};
+  return {{"epoch", plan.epoch},          {"device", plan.device},
+          {"pings_url", plan.urls.pings}, {"answers_url", plan.urls.answers},
+          {"pause_ms", plan.pause_ms},    {"max_s", plan.max_s},
+          {"batches", std::move(batches)}};
 }
 
 Expected<PingPlan> ping_plan_from(const JsonReader& request) {
   PingPlan plan;
   TRY_ASSIGN(const std::int64_t epoch, request.integer("epoch", 1, INT64_MAX));
   plan.epoch = static_cast<std::uint64_t>(epoch);
+  TRY_ASSIGN(plan.device, request.string("device"));
   TRY_ASSIGN(plan.urls.pings, request.string("pings_url"));
   TRY_ASSIGN(plan.urls.answers, request.string("answers_url"));
   TRY_ASSIGN(const JsonReader pause, request.at("pause_ms"));

@@ -30,8 +30,10 @@ struct LinkUrls {
 class LinkAnswerer {
  public:
   // Listens on `host`, at `port` for pings (0: chosen by the system). Frames of another epoch are dropped.
+  // With an identity, which is a device's, at tls+tcp://.
   static Expected<std::unique_ptr<LinkAnswerer>> create(const std::string& host, std::uint16_t port,
-                                                        std::uint64_t epoch);
+                                                        std::uint64_t epoch,
+                                                        std::shared_ptr<const transport::TlsIdentity> identity = {});
   ~LinkAnswerer();
 
   const LinkUrls& urls() const { return urls_; }
@@ -67,7 +69,8 @@ struct PingBatch {
 
 struct PingPlan {
   std::uint64_t epoch = 0;
-  LinkUrls urls;  // of the answering end, as the pinging one reaches it
+  LinkUrls urls;       // of the answering end, as the pinging one reaches it
+  std::string device;  // its name
   std::vector<PingBatch> batches;
   double pause_ms = 25.0;  // before each ping: under a quota, until there is processor time again
   double max_s = 2.0;      // for a batch, once it has had three pings
@@ -82,7 +85,8 @@ struct PingTimes {
 
 // The pinging end. Errors: no connection, an answer that doesn't come within ten seconds or isn't right. Gives an
 // element for each batch.
-Expected<std::vector<PingTimes>> ping_link(const PingPlan& plan);
+Expected<std::vector<PingTimes>> ping_link(const PingPlan& plan,
+                                           std::shared_ptr<const transport::TlsIdentity> identity = {});
 
 Json ping_plan_to_json(const PingPlan& plan);
 // Errors: sizes, counts and times out of range.

@@ -136,7 +136,8 @@ Expected<void> Measurement::on_each(std::size_t count, const std::function<Expec
 
 Expected<void> Measurement::connect(Subject& subject) {
   const MeasuredDevice& device = *subject.device;
-  TRY_ASSIGN(ControlClient client, ControlClient::connect(device.name, device.url, options_.connect_timeout));
+  TRY_ASSIGN(ControlClient client,
+             ControlClient::connect(device.name, device.url, options_.connect_timeout, options_.identity));
   TRY_ASSIGN(const Json hello, client.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
   const JsonReader reader(hello);
   DeviceProfile& profile = subject.profile;
@@ -207,6 +208,7 @@ Expected<void> Measurement::measure(Subject& subject, const std::vector<Job>& jo
 Expected<PingPlan> Measurement::listen(Subject& subject) {
   PingPlan plan;
   plan.epoch = new_epoch();
+  plan.device = subject.device->name;
   plan.batches = link_batches(options_.quick);
   TRY_ASSIGN(const Json reply, subject.client->call("link_listen", {{"epoch", plan.epoch}}));
   const JsonReader urls(reply);
@@ -221,7 +223,7 @@ Expected<PingPlan> Measurement::listen(Subject& subject) {
 Expected<void> Measurement::measure_messages() {
   Subject& subject = subjects_[0];
   TRY_ASSIGN(const PingPlan plan, listen(subject));
-  auto times = ping_link(plan);
+  auto times = ping_link(plan, options_.identity);
   if (!times) return tl::unexpected(in_device(subject.device->name, std::move(times.error())));
   TRY(subject.client->call("link_end", {{"epoch", plan.epoch}}));
   TRY_ASSIGN(const LinkCosts costs, link_costs(*times));

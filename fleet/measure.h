@@ -11,6 +11,7 @@
 
 #include "graph/graph.h"
 #include "partition/profile.h"
+#include "transport/tls.h"
 
 namespace onnx_split {
 
@@ -21,6 +22,7 @@ struct MeasuredDevice {
 };
 
 struct MeasureOptions {
+  std::shared_ptr<const transport::TlsIdentity> identity;  // a coordinator's, for runners at tls+tcp://
   std::chrono::milliseconds connect_timeout{2000};
   bool quick = false;  // fewer passes, shares and pings: a fraction of the time, and less exact
   // Called, by one thread at a time, when a piece of the work is done.

@@ -70,15 +70,19 @@ Expected<PartId> read_part_id(const JsonReader& request, const Plan& plan) {
 
 Expected<std::unique_ptr<Runner>> Runner::create(const RunnerOptions& options) {
   TRY_ASSIGN(const transport::Url url, transport::parse_url(options.listen));
-  if (!transport::is_loopback(url) && !options.insecure) {
+  const bool secure = url.scheme == transport::Scheme::kTlsTcp;
+  if (!transport::is_loopback(url) && !secure && !options.insecure) {
     return fail(ErrorCode::kUnsupported,
-                "{}: beyond loopback anybody on the network could use this runner; --insecure allows it",
+                "{}: beyond loopback anybody on the network could use this runner; listen at tls+tcp:// with a "
+                "certificate, or --insecure allows it",
                 options.listen);
   }
   std::unique_ptr<Runner> runner(new Runner(options));
   runner->host_ = url.host;
   TRY_ASSIGN(runner->socket_, transport::ReplySocket::open());
-  TRY_ASSIGN(runner->url_, runner->socket_->listen(options.listen, kMaxControlBytes));
+  TRY_ASSIGN(runner->url_, runner->socket_->listen(options.listen, kMaxControlBytes,
+                                                   {options.identity, transport::Peers::kCoordinators, ""}));
+  if (!secure) runner->options_.identity.reset();  // all of its ports are alike
   return runner;
 }
 
@@ -120,7 +124,8 @@ void Runner::release() {
     retiring_.push_back(std::async(std::launch::async, [preparing = std::move(preparing_)] { preparing.wait(); }));
   }
   if (executor_) {
-    retiring_.push_back(std::async(std::launch::async, [executor = std::move(executor_)]() mutable { executor.reset(); }));
+    retiring_.push_back(
+        std::async(std::launch::async, [executor = std::move(executor_)]() mutable { executor.reset(); }));
   }
   preparing_ = {};
   failure_.reset();
@@ -232,19 +237,21 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   }
   ExecutorOptions options;
   options.host = host_;
+  options.identity = options_.identity;
   options.data_port = options_.data_port;
   options.threads = options_.threads;
   options.memory_limit_bytes = options_.memory_limit_bytes;
   Preparation what{*deployment_, device_, std::move(*store_), options, std::move(retiring_)};
   store_.reset();
   retiring_.clear();
-  preparing_ = std::async(std::launch::async, [what = std::move(what)]() mutable -> Expected<std::unique_ptr<Executor>> {
-    try {
-      return prepared(std::move(what));
-    } catch (const std::bad_alloc&) {
-      return fail(ErrorCode::kExhausted, "out of memory");
-    }
-  });
+  preparing_ =
+      std::async(std::launch::async, [what = std::move(what)]() mutable -> Expected<std::unique_ptr<Executor>> {
+        try {
+          return prepared(std::move(what));
+        } catch (const std::bad_alloc&) {
+          return fail(ErrorCode::kExhausted, "out of memory");
+        }
+      });
   return Json::object();
 }
 
@@ -336,14 +343,15 @@ Expected<Json> Runner::profile(const JsonReader& request, std::span<const std::b
 Expected<Json> Runner::link_listen(const JsonReader& request) {
   TRY(check_free());
   TRY_ASSIGN(const std::int64_t epoch, request.integer("epoch", 1, INT64_MAX));
-  TRY_ASSIGN(link_, LinkAnswerer::create(host_, options_.data_port, static_cast<std::uint64_t>(epoch)));
+  TRY_ASSIGN(link_,
+             LinkAnswerer::create(host_, options_.data_port, static_cast<std::uint64_t>(epoch), options_.identity));
   return Json{{"pings_url", link_->urls().pings}, {"answers_url", link_->urls().answers}};
 }
 
 Expected<Json> Runner::link_ping(const JsonReader& request) {
   TRY(check_free());
   TRY_ASSIGN(const PingPlan plan, ping_plan_from(request));
-  TRY_ASSIGN(const std::vector<PingTimes> times, ping_link(plan));
+  TRY_ASSIGN(const std::vector<PingTimes> times, ping_link(plan, options_.identity));
   return ping_times_to_json(times);
 }
 

@@ -34,13 +34,15 @@ struct RunnerOptions {
   unsigned threads = 1;
   std::uint64_t memory_limit_bytes = 0;  // 0: none
   std::filesystem::path model_dir;
-  bool insecure = false;  // allow listening beyond loopback without TLS
+  bool insecure = false;                                   // allow listening beyond loopback without TLS
+  std::shared_ptr<const transport::TlsIdentity> identity;  // this device's, for tls+tcp://
   std::chrono::milliseconds lease{10000};
 };
 
 class Runner {
  public:
-  // Listens. kUnsupported for an address beyond loopback without `insecure`.
+  // Listens. kUnsupported for an address beyond loopback without TLS or `insecure`. Over TLS only coordinators get in,
+  // and only coordinators and devices to the ports for data.
   static Expected<std::unique_ptr<Runner>> create(const RunnerOptions& options);
 
   // The control port's URL, with the port that the system chose.

@@ -29,7 +29,7 @@ class PushSocket : public Socket {
   // Listens, and returns the URL with the port that was chosen. With several pullers connected, each message goes to
   // one of them in turn. kUnavailable ("tcp://127.0.0.1:5555: address in use"), kNotFound (not an address of this
   // machine).
-  Expected<std::string> listen(std::string_view url);
+  Expected<std::string> listen(std::string_view url, const Tls& tls = {});
 
   // Blocks until the message is accepted: queued, or being written. That isn't delivery: see the top. Without a
   // connection messages are accepted until the queue is full. On success `message` is empty; after an error (kTimeout
@@ -50,7 +50,7 @@ class PullSocket : public Socket {
   // `max_message_bytes` (at least 1) is disconnected before any memory is spent on it; others are not affected. (Within
   // the process, over inproc, it is disconnected when the message would be received, and the largest limit given to
   // this socket counts.) Errors as PushSocket::listen.
-  Expected<std::string> listen(std::string_view url, std::size_t max_message_bytes);
+  Expected<std::string> listen(std::string_view url, std::size_t max_message_bytes, const Tls& tls = {});
 
   // The next message of any connection; fair between them. kTimeout, kCancelled.
   Expected<Message> receive(std::chrono::milliseconds timeout);

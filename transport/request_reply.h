@@ -39,7 +39,7 @@ class ReplySocket : public Socket {
   static Expected<ReplySocket> open();
 
   // As PullSocket::listen.
-  Expected<std::string> listen(std::string_view url, std::size_t max_message_bytes);
+  Expected<std::string> listen(std::string_view url, std::size_t max_message_bytes, const Tls& tls = {});
 
   // The next request. kTimeout, kCancelled.
   Expected<Message> receive(std::chrono::milliseconds timeout);

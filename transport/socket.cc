@@ -26,9 +26,9 @@ Expected<PushSocket> PushSocket::open(int send_queue_messages) {
   return PushSocket(std::move(core));
 }
 
-Expected<std::string> PushSocket::listen(std::string_view url) {
+Expected<std::string> PushSocket::listen(std::string_view url, const Tls& tls) {
   // Nobody has anything to tell a pusher.
-  return core_->listen(url, 1);
+  return core_->listen(url, 1, tls);
 }
 
 Expected<void> PushSocket::send(Message&& message, std::chrono::milliseconds timeout) {
@@ -40,8 +40,8 @@ Expected<PullSocket> PullSocket::open() {
   return PullSocket(std::move(core));
 }
 
-Expected<std::string> PullSocket::listen(std::string_view url, std::size_t max_message_bytes) {
-  return core_->listen(url, max_message_bytes);
+Expected<std::string> PullSocket::listen(std::string_view url, std::size_t max_message_bytes, const Tls& tls) {
+  return core_->listen(url, max_message_bytes, tls);
 }
 
 Expected<Message> PullSocket::receive(std::chrono::milliseconds timeout) { return core_->receive(timeout); }
@@ -60,8 +60,8 @@ Expected<ReplySocket> ReplySocket::open() {
   return ReplySocket(std::move(core));
 }
 
-Expected<std::string> ReplySocket::listen(std::string_view url, std::size_t max_message_bytes) {
-  return core_->listen(url, max_message_bytes);
+Expected<std::string> ReplySocket::listen(std::string_view url, std::size_t max_message_bytes, const Tls& tls) {
+  return core_->listen(url, max_message_bytes, tls);
 }
 
 Expected<Message> ReplySocket::receive(std::chrono::milliseconds timeout) { return core_->receive(timeout); }

@@ -24,6 +24,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "transport/tls.h"
 
 namespace onnx_split::transport {
 
@@ -44,6 +45,8 @@ struct DialOptions {
   std::chrono::milliseconds reconnect_max{500};
   // For sockets that receive: as for listening.
   std::size_t max_message_bytes = kDefaultMaxMessageBytes;
+  // For tls+tcp://.
+  Tls tls{};
 };
 
 struct Counters {

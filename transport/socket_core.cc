@@ -4,6 +4,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/tls/tls.h>
 
 #include <algorithm>
 #include <array>
@@ -106,6 +107,44 @@ int watch_pipes(nng_socket socket, SocketCore* core) {
   return 0;
 }
 
+// One endpoint's configuration; nng holds it as long as it needs it.
+class TlsConfig {
+ public:
+  TlsConfig(const Tls& tls, nng_tls_mode mode) {
+    result_ = nng_tls_config_alloc(&config_, mode);
+    const TlsIdentity& identity = *tls.identity;
+    then(nng_tls_config_version, NNG_TLS_1_2, NNG_TLS_1_2);
+    then(nng_tls_config_auth_mode, NNG_TLS_AUTH_MODE_REQUIRED);
+    then(nng_tls_config_ca_chain, identity.authorities(tls.accepts).c_str(), nullptr);
+    then(nng_tls_config_own_cert, identity.certificate().c_str(), identity.key().c_str(), nullptr);
+    if (mode == NNG_TLS_MODE_CLIENT) then(nng_tls_config_server_name, tls.name.c_str());
+  }
+  TlsConfig(const TlsConfig&) = delete;
+  TlsConfig& operator=(const TlsConfig&) = delete;
+  ~TlsConfig() {
+    if (config_ != nullptr) nng_tls_config_free(config_);
+  }
+  int result() const { return result_; }
+  nng_tls_config* get() const { return config_; }
+
+ private:
+  template <class Set, class... Args>
+  void then(Set set, Args... args) {
+    if (result_ == 0) result_ = set(config_, args...);
+  }
+
+  nng_tls_config* config_ = nullptr;
+  int result_ = 0;
+};
+
+Expected<void> check_tls(const Url& url, const Tls& tls, bool dials) {
+  if (url.scheme != Scheme::kTlsTcp) return {};
+  if (!tls.identity) return fail(ErrorCode::kInvalid, "{}: expects a certificate, a key and authorities", url.text());
+  // An empty name would be no check at all.
+  if (dials && tls.name.empty()) return fail(ErrorCode::kInvalid, "{}: expects the name of its owner", url.text());
+  return {};
+}
+
 int set_dialer_options(nng_dialer dialer, const Url& url, const DialOptions& options, std::size_t size_limit) {
   int result = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, to_nng(options.reconnect_min));
   if (result == 0) result = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, to_nng(options.reconnect_max));
@@ -113,15 +152,19 @@ int set_dialer_options(nng_dialer dialer, const Url& url, const DialOptions& opt
   if (result == 0) result = nng_dialer_set_size(dialer, NNG_OPT_RECVMAXSZ, size_limit);
   if (result == 0) result = nng_dialer_set_bool(dialer, NNG_OPT_TCP_NODELAY, true);
   if (result == 0) result = nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
-  return result;
+  if (result != 0 || url.scheme != Scheme::kTlsTcp) return result;
+  const TlsConfig config(options.tls, NNG_TLS_MODE_CLIENT);
+  return config.result() != 0 ? config.result() : nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, config.get());
 }
 
-int set_listener_options(nng_listener listener, const Url& url, std::size_t size_limit) {
+int set_listener_options(nng_listener listener, const Url& url, std::size_t size_limit, const Tls& tls) {
   if (url.scheme == Scheme::kInproc) return 0;
   int result = nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, size_limit);
   if (result == 0) result = nng_listener_set_bool(listener, NNG_OPT_TCP_NODELAY, true);
   if (result == 0) result = nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
-  return result;
+  if (result != 0 || url.scheme != Scheme::kTlsTcp) return result;
+  const TlsConfig config(tls, NNG_TLS_MODE_SERVER);
+  return config.result() != 0 ? config.result() : nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, config.get());
 }
 
 // Why a background dialer has no connection. nng 1.5 tells only by counting in its statistics.
@@ -249,6 +292,7 @@ std::size_t SocketCore::size_limit(std::size_t max_message_bytes) const {
 Expected<void> SocketCore::dial(std::string_view text, const DialOptions& options) {
   TRY_ASSIGN(const Url url, parse_url(text));
   TRY(check_dialable(url));
+  TRY(check_tls(url, options.tls, true));
   const std::string url_text = url.text();
   if (options.max_message_bytes == 0 || options.reconnect_min.count() < 1 ||
       options.reconnect_max < options.reconnect_min) {
@@ -286,9 +330,9 @@ Expected<void> SocketCore::dial(std::string_view text, const DialOptions& option
   return connected;
 }
 
-Expected<std::string> SocketCore::listen(std::string_view text, std::size_t max_message_bytes) {
+Expected<std::string> SocketCore::listen(std::string_view text, std::size_t max_message_bytes, const Tls& tls) {
   TRY_ASSIGN(Url url, parse_url(text));
-  TRY(check_listenable(url));
+  TRY(check_tls(url, tls, false));
   if (max_message_bytes == 0) {
     return fail(ErrorCode::kInvalid, "{}: expects max_message_bytes of at least 1, found 0", url.text());
   }
@@ -302,7 +346,7 @@ Expected<std::string> SocketCore::listen(std::string_view text, std::size_t max_
   const int endpoint = -nng_listener_id(listener);
   add_endpoint(endpoint, url.text());
   raise_limit(max_message_bytes);
-  int result = set_listener_options(listener, url, size_limit(max_message_bytes));
+  int result = set_listener_options(listener, url, size_limit(max_message_bytes), tls);
   if (result == 0) result = nng_listener_start(listener, 0);
   int port = 0;
   if (result == 0 && url.scheme != Scheme::kInproc) {

@@ -65,7 +65,7 @@ class SocketCore {
 
   // The contracts are those of the public sockets.
   Expected<void> dial(std::string_view url, const DialOptions& options);
-  Expected<std::string> listen(std::string_view url, std::size_t max_message_bytes);
+  Expected<std::string> listen(std::string_view url, std::size_t max_message_bytes, const Tls& tls);
   Expected<void> wait_connected(std::chrono::milliseconds timeout);
   std::size_t connections() const;
   void on_disconnect(std::function<void(const std::string& url)> callback);

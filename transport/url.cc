@@ -14,12 +14,11 @@ namespace {
 struct SchemeRow {
   Scheme scheme;
   std::string_view name;
-  bool available;
 };
 constexpr std::array kSchemes = {
-    SchemeRow{Scheme::kInproc, "inproc", true},
-    SchemeRow{Scheme::kTcp, "tcp", true},
-    SchemeRow{Scheme::kTlsTcp, "tls+tcp", false},
+    SchemeRow{Scheme::kInproc, "inproc"},
+    SchemeRow{Scheme::kTcp, "tcp"},
+    SchemeRow{Scheme::kTlsTcp, "tls+tcp"},
 };
 
 const SchemeRow& row_of(Scheme scheme) { return *std::ranges::find(kSchemes, scheme, &SchemeRow::scheme); }
@@ -95,14 +94,7 @@ Expected<Url> parse_url(std::string_view text) {
   return row->scheme == Scheme::kInproc ? parse_inproc(text, rest) : parse_host_port(text, row->scheme, rest);
 }
 
-Expected<void> check_listenable(const Url& url) {
-  const SchemeRow& row = row_of(url.scheme);
-  if (!row.available) return fail(ErrorCode::kUnsupported, "{}: {} isn't available yet", url.text(), row.name);
-  return {};
-}
-
 Expected<void> check_dialable(const Url& url) {
-  TRY(check_listenable(url));
   if (url.scheme != Scheme::kInproc && url.host == "*") {
     return fail(ErrorCode::kInvalid, "{}: expects a host to connect to", url.text());
   }

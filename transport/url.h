@@ -1,5 +1,5 @@
 // Addresses of sockets: inproc://name within this process, tcp://host:port between processes and machines, and
-// tls+tcp://host:port, which is understood and not available yet. Plain data and pure functions; any thread may call.
+// tls+tcp://host:port, the same with mutual TLS (transport/tls.h). Plain data and pure functions; any thread may call.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,7 @@ struct Url {
 // kInvalid if it is malformed, kUnsupported if its scheme is unknown.
 Expected<Url> parse_url(std::string_view text);
 
-// Whether a socket may listen on it or dial it. kUnsupported for a scheme that isn't available yet; dialling needs a
-// host and a port (kInvalid).
-Expected<void> check_listenable(const Url& url);
+// Dialling needs a host and a port (kInvalid).
 Expected<void> check_dialable(const Url& url);
 
 // True only if nobody on another machine can reach it: inproc, 127.0.0.0/8, ::1 and the name localhost. Every other

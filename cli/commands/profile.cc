@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/identity.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
 #include "cli/progress.h"
@@ -19,6 +20,7 @@ namespace {
 struct Options {
   ModelOptions model;
   std::string cluster;
+  IdentityOptions identity;
   unsigned threads = 1;
   std::string output;
   bool quick = false;
@@ -72,10 +74,12 @@ void print_links(const Profile& profile) {
   fmt::print("\n{}", table.to_string());
 }
 
-Expected<Profile> measure(const Graph& graph, const std::vector<MeasuredDevice>& devices, const Options& options,
+Expected<Profile> measure(const Graph& graph, const std::vector<MeasuredDevice>& devices,
+                          std::shared_ptr<const transport::TlsIdentity> identity, const Options& options,
                           const CommonOptions& common) {
   Progress progress("measuring", common.quiet);
   MeasureOptions measure_options;
+  measure_options.identity = std::move(identity);
   measure_options.quick = options.quick;
   measure_options.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
   measure_options.interrupted = [] { return interrupted(); };
@@ -99,6 +103,7 @@ Expected<void> run(const Options& options, const CommonOptions& common) {
   std::vector<MeasuredDevice> devices;
   std::optional<LocalFleet> fleet;
   Cluster cluster;
+  std::shared_ptr<const transport::TlsIdentity> identity;
   if (options.cluster.empty()) {
     LocalFleetOptions fleet_options;
     fleet_options.threads = options.threads;
@@ -108,9 +113,10 @@ Expected<void> run(const Options& options, const CommonOptions& common) {
     devices.push_back({LocalFleet::device_name(0), fleet->url(0), 0});
   } else {
     TRY_ASSIGN(cluster, read_cluster_file(options.cluster));
+    TRY_ASSIGN(identity, identity_for(cluster, options.identity));
     for (const Device& device : cluster.devices) devices.push_back({device.name, device.address, device.memory_bytes});
   }
-  auto profile = measure(graph, devices, options, common);
+  auto profile = measure(graph, devices, std::move(identity), options, common);
   if (!profile) return tl::unexpected(placed(std::move(profile.error()), options, cluster));
   TRY(write_profile(*profile, options.output));
   print_devices(*profile, graph);
@@ -127,6 +133,7 @@ Command add_profile(CLI::App& program, const CommonOptions& common) {
   auto* cluster =
       command->add_option("--cluster", options->cluster, "measure on the runners of this file (default: this machine)")
           ->type_name("FILE");
+  add_identity_options(*command, options->identity);
   command->add_option("--threads", options->threads, "threads on this machine")
       ->type_name("N")
       ->check(CLI::Range(1, 1024))

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/identity.h"
 #include "cli/table.h"
 #include "fleet/control.h"
 #include "partition/cluster.h"
@@ -11,13 +12,14 @@ namespace {
 
 struct Options {
   std::string cluster;
+  IdentityOptions identity;
   bool json = false;
 };
 
 constexpr std::chrono::milliseconds kTimeout{3000};
 
-Expected<Json> ask(const Device& device) {
-  TRY_ASSIGN(ControlClient client, ControlClient::connect(device.name, device.address, kTimeout));
+Expected<Json> ask(const Device& device, const std::shared_ptr<const transport::TlsIdentity>& identity) {
+  TRY_ASSIGN(ControlClient client, ControlClient::connect(device.name, device.address, kTimeout, identity));
   return client.call("status", Json::object(), {}, kTimeout);
 }
 
@@ -30,11 +32,12 @@ std::string text_of(const Json& status, const char* key) {
 // Every device is asked; one that doesn't answer makes the command fail after the table was printed.
 Expected<void> run(const Options& options) {
   TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster));
+  TRY_ASSIGN(const auto identity, identity_for(cluster, options.identity));
   Json list = Json::array();
   Table table({"device", "address", "state", "model", ">threads", "core type", ">jobs done", ">memory"});
   std::vector<std::string> failures;
   for (const Device& device : cluster.devices) {
-    auto status = ask(device);
+    auto status = ask(device, identity);
     Json entry = {{"device", device.name}, {"address", device.address}};
     if (!status) {
       failures.push_back(status.error().message);
@@ -59,6 +62,7 @@ Command add_status(CLI::App& program, const CommonOptions&) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("status", "ask every runner of a cluster how it is");
   command->add_option("--cluster", options->cluster, "the cluster file")->type_name("FILE")->required();
+  add_identity_options(*command, options->identity);
   command->add_flag("--json", options->json, "as JSON");
   command->footer("Example:\n  onnx-split status --cluster cluster.yaml");
   return [options] { return run(*options); };

@@ -13,7 +13,7 @@ class Connection : public Conformance {};
 
 TEST_P(Connection, APeerThatDiesAndComesBackIsFoundAgain) {
   std::optional<PullSocket> pull = must(PullSocket::open());
-  const std::string url = must(pull->listen(fresh_url(), 100));
+  const std::string url = must(pull->listen(fresh_url(), 100, tls()));
   Signal gone;
   std::string gone_url;
   PushSocket push = must(PushSocket::open());
@@ -33,7 +33,7 @@ TEST_P(Connection, APeerThatDiesAndComesBackIsFoundAgain) {
   must(push.send(numbered(2), kPatience));
 
   pull = must(PullSocket::open());
-  ASSERT_EQ(must(pull->listen(url, 100)), url);
+  ASSERT_EQ(must(pull->listen(url, 100, tls())), url);
   const auto back = steady_clock::now();
   must(push.wait_connected(kPatience));
   EXPECT_LT(steady_clock::now() - back, quick().reconnect_max + milliseconds(1000));
@@ -46,7 +46,7 @@ TEST_P(Connection, APullerNoticesItsPushersEnd) {
   Signal gone;
   PullSocket pull = must(PullSocket::open());
   pull.on_disconnect([&](const std::string&) { gone.raise(); });
-  const std::string url = must(pull.listen(fresh_url(), 100));
+  const std::string url = must(pull.listen(fresh_url(), 100, tls()));
   {
     PushSocket push = must(PushSocket::open());
     must(push.dial(url, quick()));
@@ -61,7 +61,7 @@ TEST_P(Connection, OurOwnCloseIsNoDisconnect) {
   Signal gone;
   PushSocket push = must(PushSocket::open());
   push.on_disconnect([&](const std::string&) { gone.raise(); });
-  must(push.dial(must(pull.listen(fresh_url(), 100)), quick()));
+  must(push.dial(must(pull.listen(fresh_url(), 100, tls())), quick()));
   push.close();
   EXPECT_EQ(gone.count(), 0);
   EXPECT_EQ(push.connections(), 0U);
@@ -69,13 +69,13 @@ TEST_P(Connection, OurOwnCloseIsNoDisconnect) {
 
 TEST_P(Connection, ABusyAddressIsRefused) {
   PullSocket first = must(PullSocket::open());
-  const std::string url = must(first.listen(fresh_url(), 100));
+  const std::string url = must(first.listen(fresh_url(), 100, tls()));
   PullSocket second = must(PullSocket::open());
-  const auto listened = second.listen(url, 100);
+  const auto listened = second.listen(url, 100, tls());
   ASSERT_EQ(code_of(listened), ErrorCode::kUnavailable);
   EXPECT_EQ(listened.error().message, url + ": address in use");
   // Another attempt, on another address, works.
-  must(second.listen(fresh_url(), 100));
+  must(second.listen(fresh_url(), 100, tls()));
 }
 
 TEST_P(Connection, DiallingNobodyIsRefusedInTime) {
@@ -90,7 +90,7 @@ TEST_P(Connection, DiallingNobodyIsRefusedInTime) {
   EXPECT_LT(steady_clock::now() - begin, milliseconds(2000));
   // Nothing goes on behind our back, and the socket may try again.
   PullSocket pull = must(PullSocket::open());
-  must(pull.listen(url, 100));
+  must(pull.listen(url, 100, tls()));
   EXPECT_EQ(code_of(push.wait_connected(kShort)), ErrorCode::kTimeout);
   must(push.dial(url, quick()));
 }
@@ -100,14 +100,14 @@ TEST_P(Connection, DiallingWaitsForAListenerThatComesLater) {
   PushSocket push = must(PushSocket::open());
   std::thread dialler([&] { must(push.dial(url, quick())); });
   PullSocket pull = must(PullSocket::open());
-  must(pull.listen(url, 100));
+  must(pull.listen(url, 100, tls()));
   dialler.join();
   EXPECT_EQ(push.connections(), 1U);
 }
 
 TEST_P(Connection, AnotherProtocolIsRefused) {
   PushSocket another = must(PushSocket::open());
-  const std::string url = must(another.listen(fresh_url()));
+  const std::string url = must(another.listen(fresh_url(), tls()));
   PushSocket push = must(PushSocket::open());
   DialOptions options = quick();
   options.connect_timeout = milliseconds(150);
@@ -118,7 +118,7 @@ TEST_P(Connection, AnotherProtocolIsRefused) {
 
 TEST_P(Connection, ClosingWakesAReceiver) {
   PullSocket pull = must(PullSocket::open());
-  const std::string url = must(pull.listen(fresh_url(), 100));
+  const std::string url = must(pull.listen(fresh_url(), 100, tls()));
   Signal running;
   std::optional<Expected<Message>> result;
   std::thread receiver([&] {
@@ -132,12 +132,12 @@ TEST_P(Connection, ClosingWakesAReceiver) {
   EXPECT_EQ(result->error().message, url + ": socket closed");
   pull.close();
   EXPECT_EQ(code_of(pull.receive(kForever)), ErrorCode::kCancelled);
-  EXPECT_EQ(code_of(pull.listen(url, 100)), ErrorCode::kCancelled);
+  EXPECT_EQ(code_of(pull.listen(url, 100, tls())), ErrorCode::kCancelled);
 }
 
 TEST_P(Connection, ClosingWakesASenderWhoKeepsTheMessage) {
   PushSocket push = must(PushSocket::open(0));
-  must(push.listen(fresh_url()));
+  must(push.listen(fresh_url(), tls()));
   Signal running;
   Message message = numbered(7);
   std::thread sender([&] {
@@ -165,7 +165,7 @@ TEST_P(Connection, ClosingWakesADialler) {
 TEST_P(Connection, ClosingFromManyThreadsAtOnceIsOneClose) {
   PullSocket pull = must(PullSocket::open());
   PushSocket push = must(PushSocket::open());
-  must(push.dial(must(pull.listen(fresh_url(), 100)), quick()));
+  must(push.dial(must(pull.listen(fresh_url(), 100, tls())), quick()));
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] { push.close(); });
@@ -177,8 +177,8 @@ TEST_P(Connection, ClosingFromManyThreadsAtOnceIsOneClose) {
 
 TEST_P(Connection, OptionsThatMakeNoSenseAreRefused) {
   PullSocket pull = must(PullSocket::open());
-  EXPECT_EQ(code_of(pull.listen(fresh_url(), 0)), ErrorCode::kInvalid);
-  const std::string url = must(pull.listen(fresh_url(), 1));
+  EXPECT_EQ(code_of(pull.listen(fresh_url(), 0, tls())), ErrorCode::kInvalid);
+  const std::string url = must(pull.listen(fresh_url(), 1, tls()));
   PushSocket push = must(PushSocket::open());
   EXPECT_EQ(code_of(push.dial(url, {.reconnect_min = milliseconds(0)})), ErrorCode::kInvalid);
   EXPECT_EQ(code_of(push.dial(url, {.reconnect_min = milliseconds(9), .reconnect_max = milliseconds(8)})),
@@ -208,13 +208,7 @@ TEST(TcpConnection, AnAddressThatIsntOursOrDoesntExistIsNotFound) {
   PushSocket push = must(PushSocket::open());
   const auto dialled = push.dial("tcp://no-such-host.invalid:5", {.connect_timeout = milliseconds(150)});
   ASSERT_FALSE(dialled);
-  EXPECT_THAT(dialled.error().message, testing::StartsWith("tcp://no-such-host.invalid:5: "));
-}
-
-TEST(TlsConnection, IsntAvailableYet) {
-  PushSocket push = must(PushSocket::open());
-  EXPECT_EQ(code_of(push.dial("tls+tcp://127.0.0.1:5")), ErrorCode::kUnsupported);
-  EXPECT_EQ(code_of(push.listen("tls+tcp://127.0.0.1:5")), ErrorCode::kUnsupported);
+  EXPECT_THAT(dialled.error().message, ::testing::StartsWith("tcp://no-such-host.invalid:5: "));
 }
 
 }  // namespace

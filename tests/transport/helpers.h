@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "tests/support/certificates.h"
 #include "transport/push_pull.h"
 #include "transport/request_reply.h"
 #include "transport/url.h"
@@ -95,34 +96,44 @@ class Signal {
   int count_ = 0;
 };
 
-class Conformance : public testing::TestWithParam<Scheme> {
+class Conformance : public ::testing::TestWithParam<Scheme> {
  protected:
   // A new address to listen on.
   static std::string fresh_url() {
     static std::atomic<int> count{0};
     if (GetParam() == Scheme::kTcp) return "tcp://127.0.0.1:0";
+    if (GetParam() == Scheme::kTlsTcp) return "tls+tcp://127.0.0.1:0";
     return "inproc://test-" + std::to_string(++count);
   }
 
   // An address that nobody listens on.
   static std::string dead_url() {
     PushSocket socket = must(PushSocket::open());
-    return must(socket.listen(fresh_url()));
+    return must(socket.listen(fresh_url(), tls()));
+  }
+
+  static Tls tls() {
+    using onnx_split::testing::Authorities;
+    static const Authorities authorities;
+    static const auto identity = authorities.identity("pi1", Authorities::Kind::kDevice);
+    if (GetParam() != Scheme::kTlsTcp) return {};
+    return {identity, Peers::kDevices, "pi1"};
   }
 
   static DialOptions quick() {
     return {.connect_timeout = kPatience,
             .reconnect_min = milliseconds(5),
             .reconnect_max = milliseconds(50),
-            .max_message_bytes = 100 << 20};
+            .max_message_bytes = 100 << 20,
+            .tls = tls()};
   }
 };
 
-inline std::string scheme_name(const testing::TestParamInfo<Scheme>& info) {
-  return info.param == Scheme::kTcp ? "tcp" : "inproc";
+inline std::string scheme_name(const ::testing::TestParamInfo<Scheme>& info) {
+  return info.param == Scheme::kTcp ? "tcp" : info.param == Scheme::kTlsTcp ? "tls" : "inproc";
 }
 
 #define ON_EVERY_TRANSPORT(suite) \
-  INSTANTIATE_TEST_SUITE_P(All, suite, testing::Values(Scheme::kInproc, Scheme::kTcp), scheme_name)
+  INSTANTIATE_TEST_SUITE_P(All, suite, ::testing::Values(Scheme::kInproc, Scheme::kTcp, Scheme::kTlsTcp), scheme_name)
 
 }  // namespace onnx_split::transport

@@ -65,7 +65,7 @@ class MessageConformance : public Conformance {};
 TEST_P(MessageConformance, ReceivedBodiesAreAligned) {
   PullSocket pull = must(PullSocket::open());
   PushSocket push = must(PushSocket::open());
-  must(push.dial(must(pull.listen(fresh_url(), 2 << 20)), quick()));
+  must(push.dial(must(pull.listen(fresh_url(), 2 << 20, tls())), quick()));
   for (const std::size_t size : sizes_to_try()) {
     must(push.send(message_of(size, size), kPatience));
     const Message message = must(pull.receive(kPatience));

@@ -14,9 +14,9 @@ class PushPull : public Conformance {
   void connect(bool push_listens = false, int send_queue_messages = 2) {
     push_ = must(PushSocket::open(send_queue_messages));
     if (push_listens) {
-      must(pull_.dial(must(push_.listen(fresh_url())), quick()));
+      must(pull_.dial(must(push_.listen(fresh_url(), tls())), quick()));
     } else {
-      must(push_.dial(must(pull_.listen(fresh_url(), 100 << 20)), quick()));
+      must(push_.dial(must(pull_.listen(fresh_url(), 100 << 20, tls())), quick()));
     }
     must(push_.wait_connected(kPatience));
     must(pull_.wait_connected(kPatience));
@@ -68,7 +68,7 @@ TEST_P(PushPull, CountsMessagesAndBytes) {
 
 TEST_P(PushPull, AMessageOverTheLimitCostsOnlyItsSender) {
   constexpr std::size_t kLimit = 1000;
-  const std::string url = must(pull_.listen(fresh_url(), kLimit));
+  const std::string url = must(pull_.listen(fresh_url(), kLimit, tls()));
   Signal thrown_out;
   PushSocket bad = must(PushSocket::open());
   bad.on_disconnect([&](const std::string&) { thrown_out.raise(); });
@@ -121,7 +121,7 @@ TEST_P(PushPull, BackpressureBlocksAndLosesNothing) {
 }
 
 TEST_P(PushPull, SeveralPushersReachOnePuller) {
-  const std::string url = must(pull_.listen(fresh_url(), 1000));
+  const std::string url = must(pull_.listen(fresh_url(), 1000, tls()));
   constexpr std::uint64_t kPushers = 4;
   constexpr std::uint64_t kEach = 300;
   std::vector<std::thread> threads;
@@ -148,13 +148,13 @@ TEST_P(PushPull, OnePullerDialsSeveralPushers) {
   std::vector<PushSocket> pushers;
   for (std::uint64_t i = 0; i < 3; ++i) {
     pushers.push_back(must(PushSocket::open()));
-    must(pull_.dial(must(pushers.back().listen(fresh_url())), quick()));
+    must(pull_.dial(must(pushers.back().listen(fresh_url(), tls())), quick()));
     must(pushers.back().send(numbered(i), kPatience));
   }
   EXPECT_EQ(pull_.connections(), 3U);
   std::vector<std::uint64_t> numbers;
   for (int i = 0; i < 3; ++i) numbers.push_back(number_of(must(pull_.receive(kPatience))));
-  EXPECT_THAT(numbers, testing::UnorderedElementsAre(0, 1, 2));
+  EXPECT_THAT(numbers, ::testing::UnorderedElementsAre(0, 1, 2));
 }
 
 TEST_P(PushPull, SeveralThreadsMaySendAndReceive) {
@@ -177,7 +177,7 @@ TEST_P(PushPull, SeveralThreadsMaySendAndReceive) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_THAT(seen, testing::Each(1));
+  EXPECT_THAT(seen, ::testing::Each(1));
 }
 
 TEST_P(PushPull, TheQueueFillsWithoutAConnectionAndGoesOutLater) {
@@ -192,7 +192,7 @@ TEST_P(PushPull, TheQueueFillsWithoutAConnectionAndGoesOutLater) {
   const auto refused = push_.send(std::move(third), milliseconds(0));
   ASSERT_EQ(code_of(refused), ErrorCode::kTimeout);
   EXPECT_EQ(refused.error().message, url + ": not sent in time: no connection");
-  must(pull_.listen(url, 100));
+  must(pull_.listen(url, 100, tls()));
   must(push_.send(std::move(third), kPatience));
   for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ(number_of(must(pull_.receive(kPatience))), i);
 }

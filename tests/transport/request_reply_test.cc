@@ -13,7 +13,7 @@ class RequestReply : public Conformance {
  protected:
   void connect(std::size_t max_request_bytes = 100 << 20, std::size_t max_reply_bytes = 100 << 20) {
     reply_ = must(ReplySocket::open());
-    url_ = must(reply_->listen(fresh_url(), max_request_bytes));
+    url_ = must(reply_->listen(fresh_url(), max_request_bytes, tls()));
     DialOptions options = quick();
     options.max_message_bytes = max_reply_bytes;
     must(request_.dial(url_, options));
@@ -96,7 +96,7 @@ TEST_P(RequestReply, ARequestIsNotRepeatedWhenItsPeerDies) {
   EXPECT_TRUE(gone_.wait());
 
   reply_ = must(ReplySocket::open());
-  must(reply_->listen(url_, 100));
+  must(reply_->listen(url_, 100, tls()));
   must(request_.wait_connected(kPatience));
   EXPECT_EQ(code_of(reply_->receive(kShort)), ErrorCode::kTimeout);
   std::thread server = echo(1);
@@ -116,7 +116,7 @@ TEST_P(RequestReply, ARequestThatNeverWentOutIsKeptAndNotSentLater) {
   ASSERT_EQ(number_of(request), 5U);
 
   reply_ = must(ReplySocket::open());
-  must(reply_->listen(url_, 100));
+  must(reply_->listen(url_, 100, tls()));
   must(request_.wait_connected(kPatience));
   EXPECT_EQ(code_of(reply_->receive(kShort)), ErrorCode::kTimeout);
   std::thread server = echo(1);
