@@ -183,6 +183,13 @@ class Planner {
     }
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       const StageRequest& stage = stages_[s];
+      const std::size_t ways = stage.split == Split::kSpatial ? stage.grid.rows * stage.grid.columns : stage.ways;
+      if (ways != stage.ways || (stage.split == Split::kWhole) != (stage.ways == 1) ||
+          (!stage.weights.empty() && stage.weights.size() != stage.ways)) {
+        return fail(ErrorCode::kInvalid,
+                    "stages[{}]: {}, {} ways, a grid of {}×{}, {} weights: they contradict each other", s,
+                    split_name(stage.split), stage.ways, stage.grid.rows, stage.grid.columns, stage.weights.size());
+      }
       Division division{stage.split, stage.ways, stage.grid, stage.weights};
       if (stage.split != Split::kWhole && stage.weights.empty()) {
         division.weights = weights_by_speed(request_, stage, devices_[s]);

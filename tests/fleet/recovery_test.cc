@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
+#include <map>
 #include <thread>
 
 #include "base/random.h"
@@ -87,8 +89,8 @@ struct Streamed {
   Clock::duration longest_gap{};  // between two results
 };
 
-// Sends `count` requests as fast as they are taken, calls `disturb` with the number of each before it is sent, and takes
-// the results in order.
+// Sends `count` requests as fast as they are taken, calls `disturb` with the number of each before it is sent, and
+// takes the results in order.
 Streamed stream(Coordinator& coordinator, const Questions& questions, std::uint64_t count,
                 const std::function<void(std::uint64_t)>& disturb) {
   Streamed streamed;
@@ -196,7 +198,21 @@ TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {
   EXPECT_EQ(streamed.errors.back(), "devices that are left: d0: too little memory");
 }
 
-// A frame of the right epoch that is damaged on the way: a tensor is lost, no device is.
+// What arrives when a frame is damaged on its way. False: nobody is there to get it.
+bool send_damage(const std::string& control_url) {
+  auto client = ControlClient::connect("victim", control_url, std::chrono::milliseconds(500));
+  if (!client) return false;
+  const auto status = client->call("status", Json::object(), {}, std::chrono::milliseconds(500));
+  if (!status || !status->contains("data_url")) return false;
+  transport::PushSocket socket = must(transport::PushSocket::open());
+  if (!socket.dial((*status)["data_url"].get<std::string>())) return false;
+  transport::Message message = must(transport::Message::allocate(kFrameHeaderBytes));
+  std::fill(message.bytes().begin(), message.bytes().end(), std::byte{7});
+  must(socket.send(std::move(message), std::chrono::seconds(5)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // closing drops what isn't on its way
+  return true;
+}
+
 TEST(Recovery, ADamagedFrameCostsNoResultAndNoDevice) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
@@ -204,20 +220,107 @@ TEST(Recovery, ADamagedFrameCostsNoResultAndNoDevice) {
   const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(3)), fleet.urls(), recovering(graph)));
   const auto damage = [&](std::uint64_t number) {
     if (number != 100) return;
-    const std::vector<Json> status = must(coordinator->runner_status());
-    ControlClient client = must(ControlClient::connect("d1", fleet.url(1), std::chrono::seconds(5)));
-    const Json says = must(client.call("status", Json::object()));
-    transport::PushSocket socket = must(transport::PushSocket::open());
-    must(socket.dial(says["data_url"].get<std::string>()));
-    transport::Message message = must(transport::Message::allocate(kFrameHeaderBytes));
-    std::fill(message.bytes().begin(), message.bytes().end(), std::byte{7});
-    must(socket.send(std::move(message), std::chrono::seconds(5)));
+    ASSERT_TRUE(send_damage(fleet.url(1)));
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
   };
   const Streamed streamed = stream(*coordinator, questions, 300, damage);
   EXPECT_EQ(streamed.right, 300U);
   EXPECT_EQ(coordinator->counts().losses, 0U);
   EXPECT_EQ(coordinator->counts().epochs, 2U);
+}
+
+enum class Kind : std::uint8_t { kWhole, kReplicas, kSpatial, kOutputChannel };
+constexpr std::array kKinds = {Kind::kWhole, Kind::kReplicas, Kind::kSpatial, Kind::kOutputChannel};
+
+Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>& devices) {
+  if (kind == Kind::kWhole) return plan_for(graph, devices);
+  StageRequest stage;
+  if (kind == Kind::kReplicas) {
+    stage.replicas = devices.size();
+  } else {
+    stage.each_layer = true;
+    stage.split = kind == Kind::kSpatial ? Split::kSpatial : Split::kOutputChannel;
+    stage.ways = devices.size();
+    if (stage.ways == 1) stage.split = Split::kWhole;
+    if (stage.split == Split::kSpatial) stage.grid = {stage.ways, 1};
+  }
+  return plan_for(graph, devices, {stage});
+}
+
+enum class Fault : std::uint8_t { kKill, kStop, kDamage };
+constexpr std::array kFaults = {Fault::kKill, Fault::kStop, Fault::kDamage};
+
+// Does one thing to one runner at a time, and undoes it.
+class Chaos {
+ public:
+  explicit Chaos(const LocalFleet& fleet) : fleet_(fleet) {}
+  ~Chaos() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+  void strike(Fault fault, std::size_t victim) {
+    const pid_t pid = fleet_.pid(victim);
+    if (fault == Fault::kKill) {
+      ::kill(pid, SIGKILL);
+    } else if (fault == Fault::kDamage) {
+      send_damage(fleet_.url(victim));
+    } else {
+      ::kill(pid, SIGSTOP);
+      threads_.emplace_back([pid] {
+        std::this_thread::sleep_for(std::chrono::seconds(3));
+        ::kill(pid, SIGCONT);
+      });
+    }
+  }
+
+ private:
+  const LocalFleet& fleet_;
+  std::vector<std::thread> threads_;
+};
+
+// 2,000 requests through 4 runners, whatever the plan, and one or two of them killed, stopped for 3 s or sent damage,
+// one after the other, at random moments. A sample, unless ONNX_SPLIT_FULL is set.
+TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
+  const bool is_full = std::getenv("ONNX_SPLIT_FULL") != nullptr;
+  const std::uint64_t runs = is_full ? 200 : 6;
+  constexpr std::uint64_t kRequests = 2000;
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  for (std::uint64_t run = 0; run < runs; ++run) {
+    Random random(run * 7919 + 1);
+    const Kind kind = kKinds[run % kKinds.size()];
+    const std::int64_t strikes = random.integer(1, 2);
+    std::map<std::uint64_t, std::pair<Fault, std::size_t>> plan;
+    std::string what = fmt::format("run {}, kind {}", run, static_cast<int>(kind));
+    for (std::int64_t i = 0; i < strikes; ++i) {
+      const Fault fault = kFaults[static_cast<std::size_t>(random.integer(0, kFaults.size() - 1))];
+      const auto victim = static_cast<std::size_t>(random.integer(0, 3));
+      const auto moment = static_cast<std::uint64_t>(random.integer(1, kRequests - 1));
+      plan[moment] = {fault, victim};
+      what += fmt::format(", fault {} of {} at {}", static_cast<int>(fault), victim, moment);
+    }
+    SCOPED_TRACE(what);
+    const LocalFleet fleet = runners(4);
+    CoordinatorOptions options;
+    options.replan = [&](const std::vector<std::string>& left) -> Expected<Plan> {
+      return plan_of_kind(graph, kind, left);
+    };
+    options.return_period = std::chrono::milliseconds(200);
+    Chaos chaos(fleet);
+    const auto coordinator =
+        must(Coordinator::deploy(graph, plan_of_kind(graph, kind, names(4)), fleet.urls(), options));
+    const Streamed streamed = stream(*coordinator, questions, kRequests, [&](std::uint64_t number) {
+      const auto found = plan.find(number);
+      if (found != plan.end()) chaos.strike(found->second.first, found->second.second);
+    });
+    EXPECT_EQ(streamed.right, kRequests);
+    if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+    if (is_full) {
+      const CoordinatorCounts counts = coordinator->counts();
+      fmt::print("{}: {} epochs, {} losses, {} returns, {} sent again, longest gap {} ms\n", what, counts.epochs,
+                 counts.losses, counts.returns, counts.resent,
+                 std::chrono::duration_cast<std::chrono::milliseconds>(streamed.longest_gap).count());
+    }
+  }
 }
 
 }  // namespace

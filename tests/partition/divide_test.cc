@@ -57,6 +57,19 @@ INSTANTIATE_TEST_SUITE_P(Zoo, ZooSplits,
 
 std::vector<std::string> names_of(const Stage& planned) { return planned.nodes; }
 
+TEST(Divide, ARequestThatContradictsItselfIsRefused) {
+  const Graph graph = must(simplify(must(zoo::structure("alexnet"))));
+  StageRequest spatial = stage({}, Split::kSpatial, 4);
+  spatial.grid = {};
+  EXPECT_EQ(error_of(plan_stages(graph, 4, {spatial})),
+            "stages[0]: spatial, 4 ways, a grid of 1×1, 0 weights: they contradict each other");
+  StageRequest whole = stage({}, Split::kWhole, 2);
+  EXPECT_NE(error_of(plan_stages(graph, 4, {whole})).find("whole, 2 ways"), std::string::npos);
+  StageRequest weighted = stage({}, Split::kOutputChannel, 3);
+  weighted.weights = {1, 2};
+  EXPECT_NE(error_of(plan_stages(graph, 4, {weighted})).find("2 weights"), std::string::npos);
+}
+
 TEST(Divide, MacsOfTheHaloAreShownApart) {
   // Two fused 3×3 layers: each inner border makes both sides compute a row of the first layer twice.
   const Graph graph = Chain(Shape{1, 2, 12, 10}).conv("a", 4).conv("b", 3).graph();
