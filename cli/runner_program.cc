@@ -22,6 +22,7 @@ namespace {
 struct RunnerProgramOptions {
   RunnerOptions runner;
   std::string memory_limit;
+  std::string keep;
   std::string certificate;
   std::string key;
   std::string authorities;
@@ -45,8 +46,15 @@ void add_options(CLI::App& program, RunnerProgramOptions& options) {
       ->capture_default_str();
   program.add_option("--memory-limit", options.memory_limit, "refuse deployments that need more, e.g. 900MB")
       ->type_name("SIZE");
-  program.add_option("--model-dir", runner.model_dir, "folder for received parts (default: in the temporary folder)")
-      ->type_name("DIR");
+  auto* folder = program
+                     .add_option("--model-dir", runner.model_dir,
+                                 "folder of its own for received parts (default: in the temporary folder)")
+                     ->type_name("DIR");
+  program
+      .add_option("--keep", options.keep,
+                  "keep so much of the parts for later deployments, which then needn't send them (default: nothing)")
+      ->type_name("SIZE")
+      ->needs(folder);
   auto* insecure = program.add_flag("--insecure", runner.insecure, "allow an address beyond loopback without TLS");
   auto* certificate =
       program.add_option("--tls-cert", options.certificate, "this device's certificate, for tls+tcp://");
@@ -86,6 +94,11 @@ Expected<void> serve(RunnerProgramOptions& options) {
     auto limit = parse_size_bytes(options.memory_limit);
     if (!limit) return fail_in("--memory-limit", std::move(limit.error()));
     options.runner.memory_limit_bytes = *limit;
+  }
+  if (!options.keep.empty()) {
+    auto bytes = parse_size_bytes(options.keep);
+    if (!bytes) return fail_in("--keep", std::move(bytes.error()));
+    options.runner.keep_bytes = *bytes;
   }
   std::optional<TemporaryDirectory> temporary;
   if (options.runner.model_dir.empty()) {

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "fleet/assemble.h"
 #include "fleet/part_sender.h"
+#include "fleet/part_store.h"
 #include "partition/extract.h"
 
 namespace onnx_split {
@@ -53,8 +54,11 @@ tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin
   for (std::size_t i = 0; i < transfers.size(); ++i) {
     if (transfers[i].to_coordinator) active->result_pieces_.push_back(i);
   }
+  auto exported = active->export_parts(graph);
+  if (!exported) return tl::unexpected(for_nobody(std::move(exported.error())));
   auto done = active->connect(control_urls);
-  if (done) done = active->send_parts(graph);
+  if (done) done = active->send_parts();
+  active->parts_.clear();
   if (done) done = active->start();
   {
     // Whatever call it was noticed in, what the watchers found is the reason.
@@ -64,6 +68,40 @@ tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin
   }
   if (!done) return tl::unexpected(std::move(done.error()));
   return active;
+}
+
+Expected<void> ActiveDeployment::export_parts(const Graph& graph) {
+  TRY_ASSIGN(const std::vector<PartGraph> parts, extract_parts(graph, deployment_.plan));
+  for (const PartGraph& part : parts) {
+    TRY_ASSIGN(ExportedModel model, export_onnx(part.graph, std::string(kStoredWeightsName)));
+    std::string hash = part_hash_of(model);
+    parts_.push_back({part.id, std::move(model), std::move(hash), {}});
+  }
+  return {};
+}
+
+// Gives the runner's reply to hello.
+Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deployment) {
+  ControlClient& runner = *runners_[device].client;
+  TRY_ASSIGN(Json hello, runner.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
+  Json announced = Json::array();
+  for (const PartFiles& part : parts_) {
+    if (!devices_of(deployment_.plan, part.id).contains(device)) continue;
+    announced.push_back({{"stage", part.id.stage}, {"part", part.id.part}, {"hash", part.hash}});
+  }
+  TRY_ASSIGN(const Json reply,
+             runner.call("deploy", {{"device", device}, {"deployment", deployment}, {"parts", std::move(announced)}}));
+  TRY_ASSIGN(const JsonReader missing, JsonReader(reply).at("missing"));
+  TRY_ASSIGN(const std::vector<JsonReader> elements, missing.elements());
+  for (const JsonReader& element : elements) {
+    TRY_ASSIGN(const std::int64_t stage, element.integer("stage", 0, INT32_MAX));
+    TRY_ASSIGN(const std::int64_t part, element.integer("part", 0, INT32_MAX));
+    const PartId id{static_cast<std::size_t>(stage), static_cast<std::size_t>(part)};
+    for (PartFiles& files : parts_) {
+      if (files.id == id) files.missing_at.push_back(device);
+    }
+  }
+  return hello;
 }
 
 tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::string>& control_urls) {
@@ -81,28 +119,19 @@ tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::str
                                          options_.identity, on_lost);
     if (!client) return tl::unexpected(lost(device, std::move(client.error())));
     runners_[device].client = std::move(*client);
-    ControlClient& runner = *runners_[device].client;
-    const auto hello = runner.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout);
+    const auto hello = deploy_to(device, deployment);
     if (!hello) return tl::unexpected(lost(device, hello.error()));
     spdlog::debug("device \"{}\": {}", name_of(device), to_text(*hello));
-    const auto deployed = runner.call("deploy", {{"device", device}, {"deployment", deployment}});
-    if (!deployed) return tl::unexpected(lost(device, deployed.error()));
     // From here on, so that no runner takes us for dead while another is served.
     runners_[device].watcher = std::thread([this, device] { watch(device); });
   }
   return {};
 }
 
-tl::expected<void, Failure> ActiveDeployment::send_parts(const Graph& graph) {
-  const auto parts = extract_parts(graph, deployment_.plan);
-  if (!parts) return tl::unexpected(for_nobody(parts.error()));
-  std::vector<ExportedModel> models;
+tl::expected<void, Failure> ActiveDeployment::send_parts() {
   std::uint64_t total = 0;
-  for (const PartGraph& part : *parts) {
-    auto model = export_onnx(part.graph, "model.weights");
-    if (!model) return tl::unexpected(for_nobody(std::move(model.error())));
-    total += (model->model.size() + model->weights_bytes) * devices_of(deployment_.plan, part.id).size();
-    models.push_back(std::move(*model));
+  for (const PartFiles& part : parts_) {
+    total += (part.model.model.size() + part.model.weights_bytes) * part.missing_at.size();
   }
   std::uint64_t done = 0;
   const auto sent = [&](std::uint64_t bytes) -> Expected<void> {
@@ -113,12 +142,11 @@ tl::expected<void, Failure> ActiveDeployment::send_parts(const Graph& graph) {
     if (failure_) return tl::unexpected(failure_->error);
     return {};
   };
-  for (std::size_t i = 0; i < parts->size(); ++i) {
-    const PartId id = (*parts)[i].id;
-    for (const std::size_t device : devices_of(deployment_.plan, id)) {
-      PartSender sender(*runners_[device].client, deployment_.epoch, id, sent);
-      auto result = sender.send_model(models[i]);
-      if (result) result = sender.send_weights(models[i]);
+  for (const PartFiles& part : parts_) {
+    for (const std::size_t device : part.missing_at) {
+      PartSender sender(*runners_[device].client, deployment_.epoch, part.id, sent);
+      auto result = sender.send_model(part.model);
+      if (result) result = sender.send_weights(part.model);
       if (result) continue;
       if (result.error().code == ErrorCode::kCancelled) return tl::unexpected(for_nobody(std::move(result.error())));
       return tl::unexpected(lost(device, std::move(result.error())));

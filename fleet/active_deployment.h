@@ -22,6 +22,7 @@
 #include "fleet/control.h"
 #include "fleet/deployment.h"
 #include "fleet/failure.h"
+#include "onnx_import/export.h"
 #include "transport/push_pull.h"
 
 namespace onnx_split {
@@ -76,6 +77,13 @@ class ActiveDeployment {
     std::size_t missing = 0;     // 0: nothing is awaited
     std::uint64_t request = 0;
   };
+  // While deploying.
+  struct PartFiles {
+    PartId id;
+    ExportedModel model;
+    std::string hash;
+    std::vector<std::size_t> missing_at;  // devices
+  };
   struct Runner {
     std::optional<ControlClient> client;  // nothing: the plan doesn't use it
     std::optional<transport::PushSocket> inputs;
@@ -92,8 +100,10 @@ class ActiveDeployment {
   const std::string& name_of(std::size_t device) const { return deployment_.plan.devices[device]; }
   std::string named(std::size_t device) const { return fmt::format("device \"{}\"", name_of(device)); }
   Failure lost(std::size_t device, Error error) const { return {std::move(error), name_of(device), {}, {}}; }
+  Expected<void> export_parts(const Graph& graph);
   tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
-  tl::expected<void, Failure> send_parts(const Graph& graph);
+  Expected<Json> deploy_to(std::size_t device, const Json& deployment);
+  tl::expected<void, Failure> send_parts();
   tl::expected<void, Failure> start();
   tl::expected<void, Failure> call_all(std::string_view op, const Json& arguments);
   tl::expected<Json, Failure> wait_for_state(std::size_t device, std::string_view state);
@@ -110,6 +120,7 @@ class ActiveDeployment {
   WatchOptions options_;
   DeploymentEvents events_;
   Deployment deployment_;
+  std::vector<PartFiles> parts_;            // empty once they are sent
   std::vector<std::size_t> result_pieces_;  // transfers that carry (pieces of) outputs, in part order
   std::vector<Runner> runners_;             // by device
   std::optional<transport::PullSocket> results_;

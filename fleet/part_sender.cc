@@ -1,9 +1,34 @@
 #include "fleet/part_sender.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
+#include "fleet/part_store.h"
+
 namespace onnx_split {
+
+std::string part_hash_of(const ExportedModel& model) {
+  ContentHash of_model;
+  of_model.update(std::as_bytes(std::span(model.model)));
+  ContentHash of_weights;
+  std::uint64_t offset = 0;
+  const auto pad_to = [&](std::uint64_t end) {
+    static constexpr std::array<std::byte, 4096> kZeros{};
+    while (offset < end) {
+      const std::uint64_t count = std::min<std::uint64_t>(end - offset, kZeros.size());
+      of_weights.update(std::span(kZeros).first(count));
+      offset += count;
+    }
+  };
+  for (const ExportedModel::Piece& piece : model.weights) {
+    pad_to(piece.offset);
+    of_weights.update(piece.data.bytes());
+    offset += piece.data.size();
+  }
+  pad_to(model.weights_bytes);
+  return part_hash(of_model, of_weights);
+}
 
 Expected<void> PartSender::send(std::string_view file, std::span<const std::byte> bytes, std::uint64_t total) {
   do {

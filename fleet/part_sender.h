@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "fleet/control.h"
@@ -11,6 +12,9 @@
 #include "partition/plan.h"
 
 namespace onnx_split {
+
+// The hash of the files as they will lie there (fleet/part_store.h).
+std::string part_hash_of(const ExportedModel& model);
 
 class PartSender {
  public:

@@ -2,57 +2,134 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "base/log.h"
+
 namespace onnx_split {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kHashDigits = 64;
+constexpr std::array kBothFiles = {PartFile::kModel, PartFile::kWeights};
+
+fs::path file_in(const fs::path& folder, PartFile file) {
+  return folder / (file == PartFile::kModel ? "model.onnx" : std::string(kStoredWeightsName));
+}
+
+Expected<void> make_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!error) return {};
+  return fail(error == std::errc::no_space_on_device ? ErrorCode::kExhausted : ErrorCode::kIo,
+              "{}: cannot create folder: {}", path.string(), error.message());
+}
+
+std::uint64_t bytes_in(const fs::path& folder) {
+  std::uint64_t bytes = 0;
+  for (const PartFile file : kBothFiles) {
+    std::error_code ignored;  // a file that has gone has no bytes
+    const std::uintmax_t size = fs::file_size(file_in(folder, file), ignored);
+    if (!ignored) bytes += size;
+  }
+  return bytes;
+}
+
+Expected<ContentHash> hash_of(const fs::path& path) {
+  TRY_ASSIGN(const Buffer bytes, map_file(path));
+  ContentHash hash;
+  hash.update(bytes.bytes());
+  return hash;
+}
+
+Expected<std::string> hash_in(const fs::path& folder) {
+  TRY_ASSIGN(const ContentHash model, hash_of(file_in(folder, PartFile::kModel)));
+  TRY_ASSIGN(const ContentHash weights, hash_of(file_in(folder, PartFile::kWeights)));
+  return part_hash(model, weights);
+}
+
+}  // namespace
 
 std::string_view part_file_name(PartFile file) { return file == PartFile::kModel ? "model" : "weights"; }
 
 Expected<PartFile> part_file_from_name(std::string_view name) {
-  for (const PartFile file : {PartFile::kModel, PartFile::kWeights}) {
+  for (const PartFile file : kBothFiles) {
     if (name == part_file_name(file)) return file;
   }
   return fail(ErrorCode::kInvalid, "part file \"{}\": expected model or weights", name);
 }
 
-Expected<PartStore> PartStore::create(const std::filesystem::path& model_dir, std::uint64_t epoch,
-                                      std::uint64_t max_bytes) {
+std::string part_hash(const ContentHash& model, const ContentHash& weights) { return model.hex() + weights.hex(); }
+
+Expected<PartStore> PartStore::create(const fs::path& model_dir, std::uint64_t epoch, std::uint64_t max_bytes,
+                                      std::uint64_t keep_bytes) {
+  const fs::path parts = model_dir / "parts";
+  TRY(make_folder(parts));
+  const fs::path incoming = model_dir / fmt::format("epoch-{:x}-{}", epoch, ::getpid());
   std::error_code error;
-  std::filesystem::create_directories(model_dir, error);
-  if (error) return fail(ErrorCode::kIo, "{}: cannot create folder: {}", model_dir.string(), error.message());
-  const std::filesystem::path folder = model_dir / fmt::format("epoch-{:x}-{}", epoch, ::getpid());
-  if (!std::filesystem::create_directory(folder, error)) {
+  if (!fs::create_directory(incoming, error)) {
     return fail(error == std::errc::no_space_on_device ? ErrorCode::kExhausted : ErrorCode::kIo,
-                "{}: cannot create folder: {}", folder.string(), error ? error.message() : "it exists");
+                "{}: cannot create folder: {}", incoming.string(), error ? error.message() : "it exists");
   }
-  std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
-  return PartStore(folder, max_bytes);
+  for (const fs::path& folder : {incoming, parts}) fs::permissions(folder, fs::perms::owner_all, error);
+  return PartStore(Folders(incoming, parts, keep_bytes), max_bytes);
 }
 
-PartStore::Folder::~Folder() {
-  if (path.empty()) return;
+PartStore::Folders::~Folders() {
+  if (incoming.empty()) return;
   std::error_code ignored;  // a destructor has nobody to tell
-  std::filesystem::remove_all(path, ignored);
+  fs::remove_all(incoming, ignored);
+  std::vector<std::pair<fs::file_time_type, fs::path>> kept;
+  for (const fs::directory_entry& entry : fs::directory_iterator(parts, ignored)) {
+    kept.emplace_back(entry.last_write_time(ignored), entry.path());
+  }
+  std::sort(kept.rbegin(), kept.rend());  // the newest first
+  std::uint64_t bytes = 0;
+  for (const auto& [time, path] : kept) {
+    bytes += bytes_in(path);
+    if (bytes > keep_bytes || keep_bytes == 0) fs::remove_all(path, ignored);
+  }
+  if (keep_bytes == 0) fs::remove(parts, ignored);
 }
 
-std::filesystem::path PartStore::path_of(PartId part, PartFile file) const {
-  const std::filesystem::path folder = folder_.path / fmt::format("stage{}_part{}", part.stage, part.part);
-  return folder / (file == PartFile::kModel ? "model.onnx" : std::string(kStoredWeightsName));
+fs::path PartStore::incoming_path(PartId part) const {
+  return folders_.incoming / fmt::format("stage{}_part{}", part.stage, part.part);
 }
 
-Expected<void> PartStore::begin(PartId part, PartFile file, std::uint64_t total) {
-  if (max_bytes_ > 0 && (total > max_bytes_ || promised_bytes_ > max_bytes_ - total)) {
+Expected<void> PartStore::count(PartId part, std::uint64_t bytes) {
+  if (max_bytes_ > 0 && (bytes > max_bytes_ || promised_bytes_ > max_bytes_ - bytes)) {
     return fail(ErrorCode::kExhausted, "{}: the part files have over {} bytes, the memory limit", to_string(part),
                 max_bytes_);
   }
-  const std::filesystem::path path = path_of(part, file);
-  std::error_code error;
-  std::filesystem::create_directories(path.parent_path(), error);
-  if (error) {
-    return fail(error == std::errc::no_space_on_device ? ErrorCode::kExhausted : ErrorCode::kIo,
-                "{}: cannot create folder: {}", path.parent_path().string(), error.message());
-  }
-  TRY_ASSIGN(AtomicFile created, AtomicFile::create(path));
-  promised_bytes_ += total;
-  Incoming& incoming = incoming_[{part, file}];
+  promised_bytes_ += bytes;
+  return {};
+}
+
+Expected<bool> PartStore::expect(PartId part, const std::string& hash) {
+  const bool is_hash = hash.size() == kHashDigits && hash.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!is_hash) return fail(ErrorCode::kInvalid, "{}: \"{}\" isn't a hash", to_string(part), hash.substr(0, 80));
+  const auto [place, is_new] = parts_.try_emplace(part);
+  if (!is_new) return fail(ErrorCode::kInvalid, "{} is announced twice", to_string(part));
+  Announced& announced = place->second;
+  announced.hash = hash;
+  const fs::path folder = folders_.parts / hash;
+  if (!fs::exists(file_in(folder, PartFile::kModel))) return false;
+  TRY(count(part, bytes_in(folder)));
+  std::error_code ignored;  // then it is thrown away a little earlier
+  fs::last_write_time(folder, fs::file_time_type::clock::now(), ignored);
+  announced.here = announced.kept = true;
+  return true;
+}
+
+Expected<void> PartStore::begin(PartId part, PartFile file, std::uint64_t total) {
+  TRY(count(part, total));
+  const fs::path folder = incoming_path(part);
+  TRY(make_folder(folder));
+  TRY_ASSIGN(AtomicFile created, AtomicFile::create(file_in(folder, file)));
+  Incoming& incoming = parts_.at(part).files[file];
   incoming.file.emplace(std::move(created));
   incoming.total = total;
   return {};
@@ -60,32 +137,77 @@ Expected<void> PartStore::begin(PartId part, PartFile file, std::uint64_t total)
 
 Expected<void> PartStore::append(PartId part, PartFile file, std::uint64_t offset, std::uint64_t total,
                                  std::span<const std::byte> piece) {
-  if (!incoming_.contains({part, file})) TRY(begin(part, file, total));
-  Incoming& incoming = incoming_[{part, file}];
+  const auto announced = parts_.find(part);
+  if (announced == parts_.end() || announced->second.here) {
+    return fail(ErrorCode::kInvalid, "{}: {}", to_string(part),
+                announced == parts_.end() ? "it wasn't announced" : "it is here already");
+  }
+  std::map<PartFile, Incoming>& files = announced->second.files;
+  if (!files.contains(file)) TRY(begin(part, file, total));
+  Incoming& incoming = files.at(file);
   if (!incoming.file || total != incoming.total || offset != incoming.received ||
       piece.size() > incoming.total - incoming.received) {
     return fail(ErrorCode::kInvalid, "{}: {} piece at {} of {}: {} of {} bytes have come", to_string(part),
                 part_file_name(file), offset, total, incoming.received, incoming.total);
   }
   auto written = incoming.file->write(piece);
-  if (written) incoming.received += piece.size();
+  if (written) {
+    incoming.hash.update(piece);
+    incoming.received += piece.size();
+  }
   if (written && incoming.received == incoming.total) {
     written = incoming.file->commit();
     incoming.complete = written.has_value();
     incoming.file.reset();
   }
-  if (!written) incoming.file.reset();  // it takes no more pieces
-  return written;
+  if (!written) {
+    incoming.file.reset();  // it takes no more pieces
+    return written;
+  }
+  const bool both = std::all_of(kBothFiles.begin(), kBothFiles.end(), [&](PartFile each) {
+    const auto found = files.find(each);
+    return found != files.end() && found->second.complete;
+  });
+  return both ? complete(part) : Expected<void>();
 }
 
-Expected<std::filesystem::path> PartStore::model_path(PartId part) const {
-  for (const PartFile file : {PartFile::kModel, PartFile::kWeights}) {
-    const auto found = incoming_.find({part, file});
-    if (found == incoming_.end() || !found->second.complete) {
+Expected<void> PartStore::complete(PartId part) {
+  Announced& announced = parts_.at(part);
+  const std::string hash =
+      part_hash(announced.files.at(PartFile::kModel).hash, announced.files.at(PartFile::kWeights).hash);
+  if (hash != announced.hash) {
+    return fail(ErrorCode::kInvalid, "{}: its hash is {}, {} was announced", to_string(part), hash, announced.hash);
+  }
+  const fs::path folder = folders_.parts / hash;
+  std::error_code error;
+  fs::remove_all(folder, error);  // of the same part, announced twice in one deployment; or what is left of one
+  fs::rename(incoming_path(part), folder, error);
+  if (error) return fail(ErrorCode::kIo, "{}: {}", folder.string(), error.message());
+  announced.here = true;
+  return {};
+}
+
+Expected<fs::path> PartStore::model_path(PartId part) const {
+  const auto found = parts_.find(part);
+  if (found == parts_.end() || !found->second.here) {
+    for (const PartFile file : kBothFiles) {
+      const bool is_here =
+          found != parts_.end() && found->second.files.contains(file) && found->second.files.at(file).complete;
+      if (is_here) continue;
       return fail(ErrorCode::kInvalid, "{}: its {} file hasn't come whole", to_string(part), part_file_name(file));
     }
+    return fail(ErrorCode::kInvalid, "{}: it isn't what was announced", to_string(part));
   }
-  return path_of(part, PartFile::kModel);
+  const fs::path folder = folders_.parts / found->second.hash;
+  if (found->second.kept) {
+    const auto hash = hash_in(folder);
+    if (!hash || *hash != found->second.hash) {
+      std::error_code ignored;  // the error that follows says enough
+      fs::remove_all(folder, ignored);
+      return fail(ErrorCode::kIo, "{}: {} was changed on the disk", to_string(part), folder.string());
+    }
+  }
+  return file_in(folder, PartFile::kModel);
 }
 
 }  // namespace onnx_split

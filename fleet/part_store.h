@@ -1,6 +1,9 @@
-// Where a runner keeps the part files that a coordinator sends: a private folder below the model folder, one folder a
-// part, with names of its own choosing (no path is ever taken from the wire). Removed with all it holds by the
-// destructor; weights that are mapped stay usable. Not thread-safe.
+// Where a runner keeps the parts that a coordinator sends: in a folder of its own, under names of its own choosing (no
+// path is ever taken from the wire). A part is known by the hash of its files, so one that is here already needn't be
+// sent again: in the next epoch after a loss, or the next time that somebody runs the same plan.
+//
+// The destructor removes what came only in part, and of the rest, the longest unused first, what is more than may be
+// kept; weights that are mapped stay usable. One runner a folder. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +14,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "partition/plan.h"
 
 namespace onnx_split {
@@ -22,46 +26,67 @@ Expected<PartFile> part_file_from_name(std::string_view name);
 // The name that a part's ONNX file must use for its external data.
 inline constexpr std::string_view kStoredWeightsName = "model.weights";
 
+// A part's name: the hashes of its model and of its weights, 64 hexadecimal digits.
+std::string part_hash(const ContentHash& model, const ContentHash& weights);
+
 class PartStore {
  public:
-  // `max_bytes`: the most that all files together may have (0: no limit).
+  // `max_bytes`: the most that the files of one deployment may have (0: no limit); `keep_bytes`: the most that is kept
+  // when it ends.
   static Expected<PartStore> create(const std::filesystem::path& model_dir, std::uint64_t epoch,
-                                    std::uint64_t max_bytes);
+                                    std::uint64_t max_bytes, std::uint64_t keep_bytes = 0);
   PartStore(PartStore&& other) noexcept = default;
   PartStore& operator=(PartStore&&) = delete;
 
-  // Appends a piece. Pieces of a file come in order; the file is there when `total` bytes have come; after an error it
-  // takes no more. A full disk is kExhausted, and names the file.
+  // Announces a part of this deployment. True: it is here, and takes no pieces. kInvalid if that isn't a hash, or the
+  // part was announced already.
+  Expected<bool> expect(PartId part, const std::string& hash);
+
+  // Appends a piece of a part that was announced and isn't here. Pieces of a file come in order; the file is there when
+  // `total` bytes have come, and the part when both are and have the hash that was announced; after an error it takes
+  // no more. A full disk is kExhausted, and names the file.
   Expected<void> append(PartId part, PartFile file, std::uint64_t offset, std::uint64_t total,
                         std::span<const std::byte> piece);
 
-  // The part's ONNX file. kInvalid if it or its weights haven't come whole.
+  // The part's ONNX file. kInvalid if it or its weights haven't come whole. What was kept is compared with its hash,
+  // and removed if a disk has changed it.
   Expected<std::filesystem::path> model_path(PartId part) const;
 
  private:
   struct Incoming {
     std::optional<AtomicFile> file;  // while pieces may come
+    ContentHash hash;
     std::uint64_t received = 0;
     std::uint64_t total = 0;
     bool complete = false;
   };
-
-  PartStore(std::filesystem::path folder, std::uint64_t max_bytes)
-      : folder_(std::move(folder)), max_bytes_(max_bytes) {}
-  std::filesystem::path path_of(PartId part, PartFile file) const;
-  Expected<void> begin(PartId part, PartFile file, std::uint64_t total);
-
-  struct Folder {  // movable owner: a moved-from store removes nothing
-    explicit Folder(std::filesystem::path p) : path(std::move(p)) {}
-    Folder(Folder&& other) noexcept : path(std::move(other.path)) { other.path.clear(); }
-    ~Folder();
-    std::filesystem::path path;
+  struct Announced {
+    std::string hash;
+    bool here = false;
+    bool kept = false;  // from an earlier deployment
+    std::map<PartFile, Incoming> files;
+  };
+  struct Folders {  // movable owner: a moved-from store removes nothing
+    Folders(std::filesystem::path i, std::filesystem::path p, std::uint64_t k)
+        : incoming(std::move(i)), parts(std::move(p)), keep_bytes(k) {}
+    Folders(Folders&& other) noexcept
+        : incoming(std::exchange(other.incoming, {})), parts(std::move(other.parts)), keep_bytes(other.keep_bytes) {}
+    ~Folders();
+    std::filesystem::path incoming;
+    std::filesystem::path parts;
+    std::uint64_t keep_bytes;
   };
 
-  Folder folder_;
+  PartStore(Folders folders, std::uint64_t max_bytes) : folders_(std::move(folders)), max_bytes_(max_bytes) {}
+  std::filesystem::path incoming_path(PartId part) const;
+  Expected<void> begin(PartId part, PartFile file, std::uint64_t total);
+  Expected<void> complete(PartId part);
+  Expected<void> count(PartId part, std::uint64_t bytes);
+
+  Folders folders_;
   std::uint64_t max_bytes_;
   std::uint64_t promised_bytes_ = 0;
-  std::map<std::pair<PartId, PartFile>, Incoming> incoming_;
+  std::map<PartId, Announced> parts_;
 };
 
 }  // namespace onnx_split

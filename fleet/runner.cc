@@ -66,6 +66,24 @@ Expected<PartId> read_part_id(const JsonReader& request, const Plan& plan) {
   return PartId{s, static_cast<std::size_t>(part)};
 }
 
+// Announces the device's parts to the store; gives those that must be sent.
+Expected<Json> expect_parts(const JsonReader& request, const Deployment& deployment, std::size_t device,
+                            PartStore& store) {
+  TRY_ASSIGN(const JsonReader list, request.at("parts"));
+  TRY_ASSIGN(const std::vector<JsonReader> parts, list.elements());
+  std::vector<PartId> announced;
+  Json missing = Json::array();
+  for (const JsonReader& reader : parts) {
+    TRY_ASSIGN(const PartId part, read_part_id(reader, deployment.plan));
+    TRY_ASSIGN(const std::string hash, reader.string("hash"));
+    TRY_ASSIGN(const bool is_here, store.expect(part, hash));
+    announced.push_back(part);
+    if (!is_here) missing.push_back({{"stage", part.stage}, {"part", part.part}});
+  }
+  if (announced == deployment.parts_of(device)) return missing;
+  return fail(ErrorCode::kInvalid, "the announced parts aren't those of device {}", device);
+}
+
 }  // namespace
 
 Expected<std::unique_ptr<Runner>> Runner::create(const RunnerOptions& options) {
@@ -191,13 +209,15 @@ Expected<Json> Runner::deploy(const JsonReader& request) {
   const auto devices = static_cast<std::int64_t>(deployment.plan.devices.size());
   TRY_ASSIGN(const std::int64_t device, request.integer("device", 0, devices - 1));
   TRY(check_free());
-  TRY_ASSIGN(PartStore store, PartStore::create(options_.model_dir, deployment.epoch, options_.memory_limit_bytes));
+  TRY_ASSIGN(PartStore store,
+             PartStore::create(options_.model_dir, deployment.epoch, options_.memory_limit_bytes, options_.keep_bytes));
+  TRY_ASSIGN(Json missing, expect_parts(request, deployment, static_cast<std::size_t>(device), store));
   store_.emplace(std::move(store));
   device_ = static_cast<std::size_t>(device);
   spdlog::info("epoch {}: device {} of {}", deployment.epoch, device_, devices);
   deployment_ = std::move(deployment);
   last_heard_ = std::chrono::steady_clock::now();
-  return Json::object();
+  return Json{{"missing", std::move(missing)}};
 }
 
 Expected<void> Runner::check_free() const {

@@ -32,8 +32,9 @@ struct RunnerOptions {
   std::string name = "runner";
   std::string version;  // of the program, for profiles
   unsigned threads = 1;
-  std::uint64_t memory_limit_bytes = 0;  // 0: none
-  std::filesystem::path model_dir;
+  std::uint64_t memory_limit_bytes = 0;                    // 0: none
+  std::filesystem::path model_dir;                         // for received parts; no other runner's
+  std::uint64_t keep_bytes = 0;                            // the most of them that is kept for later deployments
   bool insecure = false;                                   // allow listening beyond loopback without TLS
   std::shared_ptr<const transport::TlsIdentity> identity;  // this device's, for tls+tcp://
   std::chrono::milliseconds lease{10000};

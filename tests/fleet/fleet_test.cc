@@ -38,6 +38,9 @@ Plan plan_of(const Graph& graph, std::size_t devices, std::vector<StageRequest> 
   return must(make_plan(graph, request));
 }
 
+// What a coordinator announces of a plan for one device.
+const Json kOnePart = Json::array({{{"stage", 0}, {"part", 0}, {"hash", std::string(64, 'a')}}});
+
 bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -173,7 +176,9 @@ TEST(Fleet, ARunnerThatWaitsForAnotherDeploymentKeepsItsLease) {
   CoordinatorOptions options;
   options.watch.heartbeat_period = std::chrono::milliseconds(50);
   // Sending takes several leases.
-  options.watch.progress = [](std::uint64_t, std::uint64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(400)); };
+  options.watch.progress = [](std::uint64_t, std::uint64_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  };
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3), runners.urls(), options));
   expect_right_answers(graph, *coordinator, 5);
 }
@@ -185,7 +190,7 @@ TEST(Fleet, AVanishedCoordinatorFreesItsRunnersWithinTheLeaseWhoeverElseAsks) {
   const Plan plan = plan_of(graph, 1);
   const Manifest manifest = make_manifest(graph, plan);
   const Deployment deployment = must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs));
-  must(client.call("deploy", {{"device", 0}, {"deployment", deployment_to_json(deployment)}}));
+  must(client.call("deploy", {{"device", 0}, {"deployment", deployment_to_json(deployment)}, {"parts", kOnePart}}));
   std::string state;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (state != "idle" && std::chrono::steady_clock::now() < end) {
@@ -238,7 +243,8 @@ TEST(Runner, SurvivesDeploymentsAndCommandsThatMakeNoSense) {
   const auto refused = [&](const std::function<void(Json&)>& damage, const std::string& message) {
     Json json = good;
     damage(json);
-    const std::string error = error_of(client.call("deploy", {{"device", 0}, {"deployment", json}}));
+    const std::string error =
+        error_of(client.call("deploy", {{"device", 0}, {"deployment", json}, {"parts", kOnePart}}));
     EXPECT_NE(error.find(message), std::string::npos) << message << " / " << error;
   };
   refused([](Json& j) { j["plan"]["stages"][0]["parts"][0]["devices"] = {0, 900000}; }, "device 900000 of 1");
@@ -271,8 +277,18 @@ TEST(Runner, SurvivesDeploymentsAndCommandsThatMakeNoSense) {
       "is there already");
   refused([](Json& j) { j["plan"]["window"] = 1 << 30; }, "window");
   refused([](Json& j) { j["values"] = Json::array(); }, "isn't listed");
+  const auto announced = [&](const Json& parts) {
+    return error_of(client.call("deploy", {{"device", 0}, {"deployment", good}, {"parts", parts}}));
+  };
+  Json twice = kOnePart;
+  twice.push_back(kOnePart[0]);
+  Json path = kOnePart;
+  path[0]["hash"] = "../../etc/passwd";
+  EXPECT_NE(announced(Json::array()).find("aren't those of device 0"), std::string::npos);
+  EXPECT_NE(announced(twice).find("announced twice"), std::string::npos);
+  EXPECT_NE(announced(path).find("isn't a hash"), std::string::npos);
 
-  must(client.call("deploy", {{"device", 0}, {"deployment", good}}));
+  must(client.call("deploy", {{"device", 0}, {"deployment", good}, {"parts", kOnePart}}));
   const Json piece = {{"epoch", 77}, {"stage", 0}, {"part", 0}, {"file", "model"}, {"offset", 0}, {"total", 5}};
   const std::vector<std::byte> bytes(5, std::byte{1});
   must(client.call("put", piece, bytes));

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "base/random.h"
 #include "fleet/assemble.h"
 #include "tests/support/expect.h"
@@ -16,10 +19,27 @@ std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
+std::string hash_of(std::string_view model, std::string_view weights) {
+  ContentHash of_model;
+  of_model.update(bytes_of(model));
+  ContentHash of_weights;
+  of_weights.update(bytes_of(weights));
+  return part_hash(of_model, of_weights);
+}
+
+// A whole part, announced and sent.
+std::filesystem::path put(PartStore& store, PartId part, std::string_view model, std::string_view weights) {
+  EXPECT_FALSE(must(store.expect(part, hash_of(model, weights))));
+  must(store.append(part, PartFile::kModel, 0, model.size(), bytes_of(model)));
+  must(store.append(part, PartFile::kWeights, 0, weights.size(), bytes_of(weights)));
+  return must(store.model_path(part));
+}
+
 TEST(PartStore, PutsPiecesTogetherAndRemovesEverything) {
   const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
   {
     PartStore store = must(PartStore::create(folder.path(), 5, 0));
+    EXPECT_FALSE(must(store.expect({1, 0}, hash_of("abcdef", ""))));
     must(store.append({1, 0}, PartFile::kModel, 0, 6, bytes_of("abc")));
     EXPECT_NE(error_of(store.model_path({1, 0})).find("model file hasn't come whole"), std::string::npos);
     must(store.append({1, 0}, PartFile::kModel, 3, 6, bytes_of("def")));
@@ -34,6 +54,10 @@ TEST(PartStore, PutsPiecesTogetherAndRemovesEverything) {
 TEST(PartStore, RefusesPiecesThatDoNotFit) {
   const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
   PartStore store = must(PartStore::create(folder.path(), 5, 100));
+  EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 0, 6, bytes_of("abc")));  // not announced
+  EXPECT_FALSE(must(store.expect({0, 0}, hash_of("abcdef", "x"))));
+  EXPECT_FALSE(store.expect({0, 0}, hash_of("abcdef", "x")));  // twice
+  for (const std::string hash : {"", "../../x", "zz"}) EXPECT_FALSE(store.expect({0, 1}, hash)) << hash;
   must(store.append({0, 0}, PartFile::kModel, 0, 6, bytes_of("abc")));
   EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 0, 6, bytes_of("abc")));   // again
   EXPECT_FALSE(store.append({0, 0}, PartFile::kModel, 4, 6, bytes_of("e")));     // a gap
@@ -42,6 +66,57 @@ TEST(PartStore, RefusesPiecesThatDoNotFit) {
   EXPECT_NE(error_of(store.append({0, 0}, PartFile::kWeights, 0, 95, bytes_of("x"))).find("the memory limit"),
             std::string::npos);
   EXPECT_FALSE(store.append({0, 0}, PartFile::kWeights, 0, 95, bytes_of("x")));  // again: refused again
+}
+
+TEST(PartStore, WhatIsNotWhatWasAnnouncedIsRefused) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  PartStore store = must(PartStore::create(folder.path(), 5, 0, 1000));
+  EXPECT_FALSE(must(store.expect({0, 0}, hash_of("model", "weights"))));
+  must(store.append({0, 0}, PartFile::kWeights, 0, 7, bytes_of("weighty")));
+  EXPECT_NE(error_of(store.append({0, 0}, PartFile::kModel, 0, 5, bytes_of("model"))).find("its hash is"),
+            std::string::npos);
+  EXPECT_NE(error_of(store.model_path({0, 0})).find("isn't what was announced"), std::string::npos);
+}
+
+TEST(PartStore, KeepsTheNewestPartsForLaterDeployments) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  const std::string large(400, 'l');
+  const auto store = [&](std::uint64_t epoch) { return must(PartStore::create(folder.path(), epoch, 0, 1000)); };
+  const auto tick = [] { std::this_thread::sleep_for(std::chrono::milliseconds(10)); };  // of the file system's clock
+  for (const std::string_view name : {"first", "second"}) {
+    PartStore one = store(1);
+    put(one, {0, 0}, name, large);
+    tick();
+  }
+  {
+    PartStore again = store(2);
+    EXPECT_TRUE(must(again.expect({3, 1}, hash_of("first", large))));
+    EXPECT_FALSE(again.append({3, 1}, PartFile::kModel, 0, 5, bytes_of("first")));  // it is here
+    EXPECT_EQ(must(read_file(must(again.model_path({3, 1})))), "first");
+    tick();
+    put(again, {0, 0}, "third", large);  // all three are too much: "second" was unused for longest
+  }
+  PartStore last = store(3);
+  EXPECT_FALSE(must(last.expect({0, 0}, hash_of("second", large))));
+  EXPECT_TRUE(must(last.expect({0, 1}, hash_of("first", large))));
+  EXPECT_TRUE(must(last.expect({0, 2}, hash_of("third", large))));
+}
+
+TEST(PartStore, AKeptPartThatTheDiskHasChangedIsNoticedAndRemoved) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  std::filesystem::path path;
+  {
+    PartStore store = must(PartStore::create(folder.path(), 1, 0, 1000));
+    path = put(store, {0, 0}, "model", "weights");
+  }
+  must(write_file(path.parent_path() / kStoredWeightsName, "weighty"));
+  {
+    PartStore store = must(PartStore::create(folder.path(), 2, 0, 1000));
+    EXPECT_TRUE(must(store.expect({0, 0}, hash_of("model", "weights"))));
+    EXPECT_NE(error_of(store.model_path({0, 0})).find("was changed on the disk"), std::string::npos);
+  }
+  PartStore store = must(PartStore::create(folder.path(), 3, 0, 1000));
+  EXPECT_FALSE(must(store.expect({0, 0}, hash_of("model", "weights"))));
 }
 
 TEST(PartStore, RefusesAFolderThatIsInUse) {

@@ -19,6 +19,7 @@
 #include "fleet/local_fleet.h"
 #include "fleet/verify.h"
 #include "partition/planner.h"
+#include "tests/fleet/runners.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 
@@ -29,6 +30,7 @@ using testing::error_of;
 using testing::must;
 using testing::random_inputs;
 using testing::random_network;
+using testing::Runners;
 using Clock = std::chrono::steady_clock;
 
 Plan plan_for(const Graph& graph, const std::vector<std::string>& devices, std::vector<StageRequest> stages = {}) {
@@ -179,6 +181,20 @@ TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   const std::vector<Json> status = must(coordinator->runner_status());
   ASSERT_EQ(status.size(), 3U);
   EXPECT_EQ(status[1]["state"], "running");
+}
+
+TEST(Recovery, PartsThatADeviceHasAreNotSentAgain) {
+  const Graph graph = random_network(31, 6);
+  const Runners runners(2, 0, std::chrono::seconds(10), 1 << 20);
+  std::uint64_t sent = 0;
+  CoordinatorOptions options;
+  options.watch.progress = [&](std::uint64_t, std::uint64_t total) { sent = total; };
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    sent = 0;
+    const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), runners.urls(), options));
+    must(coordinator->submit(random_inputs(graph, 0)).get());
+    EXPECT_EQ(sent == 0, repeat > 0) << sent;
+  }
 }
 
 TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {

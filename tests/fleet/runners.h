@@ -16,7 +16,7 @@ namespace onnx_split::testing {
 class Runners {
  public:
   explicit Runners(std::size_t count, std::uint64_t memory_limit_bytes = 0,
-                   std::chrono::milliseconds lease = std::chrono::seconds(10))
+                   std::chrono::milliseconds lease = std::chrono::seconds(10), std::uint64_t keep_bytes = 0)
       : folder_(must(TemporaryDirectory::create("fleet-test"))) {
     for (std::size_t i = 0; i < count; ++i) {
       RunnerOptions options;
@@ -24,6 +24,7 @@ class Runners {
       options.model_dir = folder_.path() / options.name;
       options.memory_limit_bytes = memory_limit_bytes;
       options.lease = lease;
+      options.keep_bytes = keep_bytes;
       runners_.push_back(must(Runner::create(options)));
     }
     for (const auto& runner : runners_) {
