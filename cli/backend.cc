@@ -16,7 +16,10 @@
 namespace onnx_split {
 namespace {
 
-std::future<Result> ready(Result result) {
+std::future<Result> ready(Result result, Backend::Clock::time_point deadline) {
+  if (result && Backend::Clock::now() > deadline) {
+    result = fail(ErrorCode::kTimeout, "the deadline has passed before there was a result");
+  }
   std::promise<Result> promise;
   promise.set_value(std::move(result));
   return promise.get_future();
@@ -26,7 +29,9 @@ class SingleProcess : public Backend {
  public:
   SingleProcess(std::unique_ptr<Session> session, unsigned threads) : session_(std::move(session)), threads_(threads) {}
 
-  std::future<Result> submit(const std::vector<Tensor>& inputs) override { return ready(compute(inputs)); }
+  std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) override {
+    return ready(compute(inputs), deadline);
+  }
   std::size_t window() const override { return 1; }
   std::string describe() const override { return fmt::format("one process, {} thread(s)", threads_); }
   unsigned threads() const override { return threads_; }
@@ -54,7 +59,9 @@ class PartsInProcess : public Backend {
  public:
   PartsInProcess(Composer composer, unsigned threads) : composer_(std::move(composer)), threads_(threads) {}
 
-  std::future<Result> submit(const std::vector<Tensor>& inputs) override { return ready(compute(inputs)); }
+  std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) override {
+    return ready(compute(inputs), deadline);
+  }
   std::size_t window() const override { return 1; }
   std::string describe() const override {
     return fmt::format("{} parts one after the other in one process, {} thread(s)", composer_.manifest().parts.size(),
@@ -89,7 +96,12 @@ class Fleet : public Backend {
           coordinator_->cancel({ErrorCode::kCancelled, "interrupted"});
         }) {}
 
-  std::future<Result> submit(const std::vector<Tensor>& inputs) override { return coordinator_->submit(inputs); }
+  std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) override {
+    return coordinator_->submit(inputs, deadline);
+  }
+  Expected<std::future<Result>> try_submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) override {
+    return coordinator_->try_submit(inputs, deadline);
+  }
   std::size_t window() const override { return coordinator_->window(); }
   std::size_t round() const override { return round_; }
   std::string describe() const override {

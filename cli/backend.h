@@ -36,8 +36,15 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // Inputs in the graph's order. May block: until computed, or until the window has room.
-  virtual std::future<Result> submit(const std::vector<Tensor>& inputs) = 0;
+  using Clock = Coordinator::Clock;
+
+  // Inputs in the graph's order. May block: until computed, or until the window has room. An answer that comes after
+  // the deadline is kTimeout.
+  virtual std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) = 0;
+  // As submit, but kExhausted at once where the window has no room.
+  virtual Expected<std::future<Result>> try_submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) {
+    return submit(inputs, deadline);
+  }
   // Requests that can be in flight at once.
   virtual std::size_t window() const = 0;
   // After how many requests devices take turns from the beginning.

@@ -23,7 +23,7 @@ double milliseconds(Clock::duration duration) { return std::chrono::duration<dou
 // them in the order of submission: with replicas a result that overtakes another is timed with it.
 class Collector {
  public:
-  Collector() : thread_([this] { collect(); }) {}
+  explicit Collector(bool has_deadlines) : has_deadlines_(has_deadlines), thread_([this] { collect(); }) {}
   ~Collector() { finish(); }
 
   void expect(Clock::time_point begin, std::future<Result> future) {
@@ -50,6 +50,7 @@ class Collector {
   std::optional<Error> failure_;
   std::vector<double> latency_ms_;
   std::vector<Clock::time_point> done_;
+  std::size_t late_ = 0;
 
  private:
   struct Pending {
@@ -70,6 +71,10 @@ class Collector {
       const Result result = next.future.get();
       const Clock::time_point now = Clock::now();
       const std::scoped_lock lock(mutex_);
+      if (!result && result.error().code == ErrorCode::kTimeout && has_deadlines_) {
+        ++late_;
+        continue;
+      }
       if (!result && !failure_) failure_ = result.error();
       done_.push_back(now);
       latency_ms_.push_back(milliseconds(now - next.begin));
@@ -80,6 +85,7 @@ class Collector {
   std::condition_variable changed_;
   std::queue<Pending> pending_;
   bool finished_ = false;
+  const bool has_deadlines_;
   std::thread thread_;
 };
 
@@ -110,6 +116,12 @@ std::optional<double> full_rate(const std::vector<Clock::time_point>& done, std:
   return steady_rate(std::span(done_s).subspan(window, done.size() - 2 * window), round);
 }
 
+std::future<Result> failed(Error error) {
+  std::promise<Result> promise;
+  promise.set_value(tl::unexpected(std::move(error)));
+  return promise.get_future();
+}
+
 }  // namespace
 
 double LoadReport::mean_ms() const {
@@ -123,14 +135,17 @@ double LoadReport::percentile_ms(double percent) const {
 
 Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vector<Tensor>>& inputs,
                                    const LoadOptions& options, std::size_t warm_up) {
-  for (std::size_t i = 0; i < warm_up; ++i) TRY(backend.submit(inputs[i % inputs.size()]).get());
+  for (std::size_t i = 0; i < warm_up; ++i)
+    TRY(backend.submit(inputs[i % inputs.size()], Coordinator::kNoDeadline).get());
 
-  Collector collector;
+  const bool has_deadlines = options.deadline.count() > 0.0;
+  Collector collector(has_deadlines);
   const Clock::time_point begin = Clock::now();
   const auto end =
       begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.duration_s));
   Arrivals arrivals(options, begin);
   std::size_t sent = 0;
+  std::size_t refused = 0;
   while (!collector.failed() && !interrupted()) {
     if (options.requests > 0 ? sent == options.requests : Clock::now() >= end) break;
     Clock::time_point at = Clock::now();
@@ -138,7 +153,16 @@ Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vect
       at = arrivals.next();
       std::this_thread::sleep_until(at);
     }
-    std::future<Result> future = backend.submit(inputs[sent++ % inputs.size()]);
+    const Clock::time_point deadline =
+        has_deadlines ? at + std::chrono::duration_cast<Clock::duration>(options.deadline) : Coordinator::kNoDeadline;
+    const std::vector<Tensor>& input = inputs[sent++ % inputs.size()];
+    auto submitted = options.refuse ? backend.try_submit(input, deadline)
+                                    : Expected<std::future<Result>>(backend.submit(input, deadline));
+    if (!submitted && submitted.error().code == ErrorCode::kExhausted) {
+      ++refused;
+      continue;
+    }
+    std::future<Result> future = submitted ? std::move(*submitted) : failed(std::move(submitted.error()));
     if (options.scenario == Scenario::kSingleStream) future.wait();
     collector.expect(at, std::move(future));
   }
@@ -147,8 +171,14 @@ Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vect
   TRY(check_interrupted());
   if (sent == 0) return fail(ErrorCode::kInvalid, "no request was made in {} s", options.duration_s);
   LoadReport report;
-  report.requests = sent;
-  report.throughput_per_s = static_cast<double>(sent) / (milliseconds(collector.done_.back() - begin) * 1e-3);
+  report.refused = refused;
+  report.late = collector.late_;
+  report.requests = collector.done_.size();
+  if (report.requests == 0) {
+    return fail(ErrorCode::kTimeout, "none of {} requests was answered in time ({} refused)", sent, refused);
+  }
+  report.throughput_per_s =
+      static_cast<double>(report.requests) / (milliseconds(collector.done_.back() - begin) * 1e-3);
   if (options.scenario == Scenario::kOffline) {
     report.steady_per_s = full_rate(collector.done_, backend.window(), backend.round());
   }

@@ -17,11 +17,15 @@ struct LoadOptions {
   double rate_per_s = 0.0;   // server only
   std::size_t requests = 0;  // 0: as many as fit in duration_s
   double duration_s = 5.0;
-  std::uint64_t seed = 1;  // of the arrival times
+  std::uint64_t seed = 1;                                   // of the arrival times
+  std::chrono::duration<double, std::milli> deadline{0.0};  // of each request from its arrival; 0: none
+  bool refuse = false;  // server only: a request that finds the window full isn't made
 };
 
 struct LoadReport {
-  std::size_t requests = 0;
+  std::size_t requests = 0;       // answered in time
+  std::size_t refused = 0;        // at the door: the window was full
+  std::size_t late = 0;           // their deadline has passed, or couldn't be met
   double throughput_per_s = 0.0;  // results over the time from the first request to the last result
   // Of scenario offline, while the window is full; nothing where there were too few requests.
   std::optional<double> steady_per_s;
@@ -31,7 +35,8 @@ struct LoadReport {
   double percentile_ms(double percent) const;  // nearest rank
 };
 
-// Submits the inputs in turn, after `warm_up` requests that don't count. The first failed request ends it.
+// Submits the inputs in turn, after `warm_up` requests that don't count. The first request that fails for another
+// reason than its deadline ends it. Times are of requests that were answered in time.
 Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vector<Tensor>>& inputs,
                                    const LoadOptions& options, std::size_t warm_up);
 

@@ -8,8 +8,6 @@
 namespace onnx_split {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Failures are in a row until an epoch has lasted this long.
 constexpr std::chrono::seconds kSteady{10};
 // So many connections of a device may break in a row although it answers; then it is left out.
@@ -17,6 +15,7 @@ constexpr unsigned kMaxStrikes = 2;
 // So many epochs in a row may fail without anybody to blame.
 constexpr unsigned kMaxFailures = 5;
 constexpr unsigned kMaxDoublings = 6;
+constexpr std::size_t kFewResults = 8;
 
 std::string list_of(const std::vector<std::string>& names) {
   std::string list;
@@ -62,6 +61,7 @@ Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, c
     c->prepare_plans();
     c->look_after_the_lost();
   });
+  coordinator->timer_ = std::thread([c = coordinator.get()] { c->watch_deadlines(); });
   return coordinator;
 }
 
@@ -87,6 +87,8 @@ tl::expected<void, Failure> Coordinator::begin_epoch(const Plan& plan, const Wat
   window_ = active_->window();
   epoch_begin_ = oldest_;
   epoch_began_ = Clock::now();
+  fastest_way_ = fastest_period_ = {};
+  last_results_.clear();
   return {};
 }
 
@@ -94,6 +96,7 @@ Coordinator::~Coordinator() {
   cancel({ErrorCode::kCancelled, "the deployment was ended"});
   if (supervisor_.joinable()) supervisor_.join();
   if (scout_.joinable()) scout_.join();
+  if (timer_.joinable()) timer_.join();
   if (active_) active_->end();
 }
 
@@ -104,7 +107,7 @@ void Coordinator::cancel(Error error) {
     if (!end_) end_ = std::move(error);
     accepting_ = false;
     for (Request& open : requests_) {
-      if (!open.done) promises.push_back(std::move(open.promise));
+      if (!open.answered) promises.push_back(std::move(open.promise));
     }
     requests_.clear();
     oldest_ = next_;
@@ -150,19 +153,25 @@ Expected<void> Coordinator::check_inputs(const std::vector<Tensor>& inputs) cons
   return {};
 }
 
-std::future<Result> Coordinator::submit(const std::vector<Tensor>& inputs) {
-  auto submitted = submit_when(inputs, true);
+std::future<Result> Coordinator::submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) {
+  auto submitted = submit_when(inputs, deadline, true);
   if (submitted) return std::move(*submitted);
   std::promise<Result> failed;
   failed.set_value(tl::unexpected(std::move(submitted.error())));
   return failed.get_future();
 }
 
-Expected<std::future<Result>> Coordinator::try_submit(const std::vector<Tensor>& inputs) {
-  return submit_when(inputs, false);
+Expected<std::future<Result>> Coordinator::try_submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) {
+  return submit_when(inputs, deadline, false);
 }
 
-Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>& inputs, bool may_wait) {
+// No answer has come sooner than this, with so many requests in flight.
+Coordinator::Clock::duration Coordinator::least_wait() const {
+  return std::max(fastest_way_, fastest_period_ * static_cast<Clock::rep>(next_ - oldest_));
+}
+
+Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>& inputs, Clock::time_point deadline,
+                                                       bool may_wait) {
   TRY(check_inputs(inputs));
   const std::scoped_lock submitting(submit_mutex_);
   std::uint64_t number = 0;
@@ -170,41 +179,98 @@ Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>
   std::shared_ptr<ActiveDeployment> active;
   {
     std::unique_lock lock(mutex_);
-    if (may_wait) changed_.wait(lock, [&] { return end_ || (accepting_ && !window_full()); });
+    const auto open = [&] { return end_ || (accepting_ && !window_full()); };
+    if (may_wait && deadline == kNoDeadline) changed_.wait(lock, open);
+    if (may_wait && deadline != kNoDeadline) changed_.wait_until(lock, deadline, open);
     if (end_) return tl::unexpected(*end_);
+    const Clock::time_point now = Clock::now();
+    if (deadline != kNoDeadline && now + least_wait() > deadline) {
+      ++counts_.late;
+      const auto ms = [](Clock::duration time) { return std::chrono::duration<double, std::milli>(time).count(); };
+      return fail(ErrorCode::kTimeout, "the deadline can't be met: {:.1f} ms are left, {:.1f} ms needed at least",
+                  ms(deadline - now), ms(least_wait()));
+    }
     if (!accepting_) return fail(ErrorCode::kExhausted, "another plan is being deployed");
     if (window_full()) {
       return fail(ErrorCode::kExhausted, "{} requests are in flight, as many as the window allows", window_);
     }
     Request& added = requests_.emplace_back();
     added.inputs = inputs;
+    added.deadline = deadline;
+    added.sent = now;
     future = added.promise.get_future();
     number = next_++ - epoch_begin_;
     active = active_;
   }
+  if (deadline != kNoDeadline) changed_.notify_all();
   // If that fails, the epoch has failed, and the request is sent again in the next one.
   active->send(number, inputs);
   return future;
 }
 
 void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, std::vector<Tensor> outputs) {
-  std::promise<Result> promise;
+  std::optional<std::promise<Result>> promise;
   {
     const std::scoped_lock lock(mutex_);
     const std::uint64_t global = epoch_begin_ + number;
     if (generation != generation_ || global < oldest_ || global >= next_) return;
     Request& arrived = request(global);
     if (arrived.done) return;
-    arrived.done = true;
-    arrived.inputs.clear();
-    promise = std::move(arrived.promise);
-    while (!requests_.empty() && requests_.front().done) {
-      requests_.pop_front();
-      ++oldest_;
+    const Clock::time_point now = Clock::now();
+    if (fastest_way_ == Clock::duration{} || now - arrived.sent < fastest_way_) fastest_way_ = now - arrived.sent;
+    last_results_.push_back(now);
+    if (last_results_.size() > kFewResults) {
+      const Clock::duration period = (now - last_results_.front()) / static_cast<Clock::rep>(kFewResults);
+      if (fastest_period_ == Clock::duration{} || period < fastest_period_) fastest_period_ = period;
+      last_results_.pop_front();
     }
+    if (!arrived.answered) promise = std::move(arrived.promise);
+    settle(global);
   }
   changed_.notify_all();
-  promise.set_value(std::move(outputs));
+  if (promise) promise->set_value(std::move(outputs));
+}
+
+// Nothing more is expected of it.
+void Coordinator::settle(std::uint64_t number) {
+  request(number).answered = request(number).done = true;
+  request(number).inputs.clear();
+  while (!requests_.empty() && requests_.front().done) {
+    requests_.pop_front();
+    ++oldest_;
+  }
+}
+
+// Answers those whose time is over. Their place in the window stays theirs until the devices are done with them.
+void Coordinator::watch_deadlines() {
+  std::unique_lock lock(mutex_);
+  while (!end_) {
+    const Clock::time_point now = Clock::now();
+    Clock::time_point next = kNoDeadline;
+    std::vector<std::promise<Result>> late;
+    for (Request& open : requests_) {
+      if (open.answered) continue;
+      if (open.deadline > now) {
+        next = std::min(next, open.deadline);
+        continue;
+      }
+      open.answered = true;
+      open.inputs.clear();
+      ++counts_.late;
+      late.push_back(std::move(open.promise));
+    }
+    if (!late.empty()) {
+      lock.unlock();
+      for (std::promise<Result>& promise : late) {
+        promise.set_value(fail(ErrorCode::kTimeout, "the deadline has passed before there was a result"));
+      }
+      lock.lock();
+    } else if (next == kNoDeadline) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, next);
+    }
+  }
 }
 
 // ---- epochs
@@ -282,6 +348,11 @@ bool Coordinator::resend() {
     changed_.wait(lock, [&] { return end_ || broken_ || number < oldest_ + window_; });
     if (end_ || broken_) return end_.has_value();
     if (number < oldest_ || request(number).done) continue;
+    if (request(number).answered) {
+      settle(number);
+      continue;
+    }
+    request(number).sent = Clock::now();
     const std::vector<Tensor> inputs = request(number).inputs;
     const std::uint64_t in_epoch = number - epoch_begin_;
     const std::shared_ptr<ActiveDeployment> active = active_;

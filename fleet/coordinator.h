@@ -42,6 +42,7 @@ struct CoordinatorCounts {
   std::uint64_t losses = 0;  // of devices
   std::uint64_t returns = 0;
   std::uint64_t resent = 0;  // requests sent again
+  std::uint64_t late = 0;    // requests whose deadline has passed
 };
 
 class Coordinator {
@@ -54,12 +55,16 @@ class Coordinator {
   // Ends the deployment; unfinished requests get kCancelled.
   ~Coordinator();
 
+  using Clock = std::chrono::steady_clock;
+  static constexpr Clock::time_point kNoDeadline = Clock::time_point::max();
+
   // Inputs in the graph's order and of its types (checked; the error is in the future). Blocks while the window is
-  // full, and while another plan is being deployed.
-  std::future<Result> submit(const std::vector<Tensor>& inputs);
+  // full, and while another plan is being deployed. After the deadline the answer is kTimeout, whatever the devices do;
+  // a deadline that even the fastest of late couldn't meet is refused so at once.
+  std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline = kNoDeadline);
 
   // As submit, but kExhausted at once where that would block.
-  Expected<std::future<Result>> try_submit(const std::vector<Tensor>& inputs);
+  Expected<std::future<Result>> try_submit(const std::vector<Tensor>& inputs, Clock::time_point deadline = kNoDeadline);
 
   // Ends everything with this error from any thread: a user's Ctrl-C.
   void cancel(Error error);
@@ -67,15 +72,18 @@ class Coordinator {
   // Of the plan that is deployed.
   std::size_t window() const;
   CoordinatorCounts counts() const;
-  // What each runner says of itself (its reply to status), by device of the plan that is deployed; null for devices that
-  // it doesn't use.
+  // What each runner says of itself (its reply to status), by device of the plan that is deployed; null for devices
+  // that it doesn't use.
   Expected<std::vector<Json>> runner_status();
 
  private:
   struct Request {
     std::promise<Result> promise;
     std::vector<Tensor> inputs;  // shared with the caller, not copied
-    bool done = false;
+    Clock::time_point deadline;
+    Clock::time_point sent;  // in this epoch
+    bool answered = false;   // perhaps while it still is on its way: its deadline has passed
+    bool done = false;       // no device has it any more
   };
   struct Member {
     std::string name;
@@ -83,12 +91,16 @@ class Coordinator {
     bool lost = false;
     unsigned losses = 0;
     std::uint64_t last_epoch = 0;  // that it may still be in
-    std::chrono::steady_clock::time_point ask_at;
+    Clock::time_point ask_at;
   };
 
   Coordinator(const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls,
               CoordinatorOptions options);
-  Expected<std::future<Result>> submit_when(const std::vector<Tensor>& inputs, bool may_wait);
+  Expected<std::future<Result>> submit_when(const std::vector<Tensor>& inputs, Clock::time_point deadline,
+                                            bool may_wait);
+  Clock::duration least_wait() const;
+  void watch_deadlines();
+  void settle(std::uint64_t number);
   Expected<void> check_inputs(const std::vector<Tensor>& inputs) const;
   tl::expected<void, Failure> begin_epoch(const Plan& plan, const WatchOptions& watch);
   void take_result(std::uint64_t generation, std::uint64_t request, std::vector<Tensor> outputs);
@@ -115,25 +127,31 @@ class Coordinator {
   std::mutex plan_mutex_;    // replan is called
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Member> members_;     // by device of the first plan
-  std::deque<Request> requests_;    // from oldest_ to next_
-  std::uint64_t next_ = 0;          // number of the next request
-  std::uint64_t oldest_ = 0;        // without a result
-  std::uint64_t epoch_begin_ = 0;   // the request that is number 0 of the epoch
-  std::uint64_t generation_ = 0;    // counts epochs, so that an old one's events are known
-  std::size_t window_ = 1;          // of the deployed plan
-  bool accepting_ = false;          // false while another plan is being deployed
+  std::vector<Member> members_;    // by device of the first plan
+  std::deque<Request> requests_;   // from oldest_ to next_
+  std::uint64_t next_ = 0;         // number of the next request
+  std::uint64_t oldest_ = 0;       // without a result
+  std::uint64_t epoch_begin_ = 0;  // the request that is number 0 of the epoch
+  std::uint64_t generation_ = 0;   // counts epochs, so that an old one's events are known
+  std::size_t window_ = 1;         // of the deployed plan
+  bool accepting_ = false;         // false while another plan is being deployed
   std::shared_ptr<ActiveDeployment> active_;
-  std::optional<Failure> broken_;   // of the current epoch
-  std::optional<Error> end_;        // nothing goes on
+  std::optional<Failure> broken_;  // of the current epoch
+  std::optional<Error> end_;       // nothing goes on
   bool members_returned_ = false;
   std::map<std::string, unsigned> strikes_;  // connections that broke without a reason, by device at either end
   unsigned failures_in_a_row_ = 0;
-  std::chrono::steady_clock::time_point epoch_began_;
+  Clock::time_point epoch_began_;
+  // The fastest of this epoch, for deadlines that can't be met: a request's way, and a result after the one before, on
+  // average over kFewResults.
+  Clock::duration fastest_way_{};
+  Clock::duration fastest_period_{};
+  std::deque<Clock::time_point> last_results_;
   std::map<std::vector<std::string>, Plan> prepared_;  // by the devices that are left
   CoordinatorCounts counts_;
   std::thread supervisor_;
   std::thread scout_;
+  std::thread timer_;
 };
 
 }  // namespace onnx_split

@@ -56,11 +56,15 @@ void print_report(const Graph& graph, const Backend& backend, const LoadOptions&
                    {"max", max}}},
                  {"backend", backend.describe()}};
     if (report.steady_per_s) json["steady_per_s"] = *report.steady_per_s;
+    if (load.refuse) json["refused"] = report.refused;
+    if (load.deadline.count() > 0.0) json["late"] = report.late;
     fmt::print("{}\n", to_text(json, 1));
     return;
   }
   fmt::print("{}, {}, {}: {} requests\n", graph.name(), backend.describe(), scenario_name(load.scenario),
              report.requests);
+  if (load.refuse) fmt::print("refused     {}\n", report.refused);
+  if (load.deadline.count() > 0.0) fmt::print("late        {}\n", report.late);
   fmt::print("throughput  {:.2f} per s\n", report.throughput_per_s);
   if (report.steady_per_s) fmt::print("            {:.2f} per s while the window was full\n", *report.steady_per_s);
   fmt::print("latency     min {:.2f}  mean {:.2f}  p50 {:.2f}  p90 {:.2f}  p99 {:.2f}  max {:.2f} ms\n", min,
@@ -100,9 +104,22 @@ Command add_bench(CLI::App& program, const CommonOptions& common) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->excludes(requests);
+  auto* refuse =
+      command->add_flag("--refuse", options->load.refuse,
+                        "with --scenario server: requests that find the window full are refused, not queued");
+  command
+      ->add_option_function<double>(
+          "--deadline-ms",
+          [options](double ms) { options->load.deadline = std::chrono::duration<double, std::milli>(ms); },
+          "requests that aren't answered by then are counted, and don't count otherwise")
+      ->type_name("D")
+      ->check(CLI::PositiveNumber);
   command->add_option("--warm-up", options->warm_up, "requests before, which don't count")->capture_default_str();
   command->add_flag("--json", options->json, "as JSON");
-  command->final_callback([options, rate] {
+  command->final_callback([options, rate, refuse] {
+    if (refuse->count() > 0 && options->scenario != "server") {
+      throw CLI::ValidationError("--refuse goes with --scenario server");
+    }
     if ((options->scenario == "server") != (rate->count() > 0)) {
       throw CLI::ValidationError("--rate goes with --scenario server, and --scenario server with --rate");
     }

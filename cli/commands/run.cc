@@ -22,6 +22,7 @@ struct Options {
   std::string labels;
   std::string expect;
   std::size_t top = 0;
+  double deadline_ms = 0.0;  // 0: none
   bool json = false;
 };
 
@@ -62,10 +63,12 @@ class Results {
       TRY_ASSIGN(ranked, top_k(outputs.front(), wanted, labels_));
     }
     if (expected_) {
-      const std::int64_t truth = expected_->as<std::int64_t>()[accuracy_.total++];
+      const std::int64_t truth = expected_->as<std::int64_t>()[item_];
+      ++accuracy_.total;
       if (static_cast<std::int64_t>(ranked.front().index) == truth) ++accuracy_.correct;
       truths_.push_back(truth);
     }
+    ++item_;
     ranked.resize(std::min(ranked.size(), options_->top));
     if (options_->json) {
       add_json(label, ranked);
@@ -87,6 +90,13 @@ class Results {
     } else if (expected_) {
       fmt::print("accuracy {:.4f} ({} of {})\n", accuracy_.value(), accuracy_.correct, accuracy_.total);
     }
+  }
+
+  // No answer in time.
+  void miss(const std::string& label, const Error& error) {
+    ++item_;
+    fmt::print(stderr, "{}: {}\n", label, error.message);
+    list_.push_back({{"input", label}, {"error", error.message}});
   }
 
  private:
@@ -133,19 +143,27 @@ class Results {
   std::vector<std::string> labels_;
   std::optional<Tensor> expected_;
   std::vector<std::int64_t> truths_;
+  std::size_t item_ = 0;
   Accuracy accuracy_;
   Json list_;
 };
 
-// Keeps the window full and takes the results in the order of the inputs.
-Expected<void> run_all(Backend& backend, const InputSource& inputs, Results& results, bool quiet) {
+// Keeps the window full and takes the results in the order of the inputs. Those that miss their deadline are told of,
+// and the rest goes on.
+Expected<void> run_all(Backend& backend, const InputSource& inputs, Results& results, double deadline_ms, bool quiet) {
   Progress progress("computing", quiet);
+  std::size_t late = 0;
   std::deque<std::future<Result>> pending;
   std::size_t taken = 0;
   const auto take_one = [&]() -> Expected<void> {
     auto outputs = pending.front().get();
     pending.pop_front();
     const std::string label = inputs.label(taken++);
+    if (!outputs && deadline_ms > 0.0 && outputs.error().code == ErrorCode::kTimeout) {
+      ++late;
+      results.miss(label, outputs.error());
+      return {};
+    }
     if (!outputs) return fail_in(label, std::move(outputs.error()));
     progress.update(taken, inputs.size());
     return results.take(label, *outputs);
@@ -153,9 +171,14 @@ Expected<void> run_all(Backend& backend, const InputSource& inputs, Results& res
   for (std::size_t item = 0; item < inputs.size(); ++item) {
     if (pending.size() == backend.window()) TRY(take_one());
     TRY_ASSIGN(const std::vector<Tensor> tensors, inputs.load(item));
-    pending.push_back(backend.submit(tensors));
+    const auto deadline = deadline_ms > 0.0
+                              ? Backend::Clock::now() + std::chrono::duration_cast<Backend::Clock::duration>(
+                                                            std::chrono::duration<double, std::milli>(deadline_ms))
+                              : Coordinator::kNoDeadline;
+    pending.push_back(backend.submit(tensors, deadline));
   }
   while (!pending.empty()) TRY(take_one());
+  if (late > 0) return fail(ErrorCode::kTimeout, "{} of {} inputs missed their deadline", late, inputs.size());
   return {};
 }
 
@@ -166,9 +189,9 @@ Expected<void> run(Options& options, const CommonOptions& common) {
   TRY_ASSIGN(const InputSource inputs, open_inputs(options.input, graph));
   TRY_ASSIGN(const std::unique_ptr<Backend> backend, make_backend(graph, options.backend));
   TRY_ASSIGN(Results results, Results::open(options, graph, inputs.size()));
-  TRY(run_all(*backend, inputs, results, common.quiet));
-  results.finish(graph, *backend);
-  return {};
+  auto done = run_all(*backend, inputs, results, options.deadline_ms, common.quiet);
+  if (done || done.error().code == ErrorCode::kTimeout) results.finish(graph, *backend);
+  return done;
 }
 
 }  // namespace
@@ -185,6 +208,9 @@ Command add_run(CLI::App& program, const CommonOptions& common) {
   command->add_option("--labels", options->labels, "names of the classes, one a line")->type_name("FILE");
   command->add_option("--expect", options->expect, "true class numbers of the inputs (.npy): print the accuracy")
       ->type_name("FILE");
+  command->add_option("--deadline-ms", options->deadline_ms, "inputs that aren't answered by then fail")
+      ->type_name("D")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "as JSON");
   command->footer("Example:\n  onnx-split run resnet50.onnx --local 4 --input photo.jpg --top 5");
   return [options, &common] { return run(*options, common); };

@@ -190,6 +190,28 @@ TEST(MainJob, AProfileOfThisMachine) {
   EXPECT_TRUE(place.left_behind().empty());
 }
 
+TEST(MainJob, InputsThatMissTheirDeadlineAreToldOfAndTheRestGoesOn) {
+  const Workplace place;
+  for (const char* local : {"0", "2"}) {
+    std::vector<std::string> words = {
+        "onnx-split", "run", kDigits + "digits.onnx", "--input", "random:3", "--deadline-ms", "0.0001", "--json"};
+    if (local[0] != '0') words.insert(words.end(), {"--local", local});
+    const Outcome outcome = place.run(words);
+    EXPECT_EQ(outcome.exit_code, 1) << outcome.out;
+    EXPECT_NE(outcome.err.find("1 of 1 inputs missed their deadline"), std::string::npos) << outcome.err;
+    EXPECT_NE(must(parse_json(outcome.out))["results"][0]["error"].get<std::string>().find("deadline"),
+              std::string::npos);
+  }
+  const Outcome bench =
+      place.run({"onnx-split", "bench", kDigits + "digits.onnx", "--local", "2", "--scenario", "server", "--rate",
+                 "100000", "--requests", "2000", "--refuse", "--deadline-ms", "10000", "--json"});
+  expect_done(bench);
+  const Json report = must(parse_json(bench.out));
+  EXPECT_GT(report["refused"], 0);
+  EXPECT_EQ(report["refused"].get<int>() + report["late"].get<int>() + report["requests"].get<int>(), 2000);
+  EXPECT_EQ(place.run({"onnx-split", "bench", kDigits + "digits.onnx", "--refuse"}).exit_code, 2);
+}
+
 // Every network of the zoo over 1 to 6 runners; a sample unless ONNX_SPLIT_FULL is set.
 class ZooMatrix : public ::testing::TestWithParam<const char*> {};
 

@@ -245,6 +245,44 @@ TEST(Recovery, ADamagedFrameCostsNoResultAndNoDevice) {
   EXPECT_EQ(coordinator->counts().epochs, 2U);
 }
 
+std::string answer_by(Coordinator& coordinator, const Questions& questions, Clock::duration time) {
+  const auto result = coordinator.submit(questions.inputs(0), Clock::now() + time).get();
+  return result ? "" : result.error().message;
+}
+
+TEST(Deadline, ARequestThatCanNotBeAnsweredInTimeFailsThenAndTheRestGoesOn) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = runners(2);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), recovering(graph)));
+  EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::seconds(30)), "");
+  ::kill(fleet.pid(1), SIGSTOP);
+  const Clock::time_point begin = Clock::now();
+  EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::milliseconds(200)),
+            "the deadline has passed before there was a result");
+  const Clock::duration took = Clock::now() - begin;
+  EXPECT_GE(took, std::chrono::milliseconds(200));
+  EXPECT_LT(took, std::chrono::milliseconds(900));  // not when the device was found to be lost
+  EXPECT_EQ(coordinator->counts().late, 1U);
+  // Its place in the window comes back with the next epoch.
+  const Streamed streamed = stream(*coordinator, questions, 100, [](std::uint64_t) {});
+  EXPECT_EQ(streamed.right, 100U);
+  ::kill(fleet.pid(1), SIGCONT);
+}
+
+TEST(Deadline, OneThatCanNotBeMetIsRefusedAtTheDoor) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = runners(2);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), recovering(graph)));
+  stream(*coordinator, questions, 20, [](std::uint64_t) {});
+  const auto refused = coordinator->try_submit(questions.inputs(0), Clock::now() + std::chrono::microseconds(1));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kTimeout);
+  EXPECT_TRUE(refused.error().message.starts_with("the deadline can't be met: ")) << refused.error().message;
+  EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::seconds(30)), "");
+}
+
 enum class Kind : std::uint8_t { kWhole, kReplicas, kSpatial, kOutputChannel };
 constexpr std::array kKinds = {Kind::kWhole, Kind::kReplicas, Kind::kSpatial, Kind::kOutputChannel};
 
