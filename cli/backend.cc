@@ -162,8 +162,8 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
   TRY_ASSIGN(LocalFleet fleet, LocalFleet::start(options.local, fleet_options));
   const std::vector<std::string> urls = fleet.urls();
   CoordinatorOptions coordinator_options;
-  coordinator_options.replan = [&graph, threads = fleet_options.threads,
-                                rule = rule_of(options.engine)](const std::vector<std::string>& left) {
+  coordinator_options.replan = [&graph, threads = fleet_options.threads, rule = rule_of(options.engine)](
+                                   const std::vector<std::string>& left, const auto&) {
     return pipeline_of(graph, left, threads, rule);
   };
   return deploy(graph, plan, std::move(fleet), urls, fleet_options.threads, options, std::move(coordinator_options));
@@ -186,14 +186,17 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
   }
   CoordinatorOptions coordinator_options;
   TRY_ASSIGN(coordinator_options.watch.identity, identity_for(cluster, options.identity));
-  coordinator_options.replan = [&graph, cluster, options](const std::vector<std::string>& left) {
+  coordinator_options.replan = [&graph, cluster, options](const std::vector<std::string>& left,
+                                                          const std::function<bool()>& give_up) {
     const auto is_lost = [&](const std::string& name) {
       return std::find(left.begin(), left.end(), name) == left.end();
     };
     Cluster smaller = cluster;
     std::erase_if(smaller.devices, [&](const Device& device) { return is_lost(device.name); });
     std::erase_if(smaller.links, [&](const LinkException& link) { return is_lost(link.from) || is_lost(link.to); });
-    return plan_for(graph, smaller, options.planning, rule_of(options.engine));
+    PlanningOptions planning = options.planning;
+    planning.interrupted = give_up;
+    return plan_for(graph, smaller, planning, rule_of(options.engine));
   };
   return deploy(graph, plan, std::nullopt, urls, plan.threads, options, std::move(coordinator_options));
 }

@@ -124,7 +124,7 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   SearchOptions search_options;
   search_options.objective = options.objective == "latency" ? Objective::kLatency : Objective::kThroughput;
   search_options.max_latency_s = options.max_latency_ms * 1e-3;
-  search_options.interrupted = [] { return interrupted(); };
+  search_options.interrupted = [&] { return interrupted() || (options.interrupted && options.interrupted()); };
   search_options.space.replicas = !options.no_replicas;
   search_options.space.splits = !options.no_splits;
   auto plan = best_plan(graph, *model, search_options, engine);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -20,6 +21,7 @@ struct PlanningOptions {
   double max_latency_ms = 0.0;  // 0: any
   bool no_replicas = false;
   bool no_splits = false;
+  std::function<bool()> interrupted;  // besides the user, may end the search
 };
 
 void add_planning_options(CLI::App& command, PlanningOptions& options);

@@ -1,6 +1,9 @@
 #include "fleet/coordinator.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.h"
 #include "fleet/control.h"
@@ -16,6 +19,7 @@ constexpr unsigned kMaxStrikes = 2;
 constexpr unsigned kMaxFailures = 5;
 constexpr unsigned kMaxDoublings = 6;
 constexpr std::size_t kFewResults = 8;
+constexpr int kLowestPriority = 19;
 
 std::string list_of(const std::vector<std::string>& names) {
   std::string list;
@@ -406,6 +410,13 @@ Expected<void> Coordinator::blame(const Failure& failure) {
   return tl::unexpected(failure.error);
 }
 
+Expected<Plan> Coordinator::replan(const std::vector<std::string>& devices) const {
+  return options_.replan(devices, [this] {
+    const std::scoped_lock lock(mutex_);
+    return end_.has_value();
+  });
+}
+
 Expected<Plan> Coordinator::next_plan() {
   std::vector<std::string> left;
   {
@@ -422,7 +433,7 @@ Expected<Plan> Coordinator::next_plan() {
     const auto found = prepared_.find(left);
     if (found != prepared_.end()) return found->second;
   }
-  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : options_.replan(left);
+  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : replan(left);
   if (plan) {
     auto checked = check_plan(*plan, graph_);
     if (!checked) plan = tl::unexpected(std::move(checked.error()));
@@ -435,6 +446,8 @@ Expected<Plan> Coordinator::next_plan() {
 // Those for the loss of one device, so that it doesn't have to be waited for when it happens.
 void Coordinator::prepare_plans() {
   if (!options_.replan) return;
+  // Of this thread alone, on Linux: nothing waits for these plans. If that is refused it only takes the time.
+  if (::setpriority(PRIO_PROCESS, 0, kLowestPriority) != 0) spdlog::debug("{}", errno_message(errno));
   for (const std::string& lost : first_plan_.devices) {
     std::vector<std::string> left = first_plan_.devices;
     std::erase(left, lost);
@@ -445,7 +458,7 @@ void Coordinator::prepare_plans() {
       if (end_) return;
       if (prepared_.contains(left)) continue;
     }
-    auto plan = options_.replan(left);
+    auto plan = replan(left);
     if (plan && check_plan(*plan, graph_)) {
       const std::scoped_lock lock(mutex_);
       prepared_.emplace(std::move(left), std::move(*plan));

@@ -30,8 +30,9 @@ using Result = Expected<std::vector<Tensor>>;  // the network's outputs, in the 
 struct CoordinatorOptions {
   WatchOptions watch;
   // A plan for some of the first plan's devices, named. Without it the loss of a device that the plan needs ends
-  // everything. Called on threads of the coordinator's, one call at a time.
-  std::function<Expected<Plan>(const std::vector<std::string>& devices)> replan;
+  // everything. Called on threads of the coordinator's, one call at a time; it gives up when `interrupted` says so.
+  std::function<Expected<Plan>(const std::vector<std::string>& devices, const std::function<bool()>& interrupted)>
+      replan;
   // How often a lost device is asked whether it is back; twice as long after each further loss of it.
   std::chrono::milliseconds return_period{1000};
 };
@@ -112,6 +113,7 @@ class Coordinator {
   Expected<void> blame(const Failure& failure);
   Member* find(const std::optional<std::string>& name);
   void lose(Member& member);
+  Expected<Plan> replan(const std::vector<std::string>& devices) const;
   Expected<Plan> next_plan();
   void prepare_plans();
   void look_after_the_lost();

@@ -49,7 +49,9 @@ std::vector<std::string> names(std::size_t count) {
 
 CoordinatorOptions recovering(const Graph& graph) {
   CoordinatorOptions options;
-  options.replan = [&graph](const std::vector<std::string>& left) -> Expected<Plan> { return plan_for(graph, left); };
+  options.replan = [&graph](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
+    return plan_for(graph, left);
+  };
   options.return_period = std::chrono::milliseconds(100);
   return options;
 }
@@ -202,7 +204,7 @@ TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {
   const Questions questions(graph);
   const LocalFleet fleet = runners(2);
   CoordinatorOptions options = recovering(graph);
-  options.replan = [](const std::vector<std::string>&) -> Expected<Plan> {
+  options.replan = [](const std::vector<std::string>&, const auto&) -> Expected<Plan> {
     return fail(ErrorCode::kExhausted, "too little memory");
   };
   const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), options));
@@ -212,6 +214,24 @@ TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {
   EXPECT_GE(streamed.right, 40U);
   EXPECT_EQ(streamed.right + streamed.errors.size(), 100U);
   EXPECT_EQ(streamed.errors.back(), "devices that are left: d0: too little memory");
+}
+
+TEST(Recovery, PlanningForALossDoesNotKeepTheEndWaiting) {
+  const Graph graph = random_network(31, 6);
+  const LocalFleet fleet = runners(2);
+  CoordinatorOptions options = recovering(graph);
+  options.replan = [](const std::vector<std::string>&, const std::function<bool()>& interrupted) -> Expected<Plan> {
+    const Clock::time_point begin = Clock::now();
+    while (!interrupted() && Clock::now() - begin < std::chrono::seconds(20)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return fail(ErrorCode::kCancelled, "interrupted");
+  };
+  auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), options));
+  must(coordinator->submit(random_inputs(graph, 0)).get());
+  const Clock::time_point begin = Clock::now();
+  coordinator.reset();
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
 }
 
 // What arrives when a frame is damaged on its way. False: nobody is there to get it.
@@ -355,7 +375,7 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     SCOPED_TRACE(what);
     const LocalFleet fleet = runners(4);
     CoordinatorOptions options;
-    options.replan = [&](const std::vector<std::string>& left) -> Expected<Plan> {
+    options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
       return plan_of_kind(graph, kind, left);
     };
     options.return_period = std::chrono::milliseconds(200);
