@@ -139,16 +139,22 @@ Expected<void> AtomicFile::commit() {
   return {};
 }
 
-Expected<void> write_file(const std::filesystem::path& path, std::string_view text) {
-  TRY_ASSIGN(AtomicFile file, AtomicFile::create(path));
+namespace {
+
+Expected<void> write_whole(const std::filesystem::path& path, std::string_view text, AtomicFile::Access access) {
+  TRY_ASSIGN(AtomicFile file, AtomicFile::create(path, access));
   TRY(file.write(text));
   return file.commit();
 }
 
+}  // namespace
+
+Expected<void> write_file(const std::filesystem::path& path, std::string_view text) {
+  return write_whole(path, text, AtomicFile::Access::kAsUsual);
+}
+
 Expected<void> write_private_file(const std::filesystem::path& path, std::string_view text) {
-  TRY_ASSIGN(AtomicFile file, AtomicFile::create(path, AtomicFile::Access::kOwnerOnly));
-  TRY(file.write(text));
-  return file.commit();
+  return write_whole(path, text, AtomicFile::Access::kOwnerOnly);
 }
 
 Expected<TemporaryDirectory> TemporaryDirectory::create(std::string_view prefix) {

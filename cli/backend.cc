@@ -16,13 +16,11 @@
 namespace onnx_split {
 namespace {
 
-std::future<Result> ready(Result result, Backend::Clock::time_point deadline) {
+std::future<Result> ready_by(Result result, Backend::Clock::time_point deadline) {
   if (result && Backend::Clock::now() > deadline) {
     result = fail(ErrorCode::kTimeout, "the deadline has passed before there was a result");
   }
-  std::promise<Result> promise;
-  promise.set_value(std::move(result));
-  return promise.get_future();
+  return ready(std::move(result));
 }
 
 class SingleProcess : public Backend {
@@ -30,7 +28,7 @@ class SingleProcess : public Backend {
   SingleProcess(std::unique_ptr<Session> session, unsigned threads) : session_(std::move(session)), threads_(threads) {}
 
   std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) override {
-    return ready(compute(inputs), deadline);
+    return ready_by(compute(inputs), deadline);
   }
   std::size_t window() const override { return 1; }
   std::string describe() const override { return fmt::format("one process, {} thread(s)", threads_); }
@@ -60,7 +58,7 @@ class PartsInProcess : public Backend {
   PartsInProcess(Composer composer, unsigned threads) : composer_(std::move(composer)), threads_(threads) {}
 
   std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) override {
-    return ready(compute(inputs), deadline);
+    return ready_by(compute(inputs), deadline);
   }
   std::size_t window() const override { return 1; }
   std::string describe() const override {

@@ -116,12 +116,6 @@ std::optional<double> full_rate(const std::vector<Clock::time_point>& done, std:
   return steady_rate(std::span(done_s).subspan(window, done.size() - 2 * window), round);
 }
 
-std::future<Result> failed(Error error) {
-  std::promise<Result> promise;
-  promise.set_value(tl::unexpected(std::move(error)));
-  return promise.get_future();
-}
-
 }  // namespace
 
 double LoadReport::mean_ms() const {
@@ -162,7 +156,8 @@ Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vect
       ++refused;
       continue;
     }
-    std::future<Result> future = submitted ? std::move(*submitted) : failed(std::move(submitted.error()));
+    std::future<Result> future =
+        submitted ? std::move(*submitted) : ready(tl::unexpected(std::move(submitted.error())));
     if (options.scenario == Scenario::kSingleStream) future.wait();
     collector.expect(at, std::move(future));
   }

@@ -237,13 +237,7 @@ tl::expected<void, Failure> ActiveDeployment::open_data() {
     if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
   }
   const std::vector<std::size_t> transfers = deployment_.routing.from(std::nullopt);
-  std::set<std::size_t> receivers;
-  for (const std::size_t transfer : transfers) {
-    for (const PartId consumer : deployment_.routing.transfers[transfer].consumers) {
-      receivers.merge(devices_of(deployment_.plan, consumer));
-    }
-  }
-  for (const std::size_t device : receivers) {
+  for (const std::size_t device : deployment_.receivers_of_transfers(transfers)) {
     auto socket = PushSocket::open(deployment_.send_queue(transfers.size()));
     if (!socket) return tl::unexpected(for_nobody(std::move(socket.error())));
     socket->on_disconnect(on_broken);

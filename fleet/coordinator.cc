@@ -38,6 +38,12 @@ bool uses_only(const Plan& plan, const std::vector<std::string>& names) {
 
 }  // namespace
 
+std::future<Result> ready(Result result) {
+  std::promise<Result> promise;
+  promise.set_value(std::move(result));
+  return promise.get_future();
+}
+
 Coordinator::Coordinator(const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls,
                          CoordinatorOptions options)
     : graph_(graph), first_plan_(plan), options_(std::move(options)) {
@@ -159,10 +165,7 @@ Expected<void> Coordinator::check_inputs(const std::vector<Tensor>& inputs) cons
 
 std::future<Result> Coordinator::submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) {
   auto submitted = submit_when(inputs, deadline, true);
-  if (submitted) return std::move(*submitted);
-  std::promise<Result> failed;
-  failed.set_value(tl::unexpected(std::move(submitted.error())));
-  return failed.get_future();
+  return submitted ? std::move(*submitted) : ready(tl::unexpected(std::move(submitted.error())));
 }
 
 Expected<std::future<Result>> Coordinator::try_submit(const std::vector<Tensor>& inputs, Clock::time_point deadline) {

@@ -27,6 +27,9 @@ namespace onnx_split {
 
 using Result = Expected<std::vector<Tensor>>;  // the network's outputs, in the graph's order
 
+// One that is there already.
+std::future<Result> ready(Result result);
+
 struct CoordinatorOptions {
   WatchOptions watch;
   // A plan for some of the first plan's devices, named. Without it the loss of a device that the plan needs ends

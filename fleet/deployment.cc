@@ -125,16 +125,20 @@ std::vector<PartId> Deployment::parts_of(std::size_t device) const {
   return parts;
 }
 
-std::set<std::size_t> Deployment::receivers_of(std::size_t device) const {
+std::set<std::size_t> Deployment::receivers_of_transfers(std::span<const std::size_t> transfers) const {
   std::set<std::size_t> receivers;
-  for (const PartId part : parts_of(device)) {
-    for (const std::size_t transfer : routing.from(part)) {
-      for (const PartId consumer : routing.transfers[transfer].consumers) {
-        const std::vector<std::size_t>& devices = plan.stages[consumer.stage].parts[consumer.part].devices;
-        receivers.insert(devices.begin(), devices.end());
-      }
+  for (const std::size_t transfer : transfers) {
+    for (const PartId consumer : routing.transfers[transfer].consumers) {
+      const std::vector<std::size_t>& devices = plan.stages[consumer.stage].parts[consumer.part].devices;
+      receivers.insert(devices.begin(), devices.end());
     }
   }
+  return receivers;
+}
+
+std::set<std::size_t> Deployment::receivers_of(std::size_t device) const {
+  std::set<std::size_t> receivers;
+  for (const PartId part : parts_of(device)) receivers.merge(receivers_of_transfers(routing.from(part)));
   receivers.erase(device);
   return receivers;
 }

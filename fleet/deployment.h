@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct Deployment {
   int send_queue(std::size_t transfers) const;
   // The parts that a device computes (as any replica).
   std::vector<PartId> parts_of(std::size_t device) const;
+  // The devices that need any of these transfers, for whatever request.
+  std::set<std::size_t> receivers_of_transfers(std::span<const std::size_t> transfers) const;
   // The devices that a device sends tensors to, and those that send some to it, for whatever request; without itself.
   std::set<std::size_t> receivers_of(std::size_t device) const;
   std::set<std::size_t> senders_to(std::size_t device) const;

@@ -7,15 +7,13 @@
 #include <deque>
 #include <thread>
 
-#include "engine/blas_core.h"
-#include "engine/choice.h"
 #include "engine/evaluate.h"
 #include "fleet/coordinator.h"
 #include "fleet/local_fleet.h"
 #include "fleet/runner.h"
 #include "fleet/verify.h"
 #include "partition/extract.h"
-#include "partition/planner.h"
+#include "tests/fleet/plans.h"
 #include "tests/fleet/runners.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
@@ -25,18 +23,10 @@ namespace {
 
 using testing::error_of;
 using testing::must;
+using testing::plan_of;
 using testing::random_inputs;
 using testing::random_network;
 using testing::Runners;
-
-Plan plan_of(const Graph& graph, std::size_t devices, std::vector<StageRequest> stages = {}, std::size_t window = 0) {
-  PlanRequest request;
-  for (std::size_t i = 0; i < devices; ++i) request.devices.push_back(fmt::format("d{}", i));
-  request.stages = std::move(stages);
-  request.window = window;
-  request.engine = {1, blas_core(), [](const Graph& of) { return choose_all(of, default_rule()); }};
-  return must(make_plan(graph, request));
-}
 
 // What a coordinator announces of a plan for one device.
 const Json kOnePart = Json::array({{{"stage", 0}, {"part", 0}, {"hash", std::string(64, 'a')}}});

@@ -12,13 +12,11 @@
 #include <thread>
 
 #include "base/random.h"
-#include "engine/blas_core.h"
-#include "engine/choice.h"
 #include "engine/evaluate.h"
 #include "fleet/coordinator.h"
 #include "fleet/local_fleet.h"
 #include "fleet/verify.h"
-#include "partition/planner.h"
+#include "tests/fleet/plans.h"
 #include "tests/fleet/runners.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
@@ -26,31 +24,19 @@
 namespace onnx_split {
 namespace {
 
+using testing::device_names;
 using testing::error_of;
 using testing::must;
+using testing::plan_of;
 using testing::random_inputs;
 using testing::random_network;
 using testing::Runners;
 using Clock = std::chrono::steady_clock;
 
-Plan plan_for(const Graph& graph, const std::vector<std::string>& devices, std::vector<StageRequest> stages = {}) {
-  PlanRequest request;
-  request.devices = devices;
-  request.stages = std::move(stages);
-  request.engine = {1, blas_core(), [](const Graph& of) { return choose_all(of, default_rule()); }};
-  return must(make_plan(graph, request));
-}
-
-std::vector<std::string> names(std::size_t count) {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < count; ++i) names.push_back(fmt::format("d{}", i));
-  return names;
-}
-
 CoordinatorOptions recovering(const Graph& graph) {
   CoordinatorOptions options;
   options.replan = [&graph](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
-    return plan_for(graph, left);
+    return plan_of(graph, left);
   };
   options.return_period = std::chrono::milliseconds(100);
   return options;
@@ -127,7 +113,7 @@ TEST(Recovery, AKilledDeviceCostsNoResult) {
   for (std::size_t victim = 0; victim < 3; ++victim) {
     const LocalFleet fleet = runners(3);
     const auto coordinator =
-        must(Coordinator::deploy(graph, plan_for(graph, names(3)), fleet.urls(), recovering(graph)));
+        must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
     const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
       if (number == 100) ::kill(fleet.pid(victim), SIGKILL);
     });
@@ -142,7 +128,8 @@ TEST(Recovery, DevicesMayBeLostOneAfterTheOtherUntilNoneIsLeft) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = runners(3);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(3)), fleet.urls(), recovering(graph)));
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
   Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
     if (number == 80) ::kill(fleet.pid(1), SIGKILL);
     if (number == 160) ::kill(fleet.pid(0), SIGKILL);
@@ -163,7 +150,8 @@ TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = runners(3);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(3)), fleet.urls(), recovering(graph)));
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
   Streamed streamed = stream(*coordinator, questions, 200, [&](std::uint64_t number) {
     if (number == 50) ::kill(fleet.pid(1), SIGSTOP);
   });
@@ -193,7 +181,7 @@ TEST(Recovery, PartsThatADeviceHasAreNotSentAgain) {
   options.watch.progress = [&](std::uint64_t, std::uint64_t total) { sent = total; };
   for (int repeat = 0; repeat < 3; ++repeat) {
     sent = 0;
-    const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), runners.urls(), options));
+    const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), runners.urls(), options));
     must(coordinator->submit(random_inputs(graph, 0)).get());
     EXPECT_EQ(sent == 0, repeat > 0) << sent;
   }
@@ -207,7 +195,7 @@ TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {
   options.replan = [](const std::vector<std::string>&, const auto&) -> Expected<Plan> {
     return fail(ErrorCode::kExhausted, "too little memory");
   };
-  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), options));
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), options));
   const Streamed streamed = stream(*coordinator, questions, 100, [&](std::uint64_t number) {
     if (number == 50) ::kill(fleet.pid(1), SIGKILL);
   });
@@ -227,7 +215,7 @@ TEST(Recovery, PlanningForALossDoesNotKeepTheEndWaiting) {
     }
     return fail(ErrorCode::kCancelled, "interrupted");
   };
-  auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), options));
+  auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), options));
   must(coordinator->submit(random_inputs(graph, 0)).get());
   const Clock::time_point begin = Clock::now();
   coordinator.reset();
@@ -253,7 +241,8 @@ TEST(Recovery, ADamagedFrameCostsNoResultAndNoDevice) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = runners(3);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(3)), fleet.urls(), recovering(graph)));
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
   const auto damage = [&](std::uint64_t number) {
     if (number != 100) return;
     ASSERT_TRUE(send_damage(fleet.url(1)));
@@ -274,7 +263,8 @@ TEST(Deadline, ARequestThatCanNotBeAnsweredInTimeFailsThenAndTheRestGoesOn) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = runners(2);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), recovering(graph)));
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), recovering(graph)));
   EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::seconds(30)), "");
   ::kill(fleet.pid(1), SIGSTOP);
   const Clock::time_point begin = Clock::now();
@@ -294,7 +284,8 @@ TEST(Deadline, OneThatCanNotBeMetIsRefusedAtTheDoor) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = runners(2);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_for(graph, names(2)), fleet.urls(), recovering(graph)));
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), recovering(graph)));
   stream(*coordinator, questions, 20, [](std::uint64_t) {});
   const auto refused = coordinator->try_submit(questions.inputs(0), Clock::now() + std::chrono::microseconds(1));
   ASSERT_FALSE(refused);
@@ -307,7 +298,7 @@ enum class Kind : std::uint8_t { kWhole, kReplicas, kSpatial, kOutputChannel };
 constexpr std::array kKinds = {Kind::kWhole, Kind::kReplicas, Kind::kSpatial, Kind::kOutputChannel};
 
 Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>& devices) {
-  if (kind == Kind::kWhole) return plan_for(graph, devices);
+  if (kind == Kind::kWhole) return plan_of(graph, devices);
   StageRequest stage;
   if (kind == Kind::kReplicas) {
     stage.replicas = devices.size();
@@ -318,7 +309,7 @@ Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>&
     if (stage.ways == 1) stage.split = Split::kWhole;
     if (stage.split == Split::kSpatial) stage.grid = {stage.ways, 1};
   }
-  return plan_for(graph, devices, {stage});
+  return plan_of(graph, devices, {stage});
 }
 
 enum class Fault : std::uint8_t { kKill, kStop, kDamage };
@@ -381,7 +372,7 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     options.return_period = std::chrono::milliseconds(200);
     Chaos chaos(fleet);
     const auto coordinator =
-        must(Coordinator::deploy(graph, plan_of_kind(graph, kind, names(4)), fleet.urls(), options));
+        must(Coordinator::deploy(graph, plan_of_kind(graph, kind, device_names(4)), fleet.urls(), options));
     const Streamed streamed = stream(*coordinator, questions, kRequests, [&](std::uint64_t number) {
       const auto found = plan.find(number);
       if (found != plan.end()) chaos.strike(found->second.first, found->second.second);
