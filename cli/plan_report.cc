@@ -176,7 +176,8 @@ Json stages_to_json(const Graph& graph, const Plan& plan, const Figures& figures
     const Stage& stage = plan.stages[s];
     Json json = {{"stage", s},
                  {"split", split_name(stage.split)},
-                 {"ways", stage.parts.size()},
+                 {"ways", stage.ways()},
+                 {"spare", spare_name(stage.spare)},
                  {"grid", {stage.grid.rows, stage.grid.columns}},
                  {"weights", stage.weights},
                  {"replicas", stage.parts.front().devices.size()},

@@ -37,7 +37,7 @@ std::string split_text(const Stage& stage) {
   if (stage.split == Split::kSpatial) {
     text += fmt::format(" {}×{}", stage.grid.rows, stage.grid.columns);
   } else if (stage.split != Split::kWhole) {
-    text += fmt::format(" ×{}", stage.parts.size());
+    text += fmt::format(" ×{}", stage.ways());
   }
   if (!stage.weights.empty()) {
     constexpr std::size_t kFew = 6;
@@ -51,6 +51,7 @@ std::string split_text(const Stage& stage) {
   }
   const std::size_t replicas = stage.parts.empty() ? 0 : stage.parts.front().devices.size();
   if (replicas > 1) text += fmt::format(", {} replicas", replicas);
+  if (stage.spare != Spare::kNone) text += fmt::format(", {}", spare_name(stage.spare));
   return text;
 }
 

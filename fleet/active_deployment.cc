@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "fleet/assemble.h"
 #include "fleet/part_sender.h"
 #include "fleet/part_store.h"
 #include "partition/extract.h"
@@ -23,14 +22,6 @@ constexpr std::chrono::milliseconds kLongestPause{20};
 
 Failure for_nobody(Error error) { return {std::move(error), {}, {}, {}}; }
 
-std::vector<bool> used_devices(const Plan& plan) {
-  std::vector<bool> used(plan.devices.size(), false);
-  for (const PartId id : part_ids(plan)) {
-    for (const std::size_t device : plan.stages[id.stage].parts[id.part].devices) used[device] = true;
-  }
-  return used;
-}
-
 std::set<std::size_t> devices_of(const Plan& plan, PartId part) {
   const std::vector<std::size_t>& devices = plan.stages[part.stage].parts[part.part].devices;
   return {devices.begin(), devices.end()};
@@ -40,19 +31,32 @@ std::set<std::size_t> devices_of(const Plan& plan, PartId part) {
 
 tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin(
     const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls, const WatchOptions& options,
-    DeploymentEvents events) {
+    DeploymentEvents events, std::uint64_t replaces) {
   if (control_urls.size() != plan.devices.size()) {
     return tl::unexpected(for_nobody({ErrorCode::kInvalid, fmt::format("the plan is for {} devices, {} are given",
                                                                        plan.devices.size(), control_urls.size())}));
   }
   std::unique_ptr<ActiveDeployment> active(new ActiveDeployment(options, std::move(events)));
+  active->replaces_ = replaces;
   const Manifest manifest = make_manifest(graph, plan);
   auto deployment = make_deployment(new_epoch(), plan, manifest.values, manifest.inputs, manifest.outputs);
   if (!deployment) return tl::unexpected(for_nobody(std::move(deployment.error())));
   active->deployment_ = std::move(*deployment);
   const std::vector<Transfer>& transfers = active->deployment_.routing.transfers;
+  std::set<std::size_t> groups;
   for (std::size_t i = 0; i < transfers.size(); ++i) {
-    if (transfers[i].to_coordinator) active->result_pieces_.push_back(i);
+    if (!transfers[i].to_coordinator) continue;
+    active->result_pieces_.push_back(i);
+    const auto group = active->deployment_.routing.alternatives_of[i];
+    if (!group) {
+      ++active->results_needed_;
+    } else if (groups.insert(*group).second) {
+      active->results_needed_ += active->deployment_.routing.alternatives[*group].needed;
+    }
+  }
+  for (const std::string& name : active->deployment_.outputs) {
+    active->result_ports_.push_back(Port::result(active->deployment_, name));
+    active->result_ports_.back().reserve();
   }
   auto exported = active->export_parts(graph);
   if (!exported) return tl::unexpected(for_nobody(std::move(exported.error())));
@@ -89,8 +93,9 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
     if (!devices_of(deployment_.plan, part.id).contains(device)) continue;
     announced.push_back({{"stage", part.id.stage}, {"part", part.id.part}, {"hash", part.hash}});
   }
-  TRY_ASSIGN(const Json reply,
-             runner.call("deploy", {{"device", device}, {"deployment", deployment}, {"parts", std::move(announced)}}));
+  Json request = {{"device", device}, {"deployment", deployment}, {"parts", std::move(announced)}};
+  if (replaces_ > 0) request["replaces"] = replaces_;
+  TRY_ASSIGN(const Json reply, runner.call("deploy", request));
   TRY_ASSIGN(const JsonReader missing, JsonReader(reply).at("missing"));
   TRY_ASSIGN(const std::vector<JsonReader> elements, missing.elements());
   for (const JsonReader& element : elements) {
@@ -105,11 +110,9 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
 }
 
 tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::string>& control_urls) {
-  const std::vector<bool> used = used_devices(deployment_.plan);
   const Json deployment = deployment_to_json(deployment_);
-  runners_ = std::vector<Runner>(used.size());
-  for (std::size_t device = 0; device < used.size(); ++device) {
-    if (!used[device]) continue;
+  runners_ = std::vector<Runner>(deployment_.plan.devices.size());
+  for (const std::size_t device : used_devices(deployment_.plan)) {
     const auto on_lost = [this, device] {
       const std::scoped_lock lock(mutex_);
       runners_[device].connection_lost = true;
@@ -257,25 +260,25 @@ void ActiveDeployment::end() {
   const std::scoped_lock ending(end_mutex_);
   if (ended_) return;
   ended_ = true;
-  std::optional<std::string> lost_device;
+  std::set<std::size_t> lost;
   {
     const std::scoped_lock lock(mutex_);
     ending_ = true;
-    if (failure_) lost_device = failure_->lost;
+    lost = lost_;
   }
   changed_.notify_all();
   if (results_) results_->close();
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     Runner& runner = runners_[device];
     if (runner.inputs) runner.inputs->close();
-    if (runner.client && lost_device == name_of(device)) runner.client->close();
+    if (runner.client && lost.contains(device)) runner.client->close();
   }
   if (receiver_.joinable()) receiver_.join();
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     Runner& runner = runners_[device];
     if (runner.watcher.joinable()) runner.watcher.join();
     if (!runner.client) continue;
-    if (lost_device != name_of(device) && runner.client->connected()) {
+    if (!lost.contains(device) && runner.client->connected()) {
       const auto ended = runner.client->call("end", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
       if (!ended) spdlog::debug("{}", ended.error().message);
     }
@@ -289,6 +292,7 @@ void ActiveDeployment::fail_with(Failure failure) {
     const std::scoped_lock lock(mutex_);
     if (failure_ || ending_) return;
     failure_ = failure;
+    if (failure.lost) lost_.insert(index_of(*failure.lost));
     announce = started_;
   }
   changed_.notify_all();
@@ -300,6 +304,31 @@ void ActiveDeployment::fail_with(Failure failure) {
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (failure.lost == name_of(device) && runners_[device].client) runners_[device].client->close();
   }
+}
+
+std::size_t ActiveDeployment::index_of(const std::string& name) const {
+  const std::vector<std::string>& names = deployment_.plan.devices;
+  return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+// `device` reports the failure, or is silent.
+bool ActiveDeployment::goes_on_without(std::size_t device, Failure& failure) {
+  std::size_t missed = device;
+  if (failure.lost) missed = index_of(*failure.lost);
+  if (!failure.lost && failure.goes_on) missed = index_of(*failure.suspect);
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!started_ || failure_ || ending_) return false;
+    if (failure.lost) lost_.insert(missed);
+    if (missed_.contains(missed)) return true;
+    std::set<std::size_t> all = missed_;
+    all.insert(missed);
+    if (!can_lose(deployment_.plan, all)) return false;
+    missed_ = std::move(all);
+  }
+  failure.goes_on = true;
+  events_.failed(failure);
+  return true;
 }
 
 void ActiveDeployment::watch(std::size_t device) {
@@ -334,7 +363,10 @@ void ActiveDeployment::watch(std::size_t device) {
                         {},
                         name_of(device)};
     }
-    if (failure) return fail_with(std::move(*failure));
+    if (!failure) continue;
+    if (!goes_on_without(device, *failure)) return fail_with(std::move(*failure));
+    const std::scoped_lock lock(mutex_);
+    if (missed_.contains(device)) return;
   }
 }
 
@@ -357,13 +389,15 @@ std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Js
   const auto blamed = reader.string("blames");
   if (!blamed) return lost(device, blamed.error());
   const std::vector<std::string>& names = deployment_.plan.devices;
-  const auto found = static_cast<std::size_t>(std::find(names.begin(), names.end(), *blamed) - names.begin());
+  const std::size_t found = index_of(*blamed);
   if (found == device || found == names.size() || !runners_[found].client) return lost(device, std::move(error));
   // Two say different things, or one is silent: is it the device or the way there?
   const auto answer =
       runners_[found].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
   if (!answer && answer.error().code != ErrorCode::kInvalid) return lost(found, answer.error());
-  return Failure{std::move(error), {}, name_of(device), *blamed};
+  Failure failure{std::move(error), {}, name_of(device), *blamed};
+  failure.goes_on = reader.has("goes_on");
+  return failure;
 }
 
 void ActiveDeployment::receive_results() {
@@ -393,6 +427,10 @@ void ActiveDeployment::take_result(Message message) {
     const std::scoped_lock lock(mutex_);
     Pending& pending = pending_[header->request % pending_.size()];
     if (pending.missing == 0 || pending.request != header->request || pending.arrived[index]) return;
+    if (const auto group = deployment_.routing.alternatives_of[header->transfer]) {
+      if (pending.chosen[*group] == deployment_.routing.alternatives[*group].needed) return;
+      ++pending.chosen[*group];
+    }
     pending.pieces[index] = frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes);
     pending.arrived[index] = true;
     if (--pending.missing > 0 || failure_) return;
@@ -401,26 +439,25 @@ void ActiveDeployment::take_result(Message message) {
   events_.result(header->request, put_together(pieces));
 }
 
-std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pieces) const {
+std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pieces) {
+  const auto buffer_of = [&](std::size_t transfer) -> const Buffer& {
+    const auto found = std::lower_bound(result_pieces_.begin(), result_pieces_.end(), transfer);
+    return pieces[static_cast<std::size_t>(found - result_pieces_.begin())];
+  };
+  const Port::Payloads payloads = [&](std::size_t transfer) -> const std::byte* {
+    const Buffer& buffer = buffer_of(transfer);
+    return buffer.size() > 0 ? buffer.bytes().data() : nullptr;
+  };
   std::vector<Tensor> outputs;
-  for (const std::string& name : deployment_.outputs) {
-    const TensorType& type = *deployment_.find_value(name);
-    const Region whole = Region::whole(type.shape);
-    std::vector<std::size_t> own;
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      if (deployment_.routing.transfers[result_pieces_[i]].what.value == name) own.push_back(i);
-    }
-    if (own.size() == 1) {  // the frame's payload is the tensor
-      outputs.emplace_back(type, pieces[own.front()]);
+  for (Port& port : result_ports_) {
+    if (port.direct()) {  // the frame's payload is the tensor
+      const Port::Piece& piece = port.pieces()[*port.direct()];
+      const Buffer& own = buffer_of(piece.transfer);
+      outputs.emplace_back(port.type(), own.size() > 0 || !piece.standby ? own : buffer_of(*piece.standby));
       continue;
     }
-    TensorBuilder builder(type);
-    for (const std::size_t i : own) {
-      const ValueRegion& what = deployment_.routing.transfers[result_pieces_[i]].what;
-      const TensorType piece_type{type.type, what.region.shape()};
-      const TensorView piece{piece_type, pieces[i].bytes().data()};
-      take_piece({what.region, piece}, what.combine, i == own.front(), {whole, builder.view()});
-    }
+    TensorBuilder builder(port.type());
+    port.put_together(payloads, builder.view());
     outputs.push_back(std::move(builder).build());
   }
   return outputs;
@@ -433,7 +470,8 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
     Pending& pending = pending_[request % pending_.size()];
     pending.pieces.assign(result_pieces_.size(), {});
     pending.arrived.assign(result_pieces_.size(), false);
-    pending.missing = result_pieces_.size();
+    pending.chosen.assign(deployment_.routing.alternatives.size(), 0);
+    pending.missing = results_needed_;
     pending.request = request;
   }
   for (const std::size_t transfer : deployment_.routing.from(std::nullopt)) {
@@ -449,7 +487,11 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
       if (!frame) return fail_with(for_nobody(std::move(frame.error())));
       place({whole, input.view()}, {what.what.region, {type, frame_payload(frame->bytes()).data()}});
       seal_frame(header, frame->bytes());
-      auto sent = runners_[device].inputs->send(std::move(*frame), options_.heartbeat_timeout);
+      // What others answer in place of isn't waited for.
+      const bool may_drop = can_lose(deployment_.plan, {device});
+      auto sent = runners_[device].inputs->send(std::move(*frame),
+                                                may_drop ? std::chrono::milliseconds(0) : options_.heartbeat_timeout);
+      if (!sent && may_drop && sent.error().code == ErrorCode::kTimeout) continue;
       if (!sent) return fail_with(lost(device, std::move(sent.error()).in(named(device))));
     }
   }
@@ -457,10 +499,14 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
 
 Expected<std::vector<Json>> ActiveDeployment::runner_status() {
   std::vector<Json> status;
-  for (Runner& runner : runners_) {
-    if (!runner.client) {
-      status.emplace_back(nullptr);
-      continue;
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    Runner& runner = runners_[device];
+    {
+      const std::scoped_lock lock(mutex_);
+      if (!runner.client || lost_.contains(device)) {
+        status.emplace_back(nullptr);
+        continue;
+      }
     }
     TRY_ASSIGN(Json json, runner.client->call("status", Json::object(), {}, options_.heartbeat_timeout));
     status.push_back(std::move(json));

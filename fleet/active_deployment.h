@@ -3,7 +3,8 @@
 // one that hangs doesn't keep us from noticing another.
 //
 // It begins once and fails once, with a Failure that says whom to leave out of the next epoch. Going on is the
-// coordinator's business. send() and end() may be called from any thread.
+// coordinator's business. Before it fails it may miss devices whose spare parts answer in their place; it says so of
+// each, and works on. send() and end() may be called from any thread.
 #pragma once
 
 #include <atomic>
@@ -22,6 +23,7 @@
 #include "fleet/control.h"
 #include "fleet/deployment.h"
 #include "fleet/failure.h"
+#include "fleet/port.h"
 #include "onnx_import/export.h"
 #include "transport/push_pull.h"
 
@@ -43,18 +45,20 @@ struct WatchOptions {
 struct DeploymentEvents {
   // The outputs of a request, each once, in whatever order.
   std::function<void(std::uint64_t request, std::vector<Tensor> outputs)> result;
-  // Once, unless end() comes first.
+  // Once, unless end() comes first; before, perhaps, for each device that it can do without (goes_on).
   std::function<void(const Failure& failure)> failed;
 };
 
 class ActiveDeployment {
  public:
   // Extracts the parts, sends them, and starts the runners; after a failure nothing stays deployed. `control_urls`: of
-  // the plan's devices. The plan must fit the graph (check_plan).
+  // the plan's devices. The plan must fit the graph (check_plan). `replaces`: a running epoch of the same coordinator's
+  // that some of the runners are still in; they serve both until that one ends.
   static tl::expected<std::unique_ptr<ActiveDeployment>, Failure> begin(const Graph& graph, const Plan& plan,
                                                                         const std::vector<std::string>& control_urls,
                                                                         const WatchOptions& options,
-                                                                        DeploymentEvents events);
+                                                                        DeploymentEvents events,
+                                                                        std::uint64_t replaces = 0);
   ~ActiveDeployment();  // ends it
 
   // Requests are numbered upwards, with at most a window between the oldest without a result and the newest. Inputs in
@@ -72,9 +76,10 @@ class ActiveDeployment {
 
  private:
   struct Pending {
-    std::vector<Buffer> pieces;  // of the outputs, by index in result_pieces_
-    std::vector<bool> arrived;   // the same
-    std::size_t missing = 0;     // 0: nothing is awaited
+    std::vector<Buffer> pieces;       // of the outputs, by index in result_pieces_
+    std::vector<bool> arrived;        // the same
+    std::vector<std::size_t> chosen;  // by group of alternatives: that have arrived
+    std::size_t missing = 0;          // 0: nothing is awaited
     std::uint64_t request = 0;
   };
   // While deploying.
@@ -112,16 +117,21 @@ class ActiveDeployment {
   void watch(std::size_t device);
   std::optional<Failure> ask(std::size_t device);
   std::optional<Failure> failure_in(std::size_t device, const Json& pong);
+  bool goes_on_without(std::size_t device, Failure& failure);
+  std::size_t index_of(const std::string& name) const;
   void fail_with(Failure failure);
   void receive_results();
   void take_result(transport::Message message);
-  std::vector<Tensor> put_together(const std::vector<Buffer>& pieces) const;
+  std::vector<Tensor> put_together(const std::vector<Buffer>& pieces);
 
   WatchOptions options_;
   DeploymentEvents events_;
+  std::uint64_t replaces_ = 0;
   Deployment deployment_;
   std::vector<PartFiles> parts_;            // empty once they are sent
   std::vector<std::size_t> result_pieces_;  // transfers that carry (pieces of) outputs, in part order
+  std::size_t results_needed_ = 0;          // of them
+  std::vector<Port> result_ports_;          // by output; used by the receiving thread alone
   std::vector<Runner> runners_;             // by device
   std::optional<transport::PullSocket> results_;
   std::thread receiver_;
@@ -130,6 +140,8 @@ class ActiveDeployment {
   std::condition_variable changed_;
   std::vector<Pending> pending_;  // request r in pending_[r mod window]
   std::optional<Failure> failure_;
+  std::set<std::size_t> missed_;  // devices that it does without
+  std::set<std::size_t> lost_;    // devices that don't answer
   bool started_ = false;
   std::atomic<bool> ending_{false};
   std::mutex end_mutex_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 
 #include "base/check.h"
 
@@ -50,6 +51,23 @@ void for_each_row(const Region& from, const Region& to, const Row& row) {
   }
 }
 
+// The same channels, counted from the first one of its own.
+Region from_first_channel(Region region) {
+  region[kChannelAxis] = {0, region[kChannelAxis].size()};
+  return region;
+}
+
+template <class Combine>
+void combine(const RegionView& from, const MutableRegionView& to, const Combine& combined) {
+  const std::span<const float> source = from.tensor.as<float>();
+  const std::span<float> target = to.tensor.as<float>();
+  for_each_row(from.region, to.region, [&](std::size_t from_offset, std::size_t to_offset, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      target[to_offset + i] = combined(target[to_offset + i], source[from_offset + i]);
+    }
+  });
+}
+
 }  // namespace
 
 void place(const RegionView& from, const MutableRegionView& to) {
@@ -62,12 +80,17 @@ void place(const RegionView& from, const MutableRegionView& to) {
   });
 }
 
-void add(const RegionView& from, const MutableRegionView& to) {
-  const std::span<const float> source = from.tensor.as<float>();
-  const std::span<float> target = to.tensor.as<float>();
-  for_each_row(from.region, to.region, [&](std::size_t from_offset, std::size_t to_offset, std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) target[to_offset + i] += source[from_offset + i];
-  });
+void add(const RegionView& from, const MutableRegionView& to) { combine(from, to, std::plus<>()); }
+
+void subtract(const RegionView& from, const MutableRegionView& to) { combine(from, to, std::minus<>()); }
+
+void decode(const RegionView& parity, std::span<const RegionView> others, const MutableRegionView& lost) {
+  const Region target = from_first_channel(lost.region);
+  place(parity, {target, lost.tensor});
+  for (const RegionView& other : others) {
+    const Region region = from_first_channel(other.region);
+    subtract({region, other.tensor}, {target, lost.tensor});
+  }
 }
 
 void take_piece(const RegionView& from, Combine combine, bool is_first, const MutableRegionView& to) {

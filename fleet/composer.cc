@@ -64,9 +64,13 @@ KernelChoices choices_for(const Graph& graph, const KernelChoices& choices) {
 
 Expected<Composer> Composer::create(const Graph& graph, const Plan& plan, const SessionOptions& options) {
   TRY_ASSIGN(std::vector<PartGraph> extracted, extract_parts(graph, plan));
+  Manifest manifest = make_manifest(graph, plan);
   std::vector<ComposedPart> parts;
-  for (PartGraph& part : extracted) parts.push_back({std::move(part.graph), choices_of(plan, part.id)});
-  return create(make_manifest(graph, plan), std::move(parts), options);
+  for (PartGraph& part : extracted) {
+    if (manifest.find_part(part.id) == nullptr) continue;  // standby
+    parts.push_back({std::move(part.graph), choices_of(plan, part.id)});
+  }
+  return create(std::move(manifest), std::move(parts), options);
 }
 
 Expected<Composer> Composer::create(Manifest manifest, std::vector<ComposedPart> parts, const SessionOptions& options) {
@@ -97,7 +101,22 @@ Expected<Composer> Composer::create(Manifest manifest, std::vector<ComposedPart>
   return composer;
 }
 
-Expected<NamedTensors> Composer::run(std::span<const Tensor> inputs) {
+DecodedValue Composer::decoded_without(const Piece& lost, const Piece& parity, const std::vector<Piece>& members,
+                                       const TensorType& type) {
+  Assembly assembly(type);
+  std::vector<RegionView> others;
+  for (const Piece& member : members) {
+    if (member.part == lost.part) continue;
+    assembly.take(member.what, member.tensor);
+    others.push_back({member.what.region, member.tensor.view()});
+  }
+  TensorBuilder builder(lost.tensor.type());
+  decode({parity.what.region, parity.tensor.view()}, others, {lost.what.region, builder.view()});
+  assembly.take(lost.what, std::move(builder).build());
+  return {lost.what.value, lost.part, std::move(assembly).build()};
+}
+
+Expected<NamedTensors> Composer::run(std::span<const Tensor> inputs, std::vector<DecodedValue>* decoded) {
   if (inputs.size() != manifest_.inputs.size()) {
     return fail(ErrorCode::kInvalid, "the model has {} inputs, {} are given", manifest_.inputs.size(), inputs.size());
   }
@@ -111,8 +130,12 @@ Expected<NamedTensors> Composer::run(std::span<const Tensor> inputs) {
     values[manifest_.inputs[i]] = inputs[i];
   }
   std::map<std::string, Assembly> assemblies;
+  std::vector<Piece> pieces;  // of the stage
   for (std::size_t p = 0; p < manifest_.parts.size(); ++p) {
     const ManifestPart& part = manifest_.parts[p];
+    const bool is_parity = part.outputs.size() == 1 && part.outputs[0].region.combine == Combine::kParity;
+    if (is_parity && decoded == nullptr) continue;
+    if (p > 0 && part.id.stage != manifest_.parts[p - 1].id.stage) pieces.clear();
     std::vector<Tensor> part_inputs;
     std::vector<TensorView> input_views;
     for (const ManifestTensor& input : part.inputs) {
@@ -135,8 +158,19 @@ Expected<NamedTensors> Composer::run(std::span<const Tensor> inputs) {
     if (!ran) return fail_in(part.file, std::move(ran.error()));
     for (std::size_t i = 0; i < part.outputs.size(); ++i) {
       const ValueRegion& what = part.outputs[i].region;
-      const auto [assembly, fresh] = assemblies.try_emplace(what.value, *manifest_.find_value(what.value));
-      assembly->second.take(what, std::move(builders[i]).build());
+      const TensorType& type = *manifest_.find_value(what.value);
+      Piece piece{part.id, what, std::move(builders[i]).build()};
+      if (is_parity) {
+        const std::vector<std::size_t>& members = part.outputs[i].members;
+        std::erase_if(pieces, [&](const Piece& other) {
+          return std::find(members.begin(), members.end(), other.part.part) == members.end();
+        });
+        for (const Piece& lost : pieces) decoded->push_back(decoded_without(lost, piece, pieces, type));
+        continue;
+      }
+      const auto [assembly, fresh] = assemblies.try_emplace(what.value, type);
+      assembly->second.take(what, piece.tensor);
+      if (decoded != nullptr) pieces.push_back(std::move(piece));
     }
   }
   for (auto& [name, assembly] : assemblies) values[name] = std::move(assembly).build();

@@ -20,6 +20,13 @@ struct ComposedPart {
   KernelChoices choices;  // those for nodes of other parts are ignored
 };
 
+// A value as its receiver has it without one of the parts that give it.
+struct DecodedValue {
+  std::string value;
+  PartId without;
+  Tensor tensor;
+};
+
 class Composer {
  public:
   // `parts` in the manifest's order. `options.choices` isn't used.
@@ -28,12 +35,22 @@ class Composer {
   static Expected<Composer> create(const Graph& graph, const Plan& plan, const SessionOptions& options);
 
   // The values that the parts give (cut values and outputs), by name; inputs in the manifest's order.
-  Expected<NamedTensors> run(std::span<const Tensor> inputs);
+  // Where `decoded` is given, also each value that can be told from parity, once without each of its parts; otherwise
+  // parity parts aren't computed.
+  Expected<NamedTensors> run(std::span<const Tensor> inputs, std::vector<DecodedValue>* decoded = nullptr);
 
   const Manifest& manifest() const { return manifest_; }
 
  private:
   Composer() = default;
+  // What the parts of a stage give of its only value.
+  struct Piece {
+    PartId part;
+    ValueRegion what;
+    Tensor tensor;
+  };
+  static DecodedValue decoded_without(const Piece& lost, const Piece& parity, const std::vector<Piece>& members,
+                                      const TensorType& type);
   Manifest manifest_;
   std::vector<std::unique_ptr<Session>> sessions_;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/log.h"
 #include "fleet/control.h"
@@ -28,12 +29,10 @@ std::string list_of(const std::vector<std::string>& names) {
 }
 
 bool uses_only(const Plan& plan, const std::vector<std::string>& names) {
-  for (const PartId id : part_ids(plan)) {
-    for (const std::size_t device : plan.stages[id.stage].parts[id.part].devices) {
-      if (std::find(names.begin(), names.end(), plan.devices[device]) == names.end()) return false;
-    }
-  }
-  return true;
+  const std::set<std::size_t> used = used_devices(plan);
+  return std::all_of(used.begin(), used.end(), [&](std::size_t device) {
+    return std::find(names.begin(), names.end(), plan.devices[device]) != names.end();
+  });
 }
 
 }  // namespace
@@ -63,8 +62,9 @@ Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, c
                 control_urls.size());
   }
   std::unique_ptr<Coordinator> coordinator(new Coordinator(graph, plan, control_urls, options));
-  auto begun = coordinator->begin_epoch(plan, options.watch);
-  if (!begun) return tl::unexpected(std::move(begun.error().error));
+  auto epoch = coordinator->make_epoch(plan, options.watch);
+  if (!epoch) return tl::unexpected(std::move(epoch.error().error));
+  coordinator->install(std::move(*epoch), 0);
   coordinator->accepting_ = true;
   coordinator->supervisor_ = std::thread([c = coordinator.get()] { c->supervise(); });
   coordinator->scout_ = std::thread([c = coordinator.get()] {
@@ -75,13 +75,15 @@ Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, c
   return coordinator;
 }
 
-tl::expected<void, Failure> Coordinator::begin_epoch(const Plan& plan, const WatchOptions& watch) {
+tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& plan, const WatchOptions& watch,
+                                                                  std::uint64_t replaces) {
   std::vector<std::string> urls;
   std::uint64_t generation = 0;
   {
     const std::scoped_lock lock(mutex_);
     for (const std::string& name : plan.devices) urls.push_back(find(name)->url);
-    generation = ++generation_;
+    generation = beginning_ = ++generations_;
+    failed_at_beginning_.clear();
     ++counts_.epochs;
   }
   DeploymentEvents events;
@@ -90,16 +92,33 @@ tl::expected<void, Failure> Coordinator::begin_epoch(const Plan& plan, const Wat
   };
   events.failed = [this, generation](const Failure& failure) { take_failure(generation, failure); };
   TRY_ASSIGN(std::unique_ptr<ActiveDeployment> active,
-             ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events)));
-  const std::scoped_lock lock(mutex_);
-  for (const std::string& name : plan.devices) find(name)->last_epoch = active->epoch();
-  active_ = std::move(active);
-  window_ = active_->window();
-  epoch_begin_ = oldest_;
+             ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), replaces));
+  return Epoch{std::move(active), generation, 0};
+}
+
+// Makes it the current epoch, whose first request is `begin`. The lock is the caller's, or nobody else is there yet.
+void Coordinator::install(Epoch epoch, std::uint64_t begin) {
+  for (const std::size_t device : used_devices(epoch.active->plan())) {
+    std::vector<std::uint64_t>& epochs = find(epoch.active->plan().devices[device])->epochs;
+    epochs.push_back(epoch.active->epoch());
+    if (epochs.size() > 2) epochs.erase(epochs.begin());
+  }
+  epoch.begin = begin;
+  current_ = std::move(epoch);
+  window_ = current_.active->window();
   epoch_began_ = Clock::now();
   fastest_way_ = fastest_period_ = {};
   last_results_.clear();
-  return {};
+  degraded_.clear();
+  beginning_ = 0;
+  for (Failure& failure : failed_at_beginning_) {
+    if (failure.goes_on) {
+      degraded_.push_back(std::move(failure));
+    } else if (!broken_) {
+      broken_ = std::move(failure);
+    }
+  }
+  failed_at_beginning_.clear();
 }
 
 Coordinator::~Coordinator() {
@@ -107,7 +126,9 @@ Coordinator::~Coordinator() {
   if (supervisor_.joinable()) supervisor_.join();
   if (scout_.joinable()) scout_.join();
   if (timer_.joinable()) timer_.join();
-  if (active_) active_->end();
+  for (const Epoch* epoch : {former_ ? &*former_ : nullptr, &current_}) {
+    if (epoch != nullptr && epoch->active) epoch->active->end();
+  }
 }
 
 void Coordinator::cancel(Error error) {
@@ -140,7 +161,7 @@ Expected<std::vector<Json>> Coordinator::runner_status() {
   std::shared_ptr<ActiveDeployment> active;
   {
     const std::scoped_lock lock(mutex_);
-    active = active_;
+    active = current_.active;
   }
   if (!active) return fail(ErrorCode::kUnavailable, "another plan is being deployed");
   return active->runner_status();
@@ -206,8 +227,8 @@ Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>
     added.deadline = deadline;
     added.sent = now;
     future = added.promise.get_future();
-    number = next_++ - epoch_begin_;
-    active = active_;
+    number = next_++ - current_.begin;
+    active = current_.active;
   }
   if (deadline != kNoDeadline) changed_.notify_all();
   // If that fails, the epoch has failed, and the request is sent again in the next one.
@@ -219,8 +240,11 @@ void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, st
   std::optional<std::promise<Result>> promise;
   {
     const std::scoped_lock lock(mutex_);
-    const std::uint64_t global = epoch_begin_ + number;
-    if (generation != generation_ || global < oldest_ || global >= next_) return;
+    const Epoch* epoch = generation == current_.generation ? &current_ : nullptr;
+    if (former_ && generation == former_->generation) epoch = &*former_;
+    if (epoch == nullptr) return;
+    const std::uint64_t global = epoch->begin + number;
+    if (global < oldest_ || global >= next_) return;
     Request& arrived = request(global);
     if (arrived.done) return;
     const Clock::time_point now = Clock::now();
@@ -285,9 +309,16 @@ void Coordinator::watch_deadlines() {
 void Coordinator::take_failure(std::uint64_t generation, const Failure& failure) {
   {
     const std::scoped_lock lock(mutex_);
-    if (generation != generation_ || broken_) return;
-    broken_ = failure;
-    accepting_ = false;
+    const bool is_current = generation == current_.generation;
+    const bool is_former = former_ && generation == former_->generation;
+    if (generation == beginning_) failed_at_beginning_.push_back(failure);
+    if (!is_current && !is_former) return;
+    if (failure.goes_on) {
+      if (is_current) degraded_.push_back(failure);
+    } else if (!broken_) {
+      broken_ = failure;
+      accepting_ = false;
+    }
   }
   changed_.notify_all();
 }
@@ -295,46 +326,119 @@ void Coordinator::take_failure(std::uint64_t generation, const Failure& failure)
 void Coordinator::supervise() {
   while (true) {
     std::optional<Failure> failure;
+    bool is_former_done = false;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return end_ || broken_ || members_returned_; });
+      const auto former_done = [&] { return former_ && oldest_ >= current_.begin; };
+      const auto wants_change = [&] { return !former_ && (members_returned_ || !degraded_.empty()); };
+      changed_.wait(lock, [&] { return end_ || broken_ || former_done() || wants_change(); });
       if (end_) return;
-      accepting_ = false;
-      members_returned_ = false;
       failure = broken_;
+      accepting_ = accepting_ && !failure;
+      is_former_done = former_done();
     }
-    if (!failure) drain();
-    begin_again(std::move(failure));
+    if (failure) {
+      begin_again(std::move(failure));
+    } else if (is_former_done) {
+      retire_former();
+    } else {
+      change_over();
+    }
   }
 }
 
-// Nobody is lost: what is in flight may as well be finished.
+void Coordinator::retire_former() {
+  std::optional<Epoch> former;
+  {
+    const std::scoped_lock lock(mutex_);
+    former = std::exchange(former_, {});
+  }
+  if (former) former->active->end();
+}
+
+// What is in flight may as well be finished.
 void Coordinator::drain() {
   std::unique_lock lock(mutex_);
+  accepting_ = false;
   changed_.wait(lock, [&] { return end_ || broken_ || oldest_ == next_; });
 }
 
-void Coordinator::begin_again(std::optional<Failure> failure) {
+WatchOptions Coordinator::later_watch() const {
   // Devices have been talked to already: what doesn't answer soon has gone.
   WatchOptions watch = options_.watch;
   watch.connect_timeout = std::min(watch.connect_timeout, watch.heartbeat_timeout);
   watch.progress = {};
+  return watch;
+}
+
+// From an epoch that still works to another one, without a pause where the devices have memory for both.
+void Coordinator::change_over() {
+  std::vector<Failure> failures;
+  std::uint64_t replaces = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    failures = std::exchange(degraded_, {});
+    members_returned_ = false;
+    replaces = current_.active->epoch();
+  }
+  for (const Failure& failure : failures) {
+    if (const auto goes_on = blame(failure); !goes_on) return;  // as it is
+  }
+  const auto plan = next_plan();
+  if (!plan) {
+    spdlog::warn("{}; going on as it is", plan.error().message);
+    return;
+  }
+  WatchOptions watch = later_watch();
+  watch.interrupted = [this] {
+    const std::scoped_lock lock(mutex_);
+    return end_ || broken_;
+  };
+  auto epoch = make_epoch(*plan, watch, replaces);
+  if (epoch) {
+    const std::scoped_lock lock(mutex_);
+    if (!end_ && !broken_) {
+      former_ = std::move(current_);
+      install(std::move(*epoch), next_);
+      changed_.notify_all();
+      return;
+    }
+  }
+  {
+    const std::scoped_lock lock(mutex_);
+    if (end_ || broken_) return;  // an epoch that nobody has heard of ends
+  }
+  spdlog::info("{}; one epoch after the other", epoch.error().error.message);
+  drain();
+  std::optional<Failure> failure;
+  {
+    const std::scoped_lock lock(mutex_);
+    failure = broken_;
+  }
+  begin_again(std::move(failure));
+}
+
+void Coordinator::begin_again(std::optional<Failure> failure) {
+  WatchOptions watch = later_watch();
   watch.interrupted = [this] {
     const std::scoped_lock lock(mutex_);
     return end_.has_value();
   };
   while (true) {
-    std::shared_ptr<ActiveDeployment> old;
+    std::vector<std::shared_ptr<ActiveDeployment>> old;
     {
       const std::scoped_lock lock(mutex_);
       if (end_) return;
       if (!failure) failure = broken_;
       broken_.reset();
-      ++generation_;  // what the old one still says doesn't count
-      old = std::move(active_);
+      // What these still say doesn't count.
+      if (former_) old.push_back(std::move(former_->active));
+      if (current_.active) old.push_back(std::move(current_.active));
+      former_.reset();
+      current_ = {};
     }
-    if (old) old->end();
-    old.reset();
+    for (const std::shared_ptr<ActiveDeployment>& deployment : old) deployment->end();
+    old.clear();
     if (failure) {
       auto goes_on = blame(*failure);
       if (!goes_on) return cancel(std::move(goes_on.error()));
@@ -342,9 +446,16 @@ void Coordinator::begin_again(std::optional<Failure> failure) {
     }
     auto plan = next_plan();
     if (!plan) return cancel(std::move(plan.error()));
-    auto begun = begin_epoch(*plan, watch);
-    if (begun && resend()) return;
-    if (!begun) failure = std::move(begun.error());
+    auto epoch = make_epoch(*plan, watch);
+    if (!epoch) {
+      failure = std::move(epoch.error());
+      continue;
+    }
+    {
+      const std::scoped_lock lock(mutex_);
+      install(std::move(*epoch), oldest_);
+    }
+    if (resend()) return;
   }
 }
 
@@ -361,8 +472,8 @@ bool Coordinator::resend() {
     }
     request(number).sent = Clock::now();
     const std::vector<Tensor> inputs = request(number).inputs;
-    const std::uint64_t in_epoch = number - epoch_begin_;
-    const std::shared_ptr<ActiveDeployment> active = active_;
+    const std::uint64_t in_epoch = number - current_.begin;
+    const std::shared_ptr<ActiveDeployment> active = current_.active;
     ++counts_.resent;
     lock.unlock();
     active->send(in_epoch, inputs);
@@ -506,8 +617,10 @@ Expected<void> Coordinator::ask_lost(const Member& member) const {
   const std::chrono::milliseconds timeout = options_.watch.heartbeat_timeout;
   TRY_ASSIGN(ControlClient client, ControlClient::connect(member.name, member.url, timeout, options_.watch.identity));
   TRY(client.call("hello", {{"protocol", kProtocolVersion}}, {}, timeout));
-  auto ended = client.call("end", {{"epoch", member.last_epoch}}, {}, timeout);
-  if (!ended) spdlog::debug("{}", ended.error().message);
+  for (const std::uint64_t epoch : member.epochs) {
+    auto ended = client.call("end", {{"epoch", epoch}}, {}, timeout);
+    if (!ended) spdlog::debug("{}", ended.error().message);
+  }
   TRY_ASSIGN(const Json status, client.call("status", Json::object(), {}, timeout));
   TRY_ASSIGN(const std::string state, JsonReader(status).string("state"));
   if (state == "idle") return {};

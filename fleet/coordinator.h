@@ -1,9 +1,10 @@
 // Deploys a plan to runners, submits inputs and hands back results, each exactly once and in whatever order they come.
 //
 // A request is kept until its result is there. When a device is lost, or something on its way, the coordinator ends the
-// epoch, plans again for the devices that are left, and sends what is unfinished once more; submit() waits meanwhile. A
-// device that comes back is taken in. Only where no plan is left, every unfinished request gets the error, and so does
-// everything submitted later.
+// epoch, plans again for the devices that are left, and sends what is unfinished once more; submit() waits meanwhile.
+// Nobody waits where spare parts answer in the lost device's place: the old epoch goes on until the new one runs, then
+// new requests go there. So does a device that comes back get its share again. Only where no plan is left, every
+// unfinished request gets the error, and so does everything submitted later.
 //
 // submit() and try_submit() may be called from any thread.
 #pragma once
@@ -94,8 +95,14 @@ class Coordinator {
     std::string url;
     bool lost = false;
     unsigned losses = 0;
-    std::uint64_t last_epoch = 0;  // that it may still be in
+    std::vector<std::uint64_t> epochs;  // that it may still be in: the last two
     Clock::time_point ask_at;
+  };
+
+  struct Epoch {
+    std::shared_ptr<ActiveDeployment> active;
+    std::uint64_t generation = 0;  // by which events know whom they are of; 0: none
+    std::uint64_t begin = 0;       // the request that is number 0 of it
   };
 
   Coordinator(const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls,
@@ -106,11 +113,15 @@ class Coordinator {
   void watch_deadlines();
   void settle(std::uint64_t number);
   Expected<void> check_inputs(const std::vector<Tensor>& inputs) const;
-  tl::expected<void, Failure> begin_epoch(const Plan& plan, const WatchOptions& watch);
+  tl::expected<Epoch, Failure> make_epoch(const Plan& plan, const WatchOptions& watch, std::uint64_t replaces = 0);
+  void install(Epoch epoch, std::uint64_t begin);
+  WatchOptions later_watch() const;
   void take_result(std::uint64_t generation, std::uint64_t request, std::vector<Tensor> outputs);
   void take_failure(std::uint64_t generation, const Failure& failure);
   void supervise();
   void drain();
+  void retire_former();
+  void change_over();
   void begin_again(std::optional<Failure> failure);
   bool resend();
   Expected<void> blame(const Failure& failure);
@@ -136,13 +147,16 @@ class Coordinator {
   std::deque<Request> requests_;   // from oldest_ to next_
   std::uint64_t next_ = 0;         // number of the next request
   std::uint64_t oldest_ = 0;       // without a result
-  std::uint64_t epoch_begin_ = 0;  // the request that is number 0 of the epoch
-  std::uint64_t generation_ = 0;   // counts epochs, so that an old one's events are known
+  std::uint64_t generations_ = 0;  // so far
   std::size_t window_ = 1;         // of the deployed plan
   bool accepting_ = false;         // false while another plan is being deployed
-  std::shared_ptr<ActiveDeployment> active_;
-  std::optional<Failure> broken_;  // of the current epoch
-  std::optional<Error> end_;       // nothing goes on
+  Epoch current_;
+  std::optional<Epoch> former_;               // while requests that it was sent are on their way
+  std::optional<Failure> broken_;             // of either
+  std::vector<Failure> degraded_;             // of the current one: it goes on without a device
+  std::uint64_t beginning_ = 0;               // the generation of an epoch on its way to be the current one
+  std::vector<Failure> failed_at_beginning_;  // of it
+  std::optional<Error> end_;                  // nothing goes on
   bool members_returned_ = false;
   std::map<std::string, unsigned> strikes_;  // connections that broke without a reason, by device at either end
   unsigned failures_in_a_row_ = 0;

@@ -79,16 +79,18 @@ Expected<void> check_values(const Deployment& deployment) {
   for (std::size_t s = 0; s < deployment.plan.stages.size(); ++s) {
     const Stage& stage = deployment.plan.stages[s];
     std::map<std::string, std::vector<ValueRegion>> pieces;
-    for (const Part& part : stage.parts) {
-      for (const ValueRegion& output : part.outputs) pieces[output.value].push_back(output);
+    for (std::size_t p = 0; p < stage.ways(); ++p) {
+      for (const ValueRegion& output : stage.parts[p].outputs) pieces[output.value].push_back(output);
     }
     for (const auto& [name, regions] : pieces) {
       if (!given.insert(name).second) {
         return fail(ErrorCode::kInvalid, "stage {}: value \"{}\" is there already", s, name);
       }
-      auto checked = check_pieces(name, *deployment.find_value(name), regions, stage.parts.size());
+      auto checked = check_pieces(name, *deployment.find_value(name), regions, stage.ways());
       if (!checked) return fail_in(fmt::format("stage {}", s), std::move(checked.error()));
     }
+    auto spares = check_spares(stage, [&](const std::string& name) { return *deployment.find_value(name); });
+    if (!spares) return fail_in(fmt::format("stage {}", s), std::move(spares.error()));
   }
   return {};
 }

@@ -123,6 +123,9 @@ Expected<void> Executor::start(PeerOptions options) {
   }
   peer_options_ = std::move(options);
   peers_.resize(peer_options_.data_urls.size());
+  for (std::size_t device = 0; device < peers_.size(); ++device) {
+    can_do_without_.push_back(can_lose(deployment_.plan, {device}));
+  }
   // Others are connected, and heard, later.
   for (const std::size_t device : deployment_.senders_to(device_)) {
     heard_[device] = steady_ns() + std::chrono::nanoseconds(peer_options_.connect_timeout).count();
@@ -144,9 +147,9 @@ Expected<void> Executor::connect(std::size_t device) {
   }
   // What was on its way is lost.
   socket->on_disconnect([this, device](const std::string& url) {
-    set_failure({ErrorCode::kUnavailable,
-                 fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)},
-                device);
+    do_without({ErrorCode::kUnavailable,
+                fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)},
+               device);
   });
   transport::DialOptions dial;
   dial.connect_timeout = peer_options_.connect_timeout;
@@ -193,10 +196,10 @@ void Executor::check_heard() {
   for (const auto& [device, heard] : heard_) {
     const std::chrono::nanoseconds silent(now - heard);
     if (silent <= limit) continue;
-    set_failure({ErrorCode::kUnavailable,
-                 fmt::format("nothing was heard from device \"{}\" for {} ms", deployment_.plan.devices[device],
-                             std::chrono::duration_cast<std::chrono::milliseconds>(silent).count())},
-                device);
+    do_without({ErrorCode::kUnavailable,
+                fmt::format("nothing was heard from device \"{}\" for {} ms", deployment_.plan.devices[device],
+                            std::chrono::duration_cast<std::chrono::milliseconds>(silent).count())},
+               device);
   }
 }
 
@@ -221,9 +224,25 @@ Executor::~Executor() {
 void Executor::set_failure(const Error& error, std::optional<std::size_t> blames) {
   if (stopping_) return;
   const std::scoped_lock lock(mutex_);
-  if (failure_) return;
-  failure_ = {error.message, blames};
+  if (failure_ && !failure_->goes_on) return;
+  failure_ = {error.message, blames, false};
   spdlog::info("{}", error.message);  // the coordinator asks for it and tells the user
+}
+
+// Or fails, where that is impossible.
+void Executor::do_without(const Error& error, std::size_t device) {
+  if (stopping_) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (missed_.contains(device)) return;
+    missed_.insert(device);
+    if (can_lose(deployment_.plan, missed_)) {
+      if (!failure_) failure_ = {error.message, device, true};
+      spdlog::info("{}; going on without it", error.message);
+      return;
+    }
+  }
+  set_failure(error, device);
 }
 
 void Executor::receive_loop() {
@@ -275,15 +294,13 @@ Expected<void> Executor::compute(const Job& job) {
   OwnPart& part = parts_[job.part];
   part.input_views.clear();
   part.output_views.clear();
+  const Port::Payloads payloads = [&](std::size_t transfer) { return join_.payload(job, transfer); };
   for (Port& port : part.inputs) {
-    const auto payload = [&](std::size_t piece) {
-      return join_.payload(job, port.pieces()[piece].transfer).bytes().data();
-    };
     if (port.direct()) {
-      part.input_views.emplace_back(port.type(), payload(*port.direct()));
+      part.input_views.emplace_back(port.type(), port.payload(*port.direct(), payloads));
       continue;
     }
-    for (std::size_t piece = 0; piece < port.pieces().size(); ++piece) port.take(piece, payload(piece));
+    port.put_together(payloads, port.held());
     part.input_views.emplace_back(port.held());
   }
   for (std::size_t i = 0; i < part.outputs.size(); ++i) {
@@ -336,22 +353,28 @@ Expected<void> Executor::send(const Job& job, std::size_t transfer, Message fram
       const std::size_t bytes = copy.size() - kFrameHeaderBytes;
       TRY(join_.deliver(job.request, transfer, transport::share(std::move(copy)).sub(kFrameHeaderBytes, bytes)));
     } else {
-      TRY(push(*peers_[device], std::move(copy)));
+      TRY(push(*peers_[device], std::move(copy), can_do_without_[device]));
     }
   }
   if (what.to_coordinator) {
     TRY_ASSIGN(Message copy, next_copy());
-    TRY(push(*results_, std::move(copy)));
+    TRY(push(*results_, std::move(copy), false));
   }
   return {};
 }
 
-Expected<void> Executor::push(PushSocket& socket, Message frame) {
+Expected<void> Executor::push(PushSocket& socket, Message frame, bool may_drop) {
   // Before it is on its way, so that nobody who has it finds it uncounted.
   payload_bytes_sent_ += frame.size() - kFrameHeaderBytes;
   while (true) {
-    auto sent = socket.send(std::move(frame), kPoll);
+    auto sent = socket.send(std::move(frame), may_drop ? std::chrono::milliseconds(0) : kPoll);
     if (sent) return {};
+    // It is a window behind, and what it would answer was answered without it.
+    if (may_drop && sent.error().code == ErrorCode::kTimeout) {
+      payload_bytes_sent_ -= frame.size() - kFrameHeaderBytes;
+      ++sends_dropped_;
+      return {};
+    }
     // A slow or vanished peer: the coordinator decides which; we wait until it ends the deployment.
     if (sent.error().code != ErrorCode::kTimeout || stopping_) return tl::unexpected(std::move(sent.error()));
   }
@@ -366,6 +389,8 @@ ExecutorStatus Executor::status() const {
   }
   status.jobs_done = jobs_done_;
   status.frames_dropped = frames_dropped_;
+  status.sends_dropped = sends_dropped_;
+  status.given_up = join_.given_up();
   if (data_) status.received = data_->counters();
   status.payload_bytes_received = payload_bytes_received_;
   status.payload_bytes_sent = payload_bytes_sent_;

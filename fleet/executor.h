@@ -4,7 +4,9 @@
 // Three threads of its own: one receives and never stops reading (the join space is reserved for the whole window), one
 // computes, one tells the devices that it sends to that it is there, and notices which of those that send to it are
 // silent; nng's threads send, so that receiving, computing and sending overlap. A failure (a part that can't be
-// computed, a frame that can't be right, a silent peer) stops the computing and is kept for status().
+// computed, a frame that can't be right, a silent peer) stops the computing and is kept for status(); it goes on where
+// the peer isn't needed, because spare parts answer in its place (can_lose, partition/plan.h). What such a peer doesn't
+// take in time is dropped.
 #pragma once
 
 #include <atomic>
@@ -15,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -53,13 +56,16 @@ enum class ExecutorState : std::uint8_t { kPrepared, kStarting, kRunning };
 struct ExecutorFailure {
   std::string message;
   std::optional<std::size_t> blames;  // a device: this one, if it can't compute, or one that can't be reached or heard
+  bool goes_on = false;               // it can do without that device
 };
 
 struct ExecutorStatus {
   ExecutorState state = ExecutorState::kPrepared;
   std::optional<ExecutorFailure> failure;
   std::uint64_t jobs_done = 0;
-  std::uint64_t frames_dropped = 0;  // of other epochs, copies, damaged
+  std::uint64_t frames_dropped = 0;  // of other epochs, copies, damaged, not needed
+  std::uint64_t sends_dropped = 0;   // to devices that are too late, and that others can do without
+  std::uint64_t given_up = 0;        // requests that others have answered while this device was late
   transport::Counters received;
   std::uint64_t payload_bytes_received = 0;
   std::uint64_t payload_bytes_sent = 0;
@@ -111,8 +117,9 @@ class Executor {
   Expected<void> compute(const Job& job);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
-  Expected<void> push(transport::PushSocket& socket, transport::Message frame);
+  Expected<void> push(transport::PushSocket& socket, transport::Message frame, bool may_drop);
   void set_failure(const Error& error, std::optional<std::size_t> blames = {});
+  void do_without(const Error& error, std::size_t device);
 
   Deployment deployment_;
   std::size_t device_;
@@ -131,12 +138,15 @@ class Executor {
   std::atomic<ExecutorState> state_{ExecutorState::kPrepared};
   std::atomic<std::uint64_t> jobs_done_{0};
   std::atomic<std::uint64_t> frames_dropped_{0};
+  std::atomic<std::uint64_t> sends_dropped_{0};
   std::atomic<std::uint64_t> payload_bytes_received_{0};
   std::atomic<std::uint64_t> payload_bytes_sent_{0};
   std::atomic<std::uint64_t> compute_ns_{0};
   mutable std::mutex mutex_;
   std::condition_variable stop_changed_;
   std::optional<ExecutorFailure> failure_;
+  std::set<std::size_t> missed_;      // devices that others do without
+  std::vector<bool> can_do_without_;  // by device: when nobody else is missing
   std::thread receiver_;
   std::thread computer_;
   std::thread beater_;

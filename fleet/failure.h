@@ -16,6 +16,9 @@ struct Failure {
   // A connection between these two broke although both are there: the one that says so, and the other.
   std::optional<std::string> reporter;
   std::optional<std::string> suspect;
+  // Spare parts answer in place of what is missing, and nothing needs to be sent again: the deployment goes on until
+  // there is another one.
+  bool goes_on = false;
 };
 
 }  // namespace onnx_split

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/check.h"
 
@@ -17,11 +18,17 @@ JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deploym
   const std::size_t window = deployment.plan.window;
   std::map<std::size_t, std::size_t> most;  // of each transfer: for how many requests it may wait here at once
   for (const PartId id : deployment.parts_of(device)) {
-    PartInputs part{id, {}};
+    PartInputs part{id, {}, 0, deployment.plan.stages[id.stage].spare != Spare::kNone};
+    std::set<std::size_t> groups;
     for (const ValueRegion& input : deployment.plan.stages[id.stage].parts[id.part].inputs) {
       for (const std::size_t transfer : deployment.routing.pieces_of(id, input)) {
-        if (std::find(part.transfers.begin(), part.transfers.end(), transfer) == part.transfers.end()) {
-          part.transfers.push_back(transfer);
+        if (std::find(part.transfers.begin(), part.transfers.end(), transfer) != part.transfers.end()) continue;
+        part.transfers.push_back(transfer);
+        const auto group = deployment.routing.alternatives_of[transfer];
+        if (!group) {
+          ++part.needed;
+        } else if (groups.insert(*group).second) {
+          part.needed += static_cast<std::uint32_t>(deployment.routing.alternatives[*group].needed);
         }
       }
     }
@@ -38,6 +45,7 @@ JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deploym
     slot.payloads.resize(transfers);
     slot.arrived.resize(transfers);
     slot.users_left.resize(transfers);
+    slot.chosen.resize(deployment.routing.alternatives.size());
     slot.missing.resize(parts_.size());
   }
   ready_.reserve(window * parts_.size());
@@ -52,17 +60,23 @@ bool JoinTable::serves(const PartInputs& part, std::uint64_t request) const {
 Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   if (slot.newest && request < *slot.newest) return false;
   if (slot.newest && request == *slot.newest) return slot.open;
+  if (slot.open && slot.needed_parts_left == 0) {
+    if (slot.jobs_taken > 0) return false;
+    give_up(slot);
+  }
   if (slot.open) {
     return fail(ErrorCode::kInvalid, "request {} arrived while request {} isn't done: the window is {}", request,
                 *slot.newest, slots_.size());
   }
   std::fill(slot.arrived.begin(), slot.arrived.end(), false);
   std::fill(slot.users_left.begin(), slot.users_left.end(), 0);
-  slot.parts_left = 0;
+  std::fill(slot.chosen.begin(), slot.chosen.end(), 0);
+  slot.parts_left = slot.needed_parts_left = 0;
   for (std::size_t p = 0; p < parts_.size(); ++p) {
     if (!serves(parts_[p], request)) continue;
     ++slot.parts_left;
-    slot.missing[p] = static_cast<std::uint32_t>(parts_[p].transfers.size());
+    if (!parts_[p].is_replaceable) ++slot.needed_parts_left;
+    slot.missing[p] = parts_[p].needed;
     for (const std::size_t transfer : parts_[p].transfers) ++slot.users_left[transfer];
   }
   if (slot.parts_left == 0) {
@@ -73,6 +87,14 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   return true;
 }
 
+void JoinTable::give_up(Slot& slot) {
+  std::erase_if(ready_, [&](const Job& job) { return job.request == *slot.newest; });
+  std::make_heap(ready_.begin(), ready_.end(), later);
+  for (Buffer& payload : slot.payloads) payload = {};
+  slot.open = false;
+  ++given_up_;
+}
+
 Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
   const std::scoped_lock lock(mutex_);
   Slot& slot = slots_[request % slots_.size()];
@@ -80,6 +102,10 @@ Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfe
   if (!usable || slot.arrived[transfer]) return Delivery::kDropped;
   if (slot.users_left[transfer] == 0) {
     return fail(ErrorCode::kInvalid, "request {}: transfer {} isn't for this device", request, transfer);
+  }
+  if (const auto group = deployment_.routing.alternatives_of[transfer]) {
+    if (slot.chosen[*group] == deployment_.routing.alternatives[*group].needed) return Delivery::kDropped;
+    ++slot.chosen[*group];
   }
   slot.arrived[transfer] = true;
   slot.payloads[transfer] = std::move(payload);
@@ -101,14 +127,20 @@ std::optional<Job> JoinTable::take() {
   std::pop_heap(ready_.begin(), ready_.end(), later);
   const Job job = ready_.back();
   ready_.pop_back();
+  ++slots_[job.request % slots_.size()].jobs_taken;
   return job;
 }
 
-const Buffer& JoinTable::payload(const Job& job, std::size_t transfer) const {
+const std::byte* JoinTable::payload(const Job& job, std::size_t transfer) const {
   const std::scoped_lock lock(mutex_);
   const Slot& slot = slots_[job.request % slots_.size()];
-  CHECK(slot.open && slot.newest == job.request && slot.arrived[transfer]);
-  return slot.payloads[transfer];
+  CHECK(slot.open && slot.newest == job.request);
+  return slot.arrived[transfer] ? slot.payloads[transfer].bytes().data() : nullptr;
+}
+
+std::uint64_t JoinTable::given_up() const {
+  const std::scoped_lock lock(mutex_);
+  return given_up_;
 }
 
 void JoinTable::finish(const Job& job) {
@@ -118,6 +150,8 @@ void JoinTable::finish(const Job& job) {
   for (const std::size_t transfer : parts_[job.part].transfers) {
     if (--slot.users_left[transfer] == 0) slot.payloads[transfer] = {};
   }
+  --slot.jobs_taken;
+  if (!parts_[job.part].is_replaceable) --slot.needed_parts_left;
   if (--slot.parts_left == 0) slot.open = false;
 }
 

@@ -1,8 +1,10 @@
 // Where received tensors wait until their part has all its inputs, and how the computing thread learns what is ready.
 //
 // A table of fixed size: at most `window` requests are in flight, numbered without gaps, so request r has slot r mod
-// window and nothing grows. A tensor for a request that this device has finished, or a second copy, is dropped; a
-// request outside the window is an error of the sender's.
+// window and nothing grows. A tensor for a request that this device has finished, a second copy, or one more than its
+// alternatives take (partition/routing.h), is dropped. A request outside the window is an error of the sender's, but
+// where the device is late with parts that have spare ones: then others have answered already, and it gives the old
+// request up.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
@@ -42,8 +44,12 @@ class JoinTable {
   // close().
   std::optional<Job> take();
 
-  // A tensor of a job that was taken and isn't finished.
-  const Buffer& payload(const Job& job, std::size_t transfer) const;
+  // A tensor of a job that was taken and isn't finished; null if it was an alternative that hasn't come or wasn't
+  // needed.
+  const std::byte* payload(const Job& job, std::size_t transfer) const;
+
+  // Requests given up.
+  std::uint64_t given_up() const;
 
   // Releases what no other part of this device still needs.
   void finish(const Job& job);
@@ -58,16 +64,22 @@ class JoinTable {
     std::vector<Buffer> payloads;           // by transfer
     std::vector<bool> arrived;              // by transfer
     std::vector<std::uint32_t> users_left;  // by transfer: parts that still read it
+    std::vector<std::uint32_t> chosen;      // by group of alternatives: that have arrived
     std::vector<std::uint32_t> missing;     // by part
     std::size_t parts_left = 0;
+    std::size_t needed_parts_left = 0;  // of these, those that no other device can replace
+    std::size_t jobs_taken = 0;         // and not finished
   };
   struct PartInputs {
     PartId id;
     std::vector<std::size_t> transfers;  // each once
+    std::uint32_t needed = 0;            // of them
+    bool is_replaceable = false;
   };
 
   bool serves(const PartInputs& part, std::uint64_t request) const;
   Expected<bool> open_slot(Slot& slot, std::uint64_t request);
+  void give_up(Slot& slot);
 
   const Deployment& deployment_;
   std::size_t device_;
@@ -78,6 +90,7 @@ class JoinTable {
   std::condition_variable ready_changed_;
   std::vector<Slot> slots_;
   std::vector<Job> ready_;  // a heap; reserved for every part of every slot
+  std::uint64_t given_up_ = 0;
   bool closed_ = false;
 };
 

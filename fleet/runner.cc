@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -9,80 +10,12 @@
 #include "engine/blas_core.h"
 #include "fleet/machine.h"
 #include "fleet/profiler.h"
-#include "onnx_import/import.h"
 #include "transport/url.h"
 
 namespace onnx_split {
 namespace {
 
 constexpr std::chrono::milliseconds kPoll{200};
-constexpr std::int64_t kLongestTimeoutMs = 600'000;
-
-Json counts_to_json(const ExecutorStatus& status) {
-  return {{"jobs_done", status.jobs_done},
-          {"frames_dropped", status.frames_dropped},
-          {"payload_bytes_received", status.payload_bytes_received},
-          {"payload_bytes_sent", status.payload_bytes_sent},
-          {"compute_s", status.compute_s}};
-}
-
-std::string_view state_name(ExecutorState state) {
-  switch (state) {
-    case ExecutorState::kPrepared: return "prepared";
-    case ExecutorState::kStarting: return "starting";
-    case ExecutorState::kRunning: return "running";
-  }
-  return "";
-}
-
-// Everything that preparing takes, for a thread of its own.
-struct Preparation {
-  Deployment deployment;
-  std::size_t device = 0;
-  PartStore store;
-  ExecutorOptions options;
-  std::vector<std::future<void>> before;  // memory that others still have
-};
-
-Expected<std::unique_ptr<Executor>> prepared(Preparation what) {
-  for (const std::future<void>& other : what.before) other.wait();
-  std::vector<LoadedPart> parts;
-  for (const PartId id : what.deployment.parts_of(what.device)) {
-    TRY_ASSIGN(const std::filesystem::path path, what.store.model_path(id));
-    ImportOptions import_options;
-    import_options.simplify = false;
-    TRY_ASSIGN(Graph graph, import_onnx(path, import_options));
-    parts.push_back({id, std::move(graph)});
-  }
-  return Executor::create(std::move(what.deployment), what.device, std::move(parts), what.options);
-  // The weights are mapped: the files end with the store, and nothing is left behind whatever happens to this process.
-}
-
-Expected<PartId> read_part_id(const JsonReader& request, const Plan& plan) {
-  TRY_ASSIGN(const std::int64_t stage, request.integer("stage", 0, static_cast<std::int64_t>(plan.stages.size()) - 1));
-  const auto s = static_cast<std::size_t>(stage);
-  TRY_ASSIGN(const std::int64_t part,
-             request.integer("part", 0, static_cast<std::int64_t>(plan.stages[s].parts.size()) - 1));
-  return PartId{s, static_cast<std::size_t>(part)};
-}
-
-// Announces the device's parts to the store; gives those that must be sent.
-Expected<Json> expect_parts(const JsonReader& request, const Deployment& deployment, std::size_t device,
-                            PartStore& store) {
-  TRY_ASSIGN(const JsonReader list, request.at("parts"));
-  TRY_ASSIGN(const std::vector<JsonReader> parts, list.elements());
-  std::vector<PartId> announced;
-  Json missing = Json::array();
-  for (const JsonReader& reader : parts) {
-    TRY_ASSIGN(const PartId part, read_part_id(reader, deployment.plan));
-    TRY_ASSIGN(const std::string hash, reader.string("hash"));
-    TRY_ASSIGN(const bool is_here, store.expect(part, hash));
-    announced.push_back(part);
-    if (!is_here) missing.push_back({{"stage", part.stage}, {"part", part.part}});
-  }
-  if (announced == deployment.parts_of(device)) return missing;
-  return fail(ErrorCode::kInvalid, "the announced parts aren't those of device {}", device);
-}
 
 }  // namespace
 
@@ -118,37 +51,33 @@ Expected<void> Runner::serve() {
     auto replied = socket_->reply(std::move(message));
     if (!replied && !stopping_) return tl::unexpected(std::move(replied.error()));
   }
-  release();
+  link_.reset();
+  while (!assignments_.empty()) release(assignments_.begin());
   return {};
 }
 
 // Others may talk to this port as well: only what the coordinator says of its epoch counts.
 void Runner::drop_if_silent() {
   if (link_ && link_->abandoned(options_.lease)) link_.reset();
-  if (!deployment_ || std::chrono::steady_clock::now() - last_heard_ <= options_.lease) return;
-  spdlog::warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", deployment_->epoch,
-               options_.lease.count());
-  release();
+  for (auto assignment = assignments_.begin(); assignment != assignments_.end();) {
+    const auto next = std::next(assignment);
+    if (assignment->silent_for() > options_.lease) {
+      spdlog::warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", assignment->epoch(),
+                   options_.lease.count());
+      release(assignment);
+    }
+    assignment = next;
+  }
 }
 
 void Runner::stop() { stopping_ = true; }
 
-void Runner::release() {
-  link_.reset();
+void Runner::release(std::list<Assignment>::iterator assignment) {
   std::erase_if(retiring_, [](const std::future<void>& other) {
     return other.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   });
-  if (preparing_.valid()) {
-    retiring_.push_back(std::async(std::launch::async, [preparing = std::move(preparing_)] { preparing.wait(); }));
-  }
-  if (executor_) {
-    retiring_.push_back(
-        std::async(std::launch::async, [executor = std::move(executor_)]() mutable { executor.reset(); }));
-  }
-  preparing_ = {};
-  failure_.reset();
-  store_.reset();
-  deployment_.reset();
+  for (std::future<void>& ending : std::move(*assignment).end()) retiring_.push_back(std::move(ending));
+  assignments_.erase(assignment);
 }
 
 Json Runner::handle(std::span<const std::byte> request) {
@@ -204,56 +133,58 @@ Expected<Json> Runner::hello(const JsonReader& request) {
 }
 
 Expected<Json> Runner::deploy(const JsonReader& request) {
-  TRY_ASSIGN(const JsonReader body, request.at("deployment"));
-  TRY_ASSIGN(Deployment deployment, deployment_from_json(body.value()));
-  const auto devices = static_cast<std::int64_t>(deployment.plan.devices.size());
-  TRY_ASSIGN(const std::int64_t device, request.integer("device", 0, devices - 1));
-  TRY(check_free());
-  TRY_ASSIGN(PartStore store,
-             PartStore::create(options_.model_dir, deployment.epoch, options_.memory_limit_bytes, options_.keep_bytes));
-  TRY_ASSIGN(Json missing, expect_parts(request, deployment, static_cast<std::size_t>(device), store));
-  store_.emplace(std::move(store));
-  device_ = static_cast<std::size_t>(device);
-  spdlog::info("epoch {}: device {} of {}", deployment.epoch, device_, devices);
-  deployment_ = std::move(deployment);
-  last_heard_ = std::chrono::steady_clock::now();
+  TRY_ASSIGN(Assignment assignment, Assignment::create(request));
+  std::int64_t replaces = 0;
+  if (request.has("replaces")) {
+    TRY_ASSIGN(replaces, request.integer("replaces", 1, INT64_MAX));
+  }
+  TRY(check_free(static_cast<std::uint64_t>(replaces)));
+  TRY_ASSIGN(PartStore store, PartStore::create(options_.model_dir, assignment.epoch(), options_.memory_limit_bytes,
+                                                options_.keep_bytes));
+  TRY_ASSIGN(Json missing, assignment.expect_parts(request, std::move(store)));
+  spdlog::info("epoch {}: device {} of {}", assignment.epoch(), assignment.device(),
+               assignment.deployment().plan.devices.size());
+  assignments_.push_back(std::move(assignment));
   return Json{{"missing", std::move(missing)}};
 }
 
-Expected<void> Runner::check_free() const {
-  if (!deployment_ && !link_) return {};
+// An epoch that runs may be followed by another of the same coordinator's: only that one knows its number.
+Expected<void> Runner::check_free(std::uint64_t replaces) const {
+  if (assignments_.empty() && !link_) return {};
+  if (assignments_.size() == 1 && !link_ && assignments_.front().epoch() == replaces &&
+      assignments_.front().is_running()) {
+    return {};
+  }
   return fail(ErrorCode::kUnavailable, "another coordinator is using this runner (epoch {})",
-              deployment_ ? deployment_->epoch : link_->epoch());
+              link_ ? link_->epoch() : assignments_.back().epoch());
 }
 
-Expected<void> Runner::check_epoch(const JsonReader& request) {
+// The assignment that a request is about. From whom it comes is alive.
+Expected<std::list<Assignment>::iterator> Runner::assignment_of(const JsonReader& request) {
   TRY_ASSIGN(const std::int64_t epoch, request.integer("epoch", 1, INT64_MAX));
-  if (!deployment_) return fail(ErrorCode::kInvalid, "epoch {}: nothing is deployed here", epoch);
-  if (static_cast<std::uint64_t>(epoch) != deployment_->epoch) {
-    return fail(ErrorCode::kInvalid, "epoch {}: this runner is in epoch {}", epoch, deployment_->epoch);
+  if (assignments_.empty()) return fail(ErrorCode::kInvalid, "epoch {}: nothing is deployed here", epoch);
+  const auto found = std::find_if(assignments_.begin(), assignments_.end(), [&](const Assignment& assignment) {
+    return assignment.epoch() == static_cast<std::uint64_t>(epoch);
+  });
+  if (found == assignments_.end()) {
+    return fail(ErrorCode::kInvalid, "epoch {}: this runner is in epoch {}", epoch, assignments_.back().epoch());
   }
-  last_heard_ = std::chrono::steady_clock::now();
-  return {};
+  found->heard();
+  return found;
 }
 
 Expected<Json> Runner::put(const JsonReader& request, std::span<const std::byte> bytes) {
-  TRY(check_epoch(request));
-  TRY_ASSIGN(const PartId part, read_part_id(request, deployment_->plan));
-  TRY_ASSIGN(const std::string name, request.string("file"));
-  TRY_ASSIGN(const PartFile file, part_file_from_name(name));
-  TRY_ASSIGN(const std::int64_t total, request.integer("total", 0, INT64_MAX));
-  TRY_ASSIGN(const std::int64_t offset, request.integer("offset", 0, total));
-  if (!store_) return fail(ErrorCode::kInvalid, "{}: this deployment is prepared already", to_string(part));
-  TRY(store_->append(part, file, static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(total), bytes));
+  TRY_ASSIGN(const auto assignment, assignment_of(request));
+  TRY(assignment->put(request, bytes));
   return Json::object();
 }
 
 Expected<Json> Runner::prepare(const JsonReader& request) {
-  TRY(check_epoch(request));
-  if (!store_) return fail(ErrorCode::kInvalid, "this deployment is prepared already");
-  if (deployment_->plan.core_type != blas_core()) {
+  TRY_ASSIGN(const auto assignment, assignment_of(request));
+  const std::string& core_type = assignment->deployment().plan.core_type;
+  if (core_type != blas_core()) {
     spdlog::warn("the plan was made for core type {}, this is {}: answers agree within 1e-4, not bit for bit",
-                 deployment_->plan.core_type, blas_core());
+                 core_type, blas_core());
   }
   ExecutorOptions options;
   options.host = host_;
@@ -261,79 +192,36 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   options.data_port = options_.data_port;
   options.threads = options_.threads;
   options.memory_limit_bytes = options_.memory_limit_bytes;
-  Preparation what{*deployment_, device_, std::move(*store_), options, std::move(retiring_)};
-  store_.reset();
-  retiring_.clear();
-  preparing_ =
-      std::async(std::launch::async, [what = std::move(what)]() mutable -> Expected<std::unique_ptr<Executor>> {
-        try {
-          return prepared(std::move(what));
-        } catch (const std::bad_alloc&) {
-          return fail(ErrorCode::kExhausted, "out of memory");
-        }
-      });
+  for (const Assignment& other : assignments_) {
+    if (&other == &*assignment || options.memory_limit_bytes == 0) continue;
+    const std::uint64_t used = other.memory_bytes();
+    // A limit of 0 would be none.
+    options.memory_limit_bytes = options.memory_limit_bytes > used ? options.memory_limit_bytes - used : 1;
+  }
+  TRY(assignment->prepare(options, std::exchange(retiring_, {})));
   return Json::object();
 }
 
-void Runner::take_prepared() {
-  if (!preparing_.valid() || preparing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
-  auto executor = preparing_.get();
-  if (executor) {
-    executor_ = std::move(*executor);
-    return;
-  }
-  failure_ = executor.error().message;
-  spdlog::info("{}", *failure_);
-}
-
-// What a coordinator wants to know again and again.
-Json Runner::progress() {
-  take_prepared();
-  if (failure_) return {{"state", "failed"}, {"failure", *failure_}, {"blames", deployment_->plan.devices[device_]}};
-  if (!executor_) return {{"state", preparing_.valid() ? "preparing" : "deploying"}};
-  const ExecutorStatus status = executor_->status();
-  Json json = counts_to_json(status);
-  json["state"] = state_name(status.state);
-  if (status.failure) {
-    json["failure"] = status.failure->message;
-    if (status.failure->blames) json["blames"] = deployment_->plan.devices[*status.failure->blames];
-  }
-  json["memory_bytes"] = executor_->memory_bytes();
-  json["data_url"] = executor_->data_url();
-  json["results_url"] = executor_->results_url();
-  return json;
-}
-
 Expected<Json> Runner::start(const JsonReader& request) {
-  TRY(check_epoch(request));
-  take_prepared();
-  if (!executor_) return fail(ErrorCode::kInvalid, "this deployment isn't prepared");
-  PeerOptions options;
-  TRY_ASSIGN(options.data_urls, request.strings("data_urls"));
-  for (const auto& [name, member] : {std::pair{"connect_timeout_ms", &options.connect_timeout},
-                                     std::pair{"heartbeat_period_ms", &options.heartbeat_period},
-                                     std::pair{"heartbeat_timeout_ms", &options.heartbeat_timeout}}) {
-    if (!request.has(name)) continue;
-    TRY_ASSIGN(const std::int64_t value, request.integer(name, 1, kLongestTimeoutMs));
-    *member = std::chrono::milliseconds(value);
-  }
-  TRY(executor_->start(std::move(options)));
+  TRY_ASSIGN(const auto assignment, assignment_of(request));
+  TRY(assignment->start(request));
   return Json::object();
 }
 
 Expected<Json> Runner::ping(const JsonReader& request) {
-  TRY(check_epoch(request));
-  return progress();
+  TRY_ASSIGN(const auto assignment, assignment_of(request));
+  return assignment->progress();
 }
 
 Expected<Json> Runner::status(const JsonReader&) {
   Json json = Json::object();
-  if (deployment_) {
-    json = progress();
-    json["epoch"] = deployment_->epoch;
-    json["model"] = deployment_->plan.model;
+  if (!assignments_.empty()) {
+    Assignment& newest = assignments_.back();
+    json = newest.progress();
+    json["epoch"] = newest.epoch();
+    json["model"] = newest.deployment().plan.model;
     Json parts = Json::array();
-    for (const PartId id : deployment_->parts_of(device_)) parts.push_back(to_string(id));
+    for (const PartId id : newest.deployment().parts_of(newest.device())) parts.push_back(to_string(id));
     json["parts"] = std::move(parts);
   } else {
     json["state"] = link_ ? "measuring" : "idle";
@@ -343,9 +231,9 @@ Expected<Json> Runner::status(const JsonReader&) {
 }
 
 Expected<Json> Runner::end(const JsonReader& request) {
-  TRY(check_epoch(request));
-  spdlog::info("epoch {}: ended", deployment_->epoch);
-  release();
+  TRY_ASSIGN(const auto assignment, assignment_of(request));
+  spdlog::info("epoch {}: ended", assignment->epoch());
+  release(assignment);
   return Json::object();
 }
 

@@ -1,7 +1,7 @@
 // The process on each device that executes its parts. It listens on one control port; a coordinator deploys to it,
 // starts it, watches it and stops it. One coordinator at a time: a second one is refused until the first stops or has
-// been silent for the lease. While nothing is deployed it measures for profiles: nodes (fleet/profiler.h) and messages
-// (fleet/link_probe.h).
+// been silent for the lease. The one may deploy its next epoch while the last one still runs. While nothing is deployed
+// it measures for profiles: nodes (fleet/profiler.h) and messages (fleet/link_probe.h).
 //
 // It answers at once, whatever it does: parts are loaded, and the executor of an ended deployment is waited for, in the
 // background, so that silence means that something is wrong.
@@ -14,15 +14,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <future>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "fleet/assignment.h"
 #include "fleet/control.h"
-#include "fleet/executor.h"
 #include "fleet/link_probe.h"
-#include "fleet/part_store.h"
 
 namespace onnx_split {
 
@@ -70,12 +70,10 @@ class Runner {
   Expected<Json> link_listen(const JsonReader& request);
   Expected<Json> link_ping(const JsonReader& request);
   Expected<Json> link_end(const JsonReader& request);
-  Json progress();
-  void take_prepared();
-  Expected<void> check_free() const;
-  Expected<void> check_epoch(const JsonReader& request);
+  Expected<void> check_free(std::uint64_t replaces = 0) const;
+  Expected<std::list<Assignment>::iterator> assignment_of(const JsonReader& request);
   void drop_if_silent();
-  void release();
+  void release(std::list<Assignment>::iterator assignment);
 
   RunnerOptions options_;
   std::string url_;
@@ -83,16 +81,9 @@ class Runner {
   std::optional<transport::ReplySocket> socket_;
   std::atomic<bool> stopping_{false};
 
-  // The current deployment, if there is one.
-  std::optional<Deployment> deployment_;
-  std::size_t device_ = 0;
-  std::optional<PartStore> store_;
-  std::future<Expected<std::unique_ptr<Executor>>> preparing_;
-  std::optional<std::string> failure_;  // of preparing
-  std::unique_ptr<Executor> executor_;
+  std::list<Assignment> assignments_;  // the last may be there to replace the one before
   // Of ended deployments, until their last computation is done and their memory is free.
   std::vector<std::future<void>> retiring_;
-  std::chrono::steady_clock::time_point last_heard_;
 
   std::unique_ptr<LinkAnswerer> link_;  // while somebody measures messages to and from here
 };

@@ -48,7 +48,7 @@ bool VerifyReport::bitwise_equal() const {
 }
 
 ValueError compare(std::string value, const Tensor& actual, const Tensor& expected) {
-  ValueError error{std::move(value), 0.0, 0.0, true};
+  ValueError error{std::move(value), {}, 0.0, 0.0, true};
   const std::span<const std::byte> a = actual.buffer().bytes();
   const std::span<const std::byte> b = expected.buffer().bytes();
   error.bitwise_equal = actual.type() == expected.type() && std::equal(a.begin(), a.end(), b.begin(), b.end());
@@ -76,7 +76,8 @@ Expected<VerifyReport> verify(const Graph& graph, Composer& composer, std::span<
     if (composer.manifest().inputs.size() == graph.inputs().size() && composer.manifest().inputs[i] == name) continue;
     return fail(ErrorCode::kInvalid, "the parts' input {} isn't the model's \"{}\"", i, name);
   }
-  TRY_ASSIGN(const NamedTensors actual, composer.run(inputs));
+  std::vector<DecodedValue> decoded;
+  TRY_ASSIGN(const NamedTensors actual, composer.run(inputs, &decoded));
   std::vector<std::string> names;
   for (const ManifestValue& value : composer.manifest().values) {
     if (actual.contains(value.name)) names.push_back(value.name);
@@ -86,6 +87,11 @@ Expected<VerifyReport> verify(const Graph& graph, Composer& composer, std::span<
   VerifyReport report;
   for (std::size_t i = 0; i < names.size(); ++i) {
     report.values.push_back(compare(names[i], actual.find(names[i])->second, expected[i]));
+    for (const DecodedValue& value : decoded) {
+      if (value.value != names[i]) continue;
+      ValueError& error = report.decoded.emplace_back(compare(names[i], value.tensor, expected[i]));
+      error.without = value.without;
+    }
   }
   return report;
 }

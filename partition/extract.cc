@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "partition/divide.h"
+#include "partition/spare_parts.h"
 
 namespace onnx_split {
 namespace {
@@ -28,6 +29,7 @@ Expected<std::vector<Graph>> extract_stage(const Graph& graph, const Stage& stag
   if (!divided.rest.empty()) {
     return fail(ErrorCode::kInvalid, "{} needs the sum of the stage's parts", describe(graph.node(divided.rest[0])));
   }
+  TRY(add_spare_parts(divided, stage.spare, weights));
   std::vector<Graph> graphs;
   for (std::size_t p = 0; p < divided.parts.size(); ++p) {
     auto checked = check_regions("input", stage.parts[p].inputs, divided.parts[p].inputs);

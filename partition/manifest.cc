@@ -1,6 +1,7 @@
 #include "partition/manifest.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "base/file.h"
@@ -14,6 +15,7 @@ Json tensors_to_json(const std::vector<ManifestTensor>& tensors) {
   for (const ManifestTensor& tensor : tensors) {
     Json entry = {{"tensor", tensor.tensor}};
     entry.update(value_region_to_json(tensor.region));
+    if (!tensor.members.empty()) entry["members"] = tensor.members;
     list.push_back(std::move(entry));
   }
   return list;
@@ -72,7 +74,7 @@ Expected<void> check_given(const Manifest& manifest) {
     bool given = false;
     for (const ManifestPart& part : manifest.parts) {
       for (const ManifestTensor& output : part.outputs) {
-        if (output.region.value != value.name) continue;
+        if (output.region.value != value.name || output.region.combine == Combine::kParity) continue;
         given = true;
         added = added || output.region.combine == Combine::kAdd;
         placed += output.region.region.shape().elements();
@@ -87,6 +89,29 @@ Expected<void> check_given(const Manifest& manifest) {
       return fail(ErrorCode::kInvalid, "value \"{}\": the parts give {} elements of {}", value.name, placed,
                   value.type.shape.elements());
     }
+  }
+  return {};
+}
+
+// Of the parts so far.
+Expected<void> read_members(const Manifest& manifest, const ManifestPart& part, const JsonReader& reader,
+                            ManifestTensor& output) {
+  TRY_ASSIGN(const JsonReader members, reader.at("members"));
+  TRY_ASSIGN(const std::vector<std::int64_t> indices, members.integers());
+  if (indices.empty()) return members.expected("at least one part");
+  if (manifest.find_value(output.region.value)->type != DataType::kFloat32 || output.region.region.rank() < 2) {
+    return reader.expected("parity of float32 channels");
+  }
+  for (const std::int64_t index : indices) {
+    const auto gives = [&](const ManifestPart& other) {
+      return other.id.stage == part.id.stage && other.id.part == static_cast<std::size_t>(index) &&
+             other.outputs.size() == 1 && other.outputs[0].region.value == output.region.value &&
+             other.outputs[0].region.combine == Combine::kPlace;
+    };
+    if (index < 0 || std::none_of(manifest.parts.begin(), manifest.parts.end(), gives)) {
+      return members.expected("parts of the same stage that give the value");
+    }
+    output.members.push_back(static_cast<std::size_t>(index));
   }
   return {};
 }
@@ -106,6 +131,11 @@ Expected<ManifestPart> read_part(const Manifest& manifest, const JsonReader& rea
   TRY_ASSIGN(part.inputs, read_tensors(manifest, inputs, available));
   TRY_ASSIGN(const JsonReader outputs, reader.at("outputs"));
   TRY_ASSIGN(part.outputs, read_tensors(manifest, outputs, {}));
+  TRY_ASSIGN(const std::vector<JsonReader> elements, outputs.elements());
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    if (part.outputs[i].region.combine == Combine::kParity)
+      TRY(read_members(manifest, part, elements[i], part.outputs[i]));
+  }
   return part;
 }
 
@@ -114,6 +144,11 @@ Expected<ManifestPart> read_part(const Manifest& manifest, const JsonReader& rea
 const TensorType* Manifest::find_value(std::string_view name) const {
   const auto found = std::find_if(values.begin(), values.end(), [&](const auto& value) { return value.name == name; });
   return found == values.end() ? nullptr : &found->type;
+}
+
+const ManifestPart* Manifest::find_part(PartId id) const {
+  const auto found = std::find_if(parts.begin(), parts.end(), [&](const ManifestPart& part) { return part.id == id; });
+  return found == parts.end() ? nullptr : &*found;
 }
 
 Manifest make_manifest(const Graph& graph, const Plan& plan) {
@@ -128,11 +163,17 @@ Manifest make_manifest(const Graph& graph, const Plan& plan) {
     add_value(graph.value(id).name);
   }
   for (const PartId id : part_ids(plan)) {
-    const Part& part = plan.stages[id.stage].parts[id.part];
+    const Stage& stage = plan.stages[id.stage];
+    const Part& part = stage.parts[id.part];
+    if (stage.spare == Spare::kStandby && id.part >= stage.ways()) continue;
     ManifestPart entry{fmt::format("stage{}_part{}.onnx", id.stage, id.part), id, {}, {}};
-    for (const ValueRegion& input : part.inputs) entry.inputs.push_back({input.value, input});
+    for (const ValueRegion& input : part.inputs) entry.inputs.push_back({input.value, input, {}});
     for (const ValueRegion& output : part.outputs) {
-      entry.outputs.push_back({output.value, output});
+      ManifestTensor& tensor = entry.outputs.emplace_back(ManifestTensor{output.value, output, {}});
+      if (output.combine == Combine::kParity) {
+        tensor.members.resize(stage.ways());
+        std::iota(tensor.members.begin(), tensor.members.end(), std::size_t{0});
+      }
       add_value(output.value);
     }
     manifest.parts.push_back(std::move(entry));

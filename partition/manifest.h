@@ -13,6 +13,8 @@ namespace onnx_split {
 struct ManifestTensor {
   std::string tensor;  // the name in the part's ONNX file
   ValueRegion region;  // of which value, in the value's own coordinates
+  // Of an output that is parity: the parts of the same stage whose outputs it is the sum of.
+  std::vector<std::size_t> members;
 };
 
 struct ManifestPart {
@@ -35,9 +37,11 @@ struct Manifest {
   std::vector<std::string> outputs;
 
   const TensorType* find_value(std::string_view name) const;
+  const ManifestPart* find_part(PartId id) const;
 };
 
-// The manifest of a plan that fits the graph; files are named stage<S>_part<P>.onnx.
+// The manifest of a plan that fits the graph; files are named stage<S>_part<P>.onnx. Standby parts aren't in it: their
+// files are those of the parts that they repeat.
 Manifest make_manifest(const Graph& graph, const Plan& plan);
 
 // {"name": …, "dtype": …, "shape": …}: one value by itself.

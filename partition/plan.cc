@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kSplitNames = {"whole", "spatial", "output_channel", "input_channel",
                                                          "channel_pair"};
-constexpr std::array<std::string_view, 2> kCombineNames = {"place", "add"};
+constexpr std::array<std::string_view, 3> kCombineNames = {"place", "add", "parity"};
+constexpr std::array<std::string_view, 3> kSpareNames = {"none", "parity", "standby"};
 
 template <class Enum, std::size_t N>
 Expected<Enum> enum_from_name(std::string_view kind, std::string_view name,
@@ -66,7 +67,7 @@ Expected<void> check_part(const Plan& plan, const Stage& stage, const Part& part
 }
 
 Expected<void> check_division(const Stage& stage) {
-  const std::size_t parts = stage.parts.size();
+  const std::size_t parts = stage.ways();
   if (stage.split == Split::kWhole && parts != 1) return fail(ErrorCode::kInvalid, "{} parts of a whole stage", parts);
   // One at a time, so that huge numbers can't wrap around.
   const Grid& grid = stage.grid;
@@ -97,7 +98,7 @@ Expected<void> check_stage(const Plan& plan, const Stage& stage, Availability& a
     if (!checked) return fail_in(fmt::format("part {}", p), std::move(checked.error()));
     for (const ValueRegion& output : stage.parts[p].outputs) {
       TRY(available.value_of(output));
-      given[output.value].push_back(output);
+      if (p < stage.ways()) given[output.value].push_back(output);
     }
   }
   for (const auto& [name, pieces] : given) {
@@ -106,10 +107,11 @@ Expected<void> check_stage(const Plan& plan, const Stage& stage, Availability& a
     if (producer == nullptr || std::find(stage.nodes.begin(), stage.nodes.end(), *producer) == stage.nodes.end()) {
       return fail(ErrorCode::kInvalid, "value \"{}\" isn't computed by this stage's nodes", name);
     }
-    TRY(check_pieces(name, value.type, pieces, stage.parts.size()));
+    TRY(check_pieces(name, value.type, pieces, stage.ways()));
     available.given.insert(name);
   }
-  return {};
+  return check_spares(
+      stage, [&](const std::string& name) { return available.graph.value(*available.graph.find_value(name)).type; });
 }
 
 }  // namespace
@@ -119,6 +121,26 @@ Expected<Split> split_from_name(std::string_view name) { return enum_from_name<S
 std::string_view combine_name(Combine combine) { return kCombineNames[static_cast<std::size_t>(combine)]; }
 Expected<Combine> combine_from_name(std::string_view name) {
   return enum_from_name<Combine>("combine", name, kCombineNames);
+}
+
+std::string_view spare_name(Spare spare) { return kSpareNames[static_cast<std::size_t>(spare)]; }
+Expected<Spare> spare_from_name(std::string_view name) { return enum_from_name<Spare>("spare", name, kSpareNames); }
+
+std::size_t Stage::ways() const {
+  switch (spare) {
+    case Spare::kNone: break;
+    case Spare::kParity: return parts.empty() ? 0 : parts.size() - 1;
+    case Spare::kStandby: return parts.size() / 2;
+  }
+  return parts.size();
+}
+
+std::size_t Stage::model_of(std::size_t part) const {
+  if (part < ways()) return part;
+  if (spare == Spare::kStandby) return part - ways();
+  const auto smaller = [](const Part& a, const Part& b) { return a.macs < b.macs; };
+  const auto end = parts.begin() + static_cast<std::ptrdiff_t>(ways());
+  return static_cast<std::size_t>(std::max_element(parts.begin(), end, smaller) - parts.begin());
 }
 
 std::string fingerprint(const Graph& graph) {
@@ -172,6 +194,37 @@ std::size_t schedule_round(const Plan& plan, std::size_t most) {
   return round;
 }
 
+std::set<std::size_t> used_devices(const Plan& plan) {
+  std::set<std::size_t> used;
+  for (const PartId id : part_ids(plan)) {
+    const std::vector<std::size_t>& devices = plan.stages[id.stage].parts[id.part].devices;
+    used.insert(devices.begin(), devices.end());
+  }
+  return used;
+}
+
+bool can_lose(const Plan& plan, const std::set<std::size_t>& devices) {
+  const auto can_spare = [&](const Stage& stage, std::size_t replica) {
+    const auto lost = [&](std::size_t part) { return devices.contains(stage.parts[part].devices[replica]); };
+    std::size_t lost_parts = 0, lost_pairs = 0;
+    for (std::size_t part = 0; part < stage.parts.size(); ++part) {
+      if (!lost(part)) continue;
+      ++lost_parts;
+      if (part < stage.ways() && stage.spare == Spare::kStandby && lost(part + stage.ways())) ++lost_pairs;
+    }
+    switch (stage.spare) {
+      case Spare::kNone: break;
+      case Spare::kParity: return lost_parts <= 1;
+      case Spare::kStandby: return lost_pairs == 0;
+    }
+    return lost_parts == 0;
+  };
+  return std::all_of(plan.stages.begin(), plan.stages.end(), [&](const Stage& stage) {
+    return std::all_of(stage.schedule.begin(), stage.schedule.end(),
+                       [&](std::size_t replica) { return can_spare(stage, replica); });
+  });
+}
+
 const NodeChoices& choices_of(const Plan& plan, PartId id) {
   const Stage& stage = plan.stages[id.stage];
   return stage.split == Split::kWhole ? plan.choices : stage.parts[id.part].choices;
@@ -184,6 +237,9 @@ Expected<void> check_pieces(std::string_view value, const TensorType& type, std:
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (pieces[i].combine != pieces[0].combine) {
       return fail(ErrorCode::kInvalid, "value \"{}\" is given both as place and as add", value);
+    }
+    if (pieces[i].combine == Combine::kParity) {
+      return fail(ErrorCode::kInvalid, "value \"{}\": only a spare part gives parity", value);
     }
     if (pieces[i].combine == Combine::kAdd && (pieces[i].region != whole || type.type != DataType::kFloat32)) {
       return fail(ErrorCode::kInvalid, "value \"{}\": only all of a float32 value can be added", value);
@@ -202,6 +258,60 @@ Expected<void> check_pieces(std::string_view value, const TensorType& type, std:
   if (elements != whole.shape().elements()) {
     return fail(ErrorCode::kInvalid, "value \"{}\": the parts own {} elements of {}", value, elements,
                 whole.shape().elements());
+  }
+  return {};
+}
+
+namespace {
+
+Expected<void> check_parity(const Stage& stage, const std::function<TensorType(const std::string& value)>& type_of) {
+  if (stage.split != Split::kOutputChannel || stage.ways() < 2) {
+    return fail(ErrorCode::kInvalid, "parity in a stage that isn't split by output channels");
+  }
+  const Part& parity = stage.parts.back();
+  if (parity.outputs.size() != 1 || parity.outputs[0].combine != Combine::kParity) {
+    return fail(ErrorCode::kInvalid, "the parity part gives something else than parity");
+  }
+  const ValueRegion& sum = parity.outputs[0];
+  const TensorType type = type_of(sum.value);
+  if (type.type != DataType::kFloat32 || type.shape.rank() < 2) {
+    return fail(ErrorCode::kInvalid, "value \"{}\": parity of something else than float32 channels", sum.value);
+  }
+  // From the first channel on, as many as the largest part has.
+  std::int64_t channels = 0;
+  for (std::size_t p = 0; p < stage.ways(); ++p) {
+    const Part& part = stage.parts[p];
+    if (part.outputs.size() != 1 || part.outputs[0].value != sum.value || part.outputs[0].combine != Combine::kPlace) {
+      return fail(ErrorCode::kInvalid, "part {} gives something else than the parity part's value", p);
+    }
+    if (part.inputs != parity.inputs)
+      return fail(ErrorCode::kInvalid, "part {} and the parity part need different things", p);
+    channels = std::max(channels, part.outputs[0].region[kChannelAxis].size());
+  }
+  Region expected = Region::whole(type.shape);
+  expected[kChannelAxis] = {0, channels};
+  if (sum.region == expected) return {};
+  return fail(ErrorCode::kInvalid, "value \"{}\": a parity of {}", sum.value, sum.region.to_string());
+}
+
+Expected<void> check_standby(const Stage& stage) {
+  if (stage.parts.size() % 2 != 0)
+    return fail(ErrorCode::kInvalid, "standby for some of its {} parts", stage.parts.size());
+  for (std::size_t p = 0; p < stage.ways(); ++p) {
+    const Part &part = stage.parts[p], &spare = stage.parts[p + stage.ways()];
+    if (part.inputs == spare.inputs && part.outputs == spare.outputs && part.choices == spare.choices) continue;
+    return fail(ErrorCode::kInvalid, "part {} isn't what part {} is standby for", p + stage.ways(), p);
+  }
+  return {};
+}
+
+}  // namespace
+
+Expected<void> check_spares(const Stage& stage, const std::function<TensorType(const std::string& value)>& type_of) {
+  switch (stage.spare) {
+    case Spare::kNone: break;
+    case Spare::kParity: return check_parity(stage, type_of);
+    case Spare::kStandby: return check_standby(stage);
   }
   return {};
 }

@@ -6,8 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,10 +25,27 @@ enum class Split : std::uint8_t { kWhole, kSpatial, kOutputChannel, kInputChanne
 std::string_view split_name(Split split);  // "whole", "spatial", …
 Expected<Split> split_from_name(std::string_view name);
 
+// Of all values that are divided by channels.
+inline constexpr std::size_t kChannelAxis = 1;
+
 // How a receiver puts a value together from what the parts give: copied into its region, or added (in part order).
-enum class Combine : std::uint8_t { kPlace, kAdd };
-std::string_view combine_name(Combine combine);  // "place", "add"
+// What a parity part gives isn't needed for that; it replaces what any one of the other parts gives (Spare::kParity).
+enum class Combine : std::uint8_t { kPlace, kAdd, kParity };
+std::string_view combine_name(Combine combine);  // "place", "add", "parity"
 Expected<Combine> combine_from_name(std::string_view name);
+
+// What a stage has beyond what its answer takes, so that one late or lost device of it costs no waiting.
+enum class Spare : std::uint8_t {
+  kNone,
+  // One part more, with the sum of the others' weights and biases (of the shorter ones padded with zeros): what it
+  // gives is the sum of what they give, and any of them can be told from it and the others. For one Conv, Gemm or
+  // MatMul that is split by output channels.
+  kParity,
+  // Each part once more, on another device; the first answer counts.
+  kStandby,
+};
+std::string_view spare_name(Spare spare);  // "none", "parity", "standby"
+Expected<Spare> spare_from_name(std::string_view name);
 
 // A region of a value that a part needs, or owns and gives.
 struct ValueRegion {
@@ -72,8 +91,15 @@ struct Stage {
   Grid grid;                          // spatial
   std::vector<std::int64_t> weights;  // of each part's share, positive; empty: equal shares
   std::vector<std::string> nodes;     // names, in the graph's order
-  std::vector<Part> parts;
+  Spare spare = Spare::kNone;
+  std::vector<Part> parts;            // those that make up the answer, then the spare ones
   std::vector<std::size_t> schedule;  // request r is served by replica schedule[r mod length]
+
+  // How many parts make up the answer.
+  std::size_t ways() const;
+  // The part of these whose work a part repeats (standby), or whose is the most like it (parity: the largest); itself
+  // if it isn't spare.
+  std::size_t model_of(std::size_t part) const;
 
   bool operator==(const Stage&) const = default;
 };
@@ -117,6 +143,12 @@ std::size_t most_served(const Plan& plan, PartId id, std::size_t device, std::si
 // After how many requests all stages' replicas take turns from the beginning, or `most` where that is later.
 std::size_t schedule_round(const Plan& plan, std::size_t most);
 
+// The devices that compute anything, for whatever request.
+std::set<std::size_t> used_devices(const Plan& plan);
+
+// Whether every request can still be answered, without another plan, when these devices give nothing.
+bool can_lose(const Plan& plan, const std::set<std::size_t>& devices);
+
 // The choices that a part's session obeys: its own where it has its own shapes, otherwise the plan's.
 const NodeChoices& choices_of(const Plan& plan, PartId id);
 
@@ -124,6 +156,10 @@ const NodeChoices& choices_of(const Plan& plan, PartId id);
 // disjoint and covering it, or one partial sum of all of it for each of `parts` parts.
 Expected<void> check_pieces(std::string_view value, const TensorType& type, std::span<const ValueRegion> pieces,
                             std::size_t parts);
+
+// Checks the spare parts of a stage whose other parts are known to be right: that they need and give what they should.
+// `type_of`: the type of a value that the stage gives.
+Expected<void> check_spares(const Stage& stage, const std::function<TensorType(const std::string& value)>& type_of);
 
 // Checks what a part needs and gives: something of both, and of no value two regions.
 Expected<void> check_needs(const Part& part);

@@ -6,7 +6,7 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kFormat = 3;
+constexpr std::int64_t kFormat = 4;
 constexpr std::int64_t kMaxCount = 1 << 20;
 constexpr std::uint64_t kMaxPlanBytes = 64 << 20;
 
@@ -50,9 +50,13 @@ Json part_to_json(const Part& part) {
 Json stage_to_json(const Stage& stage) {
   Json parts = Json::array();
   for (const Part& part : stage.parts) parts.push_back(part_to_json(part));
-  return {{"split", split_name(stage.split)}, {"grid", {stage.grid.rows, stage.grid.columns}},
-          {"weights", stage.weights},         {"schedule", stage.schedule},
-          {"parts", std::move(parts)},        {"nodes", stage.nodes}};
+  return {{"split", split_name(stage.split)},
+          {"grid", {stage.grid.rows, stage.grid.columns}},
+          {"weights", stage.weights},
+          {"schedule", stage.schedule},
+          {"spare", spare_name(stage.spare)},
+          {"parts", std::move(parts)},
+          {"nodes", stage.nodes}};
 }
 
 // Reads the list `name` with `read_one`.
@@ -103,6 +107,8 @@ Expected<Stage> read_stage(const JsonReader& reader) {
   TRY_ASSIGN(const JsonReader weights, reader.at("weights"));
   TRY_ASSIGN(stage.weights, weights.integers());
   TRY_ASSIGN(stage.schedule, read_list<std::size_t>(reader, "schedule", read_index));
+  TRY_ASSIGN(const std::string spare, reader.string("spare"));
+  TRY_ASSIGN(stage.spare, spare_from_name(spare));
   TRY_ASSIGN(stage.parts, read_list<Part>(reader, "parts", read_part));
   TRY_ASSIGN(stage.nodes, reader.strings("nodes"));
   return stage;

@@ -18,6 +18,7 @@
 #include "partition/propose.h"
 #include "partition/routing.h"
 #include "partition/simulate.h"
+#include "partition/spare_parts.h"
 
 namespace onnx_split {
 namespace {
@@ -60,15 +61,29 @@ Expected<std::vector<Devices>> assign_devices(const PlanRequest& request, const 
       assigned[s].push_back(static_cast<std::size_t>(found - request.devices.begin()));
     }
     if (!assigned[s].empty()) continue;
-    const std::size_t wanted = stages[s].ways * stages[s].replicas;
+    const std::size_t wanted = stages[s].device_count();
     if (wanted > free.size()) {
       return fail(ErrorCode::kInvalid,
-                  "stages[{}]: {} ways of {} replicas want {} devices, and {} {} not named by other stages", s,
-                  stages[s].ways, stages[s].replicas, wanted, free.size(), free.size() == 1 ? "is" : "are");
+                  "stages[{}]: {} parts of {} replicas want {} devices, and {} {} not named by other stages", s,
+                  stages[s].parts(), stages[s].replicas, wanted, free.size(), free.size() == 1 ? "is" : "are");
     }
     for (std::size_t i = 0; i < wanted; ++i) assigned[s].push_back(free[next_free++ % free.size()]);
   }
   return assigned;
+}
+
+// A spare part on the device of what it is spare for is of no use.
+Expected<void> check_spare_devices(const StageRequest& stage, const Devices& devices) {
+  for (std::size_t a = 0; a < devices.size(); ++a) {
+    for (std::size_t b = 0; b < a; ++b) {
+      const std::size_t part_a = a / stage.replicas, part_b = b / stage.replicas;
+      const bool pair = stage.spare == Spare::kParity || part_a == part_b + stage.ways;
+      if (stage.spare == Spare::kNone || !pair || part_a == part_b || devices[a] != devices[b]) continue;
+      return fail(ErrorCode::kInvalid, "{}: parts {} and {} are on the same device: its loss would take both",
+                  spare_name(stage.spare), part_b, part_a);
+    }
+  }
+  return {};
 }
 
 // Shares in proportion to the devices' speeds; nothing where they are unknown or equal. A part is as fast as its
@@ -126,7 +141,9 @@ class Planner {
  private:
   Expected<Plan> plan_drafts() {
     for (auto draft = drafts_.begin(); draft != drafts_.end(); ++draft) {
-      TRY_ASSIGN(const DividedStage divided, divide_draft(draft));
+      TRY_ASSIGN(DividedStage divided, divide_draft(draft));
+      auto spared = add_spare_parts(divided, stages_[draft->request].spare, PartWeights::kBlank);
+      if (!spared) return fail_in(fmt::format("stages[{}]", draft->request), std::move(spared.error()));
       add_stage(*draft, divided);
       if (!divided.rest.empty()) place_rest(draft, divided.rest);
     }
@@ -190,6 +207,8 @@ class Planner {
                     "stages[{}]: {}, {} ways, a grid of {}×{}, {} weights: they contradict each other", s,
                     split_name(stage.split), stage.ways, stage.grid.rows, stage.grid.columns, stage.weights.size());
       }
+      auto spares = check_spare_devices(stage, devices_[s]);
+      if (!spares) return fail_in(fmt::format("stages[{}]", s), std::move(spares.error()));
       Division division{stage.split, stage.ways, stage.grid, stage.weights};
       if (stage.split != Split::kWhole && stage.weights.empty()) {
         division.weights = weights_by_speed(request_, stage, devices_[s]);
@@ -316,6 +335,7 @@ class Planner {
     stage.split = draft.division.split;
     stage.grid = draft.division.grid;
     stage.weights = draft.division.weights;
+    stage.spare = request.spare;
     for (const NodeId node : divided.nodes) stage.nodes.push_back(graph_.node(node).name);
     if (draft.request < schedules_.size()) {
       stage.schedule = schedules_[draft.request];
@@ -323,9 +343,14 @@ class Planner {
       stage.schedule.resize(request.replicas);
       std::iota(stage.schedule.begin(), stage.schedule.end(), std::size_t{0});
     }
+    const std::size_t spare_parts = request.parts() - request.ways;
     for (std::size_t p = 0; p < divided.parts.size(); ++p) {
       const DividedPart& from = divided.parts[p];
-      const auto first = devices_[draft.request].begin() + static_cast<std::ptrdiff_t>(p * request.replicas);
+      // A stage that was left over is whole, and its standby on the device of part 0's.
+      const std::size_t ways =
+          stage.spare == Spare::kStandby ? divided.parts.size() / 2 : divided.parts.size() - spare_parts;
+      const std::size_t place = p < ways ? p : request.ways + p - ways;
+      const auto first = devices_[draft.request].begin() + static_cast<std::ptrdiff_t>(place * request.replicas);
       Part part;
       part.devices.assign(first, first + static_cast<std::ptrdiff_t>(request.replicas));
       part.inputs = from.inputs;

@@ -71,13 +71,13 @@ class Predictor {
         nodes.push_back(*node);
       }
       const auto shape = divided_shape(graph_, nodes, division_of(stage), units, times, model_.laid_out_weight_bytes);
-      if (!shape || shape->parts.size() != stage.parts.size()) {
+      if (!shape || shape->parts.size() != stage.ways()) {
         return fail(ErrorCode::kInvalid, "stage {}: it can't be divided as the plan says", s);
       }
       for (std::size_t p = 0; p < stage.parts.size(); ++p) {
         stage.parts[p].compute_s.clear();
         for (const std::size_t d : stage.parts[p].devices) {
-          stage.parts[p].compute_s.push_back(shape->parts[p].compute_s[model_.devices[d].kind]);
+          stage.parts[p].compute_s.push_back(shape->parts[stage.model_of(p)].compute_s[model_.devices[d].kind]);
         }
       }
     }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "base/check.h"
+
 namespace onnx_split {
 namespace {
 
@@ -54,6 +56,7 @@ class Router {
       }
     }
     for (Owned& owned : owned_) add_transfers(owned);
+    find_alternatives();
     return std::move(routing_);
   }
 
@@ -72,6 +75,41 @@ class Router {
                                                    [&](std::size_t piece) { return owned_[piece].needs.empty(); });
   }
 
+  bool is_spare(const Owned& owned) const {
+    return owned.source && owned.source->part >= plan_.stages[owned.source->stage].ways();
+  }
+
+  // A part and its spare one have the same consumers, so that their transfers are alike, in the same order.
+  void find_alternatives() {
+    routing_.alternatives_of.resize(routing_.transfers.size());
+    std::map<PartId, std::vector<std::size_t>> by_source;
+    for (std::size_t i = 0; i < routing_.transfers.size(); ++i) {
+      if (routing_.transfers[i].source) by_source[*routing_.transfers[i].source].push_back(i);
+    }
+    for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
+      const Stage& stage = plan_.stages[s];
+      if (stage.spare == Spare::kNone) continue;
+      const std::size_t ways = stage.ways();
+      // Parity: all parts are one group; standby: each part with its copy.
+      const std::size_t groups = stage.spare == Spare::kParity ? 1 : ways;
+      for (std::size_t group = 0; group < groups; ++group) {
+        const std::vector<std::size_t> own = by_source[{s, group}];
+        for (std::size_t i = 0; i < own.size(); ++i) {
+          Alternatives alternatives{{}, stage.spare == Spare::kParity ? ways : 1};
+          for (std::size_t part = group; part < stage.parts.size(); part += groups) {
+            const std::vector<std::size_t>& others = by_source[{s, part}];
+            CHECK(others.size() == own.size());
+            alternatives.transfers.push_back(others[i]);
+          }
+          for (const std::size_t transfer : alternatives.transfers) {
+            routing_.alternatives_of[transfer] = routing_.alternatives.size();
+          }
+          routing_.alternatives.push_back(std::move(alternatives));
+        }
+      }
+    }
+  }
+
   // Connects one need to the owners of its value; placed pieces must cover it exactly.
   Expected<void> connect(const ValueRegion& need, PartId consumer) {
     std::int64_t covered = 0;
@@ -79,9 +117,11 @@ class Router {
     for (const std::size_t piece : by_value_[need.value]) {
       Owned& owned = owned_[piece];
       if (owned.source && owned.source->stage >= consumer.stage) continue;
-      const std::optional<Region> common = owned.region ? intersect(*owned.region, need.region) : need.region;
+      std::optional<Region> common = owned.region ? intersect(*owned.region, need.region) : need.region;
+      if (common && !is_sum && !is_spare(owned)) covered += common->shape().elements();
+      // To tell one of them from the others takes all of each.
+      if (owned.source && plan_.stages[owned.source->stage].spare == Spare::kParity) common = owned.region;
       if (!common) continue;
-      if (!is_sum) covered += common->shape().elements();
       is_sum = owned.combine == Combine::kAdd;  // every addend is all of it
       if (++connections_ > kMaxConnections) {
         return fail(ErrorCode::kUnsupported, "more than {} connections between parts", kMaxConnections);

@@ -22,13 +22,22 @@ struct Transfer {
   bool to_coordinator = false;    // it is (a piece of) a network output
 };
 
+// Transfers of which a receiver, who gets them all, needs any `needed`: what the parts of a stage with parity give
+// (all but one of them), or what a part and its standby give (one).
+struct Alternatives {
+  std::vector<std::size_t> transfers;  // the spare one last
+  std::size_t needed = 0;
+};
+
 struct Routing {
   std::vector<Transfer> transfers;  // in the order of their sources
+  std::vector<Alternatives> alternatives;
+  std::vector<std::optional<std::size_t>> alternatives_of;  // by transfer; nothing: it is needed
 
   // Indices into transfers.
   std::vector<std::size_t> from(std::optional<PartId> source) const;
   // The pieces of one part's input, in part order of their sources: the common boxes with the input's region make it
-  // up. None: the part is idle, because nobody needs anything of what it gives.
+  // up, those of spare parts aside. None: the part is idle, because nobody needs anything of what it gives.
   std::vector<std::size_t> pieces_of(PartId consumer, const ValueRegion& input) const;
 };
 

@@ -9,8 +9,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::size_t kChannelAxis = 1;
-
 // Divides one axis of `box`, a region of the value, and gives the pieces.
 Expected<std::vector<Region>> cut(const Value& value, const Region& box, std::size_t axis, std::string_view what,
                                   std::span<const std::int64_t> weights, std::int64_t unit) {
@@ -98,7 +96,7 @@ std::string to_string(const Division& division) {
   return text;
 }
 
-Division division_of(const Stage& stage) { return {stage.split, stage.parts.size(), stage.grid, stage.weights}; }
+Division division_of(const Stage& stage) { return {stage.split, stage.ways(), stage.grid, stage.weights}; }
 
 Expected<std::vector<Range>> share(std::int64_t extent, std::span<const std::int64_t> weights, std::int64_t unit) {
   const auto count = static_cast<std::int64_t>(weights.size());

@@ -85,8 +85,30 @@ Expected<void> read_weights(const YamlReader& reader, StageRequest& stage) {
   return {};
 }
 
+// parity or standby.
+Expected<void> read_spare(const YamlReader& reader, StageRequest& stage) {
+  for (const Spare spare : {Spare::kParity, Spare::kStandby}) {
+    const std::string_view name = spare_name(spare);
+    if (!reader.has(name)) continue;
+    TRY_ASSIGN(const YamlReader field, reader.at(name));
+    TRY_ASSIGN(const std::int64_t count, field.integer(0, 1));
+    if (count == 0) continue;
+    if (stage.spare != Spare::kNone) return field.error("a stage has parity or standby, not both");
+    if (spare == Spare::kParity && stage.split != Split::kOutputChannel) {
+      return field.error(
+          fmt::format("parity is for split output_channel of one layer, not for {}", split_name(stage.split)));
+    }
+    if (spare == Spare::kParity && stage.each_layer) {
+      return field.error("parity is for a stage of one layer: name it with \"until\"");
+    }
+    stage.spare = spare;
+  }
+  return {};
+}
+
 Expected<StageRequest> read_stage(const YamlReader& reader, bool last) {
-  TRY(reader.check_keys({"until", "each", "split", "ways", "grid", "weights", "replicas", "devices"}));
+  TRY(reader.check_keys(
+      {"until", "each", "split", "ways", "grid", "weights", "replicas", "parity", "standby", "devices"}));
   StageRequest stage;
   TRY(read_extent(reader, last, stage));
   TRY(read_division(reader, stage));
@@ -94,11 +116,13 @@ Expected<StageRequest> read_stage(const YamlReader& reader, bool last) {
   if (reader.has("replicas")) {
     TRY_ASSIGN(stage.replicas, read_count(reader, "replicas", 1));
   }
+  TRY(read_spare(reader, stage));
   if (reader.has("devices")) {
     TRY_ASSIGN(const YamlReader devices, reader.at("devices"));
     TRY_ASSIGN(stage.devices, devices.strings());
-    if (stage.devices.size() != stage.ways * stage.replicas) {
-      return devices.error(fmt::format("expected {} devices (ways × replicas), found {}", stage.ways * stage.replicas,
+    if (stage.devices.size() != stage.device_count()) {
+      return devices.error(fmt::format("expected {} devices ({} × replicas), found {}", stage.device_count(),
+                                       stage.spare == Spare::kNone ? "ways" : "ways and spare parts",
                                        stage.devices.size()));
     }
   }
@@ -106,6 +130,15 @@ Expected<StageRequest> read_stage(const YamlReader& reader, bool last) {
 }
 
 }  // namespace
+
+std::size_t StageRequest::parts() const {
+  switch (spare) {
+    case Spare::kNone: break;
+    case Spare::kParity: return ways + 1;
+    case Spare::kStandby: return 2 * ways;
+  }
+  return ways;
+}
 
 Expected<std::vector<StageRequest>> parse_stages(std::string_view text, const std::string& file_name) {
   TRY_ASSIGN(const YamlReader root, YamlReader::parse(text, file_name));

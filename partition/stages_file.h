@@ -20,7 +20,12 @@ struct StageRequest {
   Grid grid;                          // spatial: rows · columns == ways
   std::vector<std::int64_t> weights;  // of each part's share; empty: by the devices' speeds
   std::size_t replicas = 1;
+  Spare spare = Spare::kNone;
   std::vector<std::string> devices;  // empty: the planner chooses
+
+  // With the spare ones, each of all the replicas.
+  std::size_t parts() const;
+  std::size_t device_count() const { return parts() * replicas; }
 };
 
 // Errors name the file, the line and the field. Unknown fields are refused.

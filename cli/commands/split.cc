@@ -51,9 +51,11 @@ Expected<void> run(const Options& options) {
   std::error_code error;
   if (std::filesystem::create_directories(folder, error)) written.add_folder(folder);
   if (error) return fail(ErrorCode::kIo, "{}: cannot create folder: {}", options.output, error.message());
-  for (std::size_t i = 0; i < parts->size(); ++i) {
-    const std::filesystem::path path = folder / manifest.parts[i].file;
-    TRY(export_onnx_file((*parts)[i].graph, path));
+  for (const PartGraph& part : *parts) {
+    const ManifestPart* listed = manifest.find_part(part.id);
+    if (listed == nullptr) continue;  // standby
+    const std::filesystem::path path = folder / listed->file;
+    TRY(export_onnx_file(part.graph, path));
     written.add(path);
     std::filesystem::path weights = path;
     written.add(weights.replace_extension(".weights"));

@@ -10,6 +10,7 @@
 #include "partition/planner.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
+#include "tests/support/spare_network.h"
 
 namespace onnx_split {
 namespace {
@@ -17,6 +18,7 @@ namespace {
 using testing::error_of;
 using testing::must;
 using testing::random_network;
+using testing::SpareNetwork;
 
 Deployment deployment_of(const Graph& graph, std::size_t devices, std::size_t window) {
   PlanRequest request;
@@ -73,7 +75,7 @@ TEST(JoinTable, JoinsByRequestWhateverTheOrderOfArrival) {
           EXPECT_EQ(job->request, next++);  // the oldest first
           for (const std::size_t transfer : needs) {
             std::uint64_t words[2] = {};
-            std::memcpy(words, table.payload(*job, transfer).bytes().data(), sizeof words);
+            std::memcpy(words, table.payload(*job, transfer), sizeof words);
             EXPECT_EQ(words[0], job->request);
             EXPECT_EQ(words[1], transfer);
           }
@@ -94,6 +96,70 @@ TEST(JoinTable, WhatComesTooLateIsDroppedAndWhatComesTooEarlyIsAnError) {
   EXPECT_EQ(must(table.deliver(0, transfer, payload(0, transfer))), Delivery::kDropped);
   EXPECT_EQ(must(table.deliver(2, transfer, payload(2, transfer))), Delivery::kKept);
   EXPECT_EQ(must(table.deliver(0, transfer, payload(0, transfer))), Delivery::kDropped);
+}
+
+// Device 0 receives b in two parts and their parity, device 1 is one of those who give it.
+Deployment parity_deployment(std::size_t window) {
+  const Graph graph = SpareNetwork::make(1, 8);
+  PlanRequest request;
+  request.devices = {"d0", "d1", "d2", "d3"};
+  request.stages = SpareNetwork::parity_stages("b", 2);
+  request.stages[0].devices = request.stages[2].devices = {"d0"};
+  request.window = window;
+  const Plan plan = must(make_plan(graph, request));
+  const Manifest manifest = make_manifest(graph, plan);
+  return must(make_deployment(1, plan, manifest.values, manifest.inputs, manifest.outputs));
+}
+
+TEST(JoinTable, AnyOfTheAlternativesAreEnoughAndTheRestIsDropped) {
+  const Deployment deployment = parity_deployment(1);
+  const std::vector<std::size_t> pieces = deployment.routing.alternatives.at(0).transfers;
+  ASSERT_EQ(pieces.size(), 3U);
+  const std::size_t input = deployment.routing.from(std::nullopt).front();
+  JoinTable table(deployment, 0);
+  for (std::uint64_t request = 0; request < 30; ++request) {
+    must(table.deliver(request, input, payload(request, input)));
+    table.finish(*table.take());  // the first stage
+    const std::size_t lost = request % 3;
+    for (std::size_t i = 1; i < 3; ++i) {
+      const std::size_t transfer = pieces[(lost + i) % 3];
+      EXPECT_EQ(must(table.deliver(request, transfer, payload(request, transfer))), Delivery::kKept);
+    }
+    // Before its job is done, or afterwards.
+    const auto deliver_late = [&] {
+      EXPECT_EQ(must(table.deliver(request, pieces[lost], payload(request, pieces[lost]))), Delivery::kDropped);
+    };
+    if (request % 2 == 0) deliver_late();
+    const std::optional<Job> job = table.take();
+    ASSERT_TRUE(job);
+    EXPECT_EQ(job->part, 1U);
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(table.payload(*job, pieces[i]) == nullptr, i == lost);
+    table.finish(*job);
+    if (request % 2 == 1) deliver_late();
+  }
+  EXPECT_EQ(table.given_up(), 0U);
+}
+
+TEST(JoinTable, ALateDeviceGivesUpWhatOthersHaveAnswered) {
+  const Deployment deployment = parity_deployment(2);
+  const std::size_t transfer = needs_of(deployment, 1)[0];
+  JoinTable table(deployment, 1);
+  const auto deliver = [&](std::uint64_t request) {
+    return must(table.deliver(request, transfer, payload(request, transfer)));
+  };
+  EXPECT_EQ(deliver(0), Delivery::kKept);
+  EXPECT_EQ(deliver(1), Delivery::kKept);
+  EXPECT_EQ(deliver(2), Delivery::kKept);  // in place of 0
+  EXPECT_EQ(table.given_up(), 1U);
+  const std::optional<Job> job = table.take();
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->request, 1U);
+  EXPECT_EQ(deliver(3), Delivery::kDropped);  // 1 is being computed
+  table.finish(*job);
+  EXPECT_EQ(deliver(5), Delivery::kKept);
+  EXPECT_EQ(table.take()->request, 2U);
+  EXPECT_EQ(table.take()->request, 5U);
+  EXPECT_EQ(table.given_up(), 1U);
 }
 
 TEST(JoinTable, RefusesWhatTheDeviceDoesNotNeed) {

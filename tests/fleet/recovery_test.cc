@@ -7,17 +7,14 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
-#include <deque>
 #include <map>
 #include <thread>
 
 #include "base/random.h"
-#include "engine/evaluate.h"
 #include "fleet/coordinator.h"
-#include "fleet/local_fleet.h"
-#include "fleet/verify.h"
 #include "tests/fleet/plans.h"
 #include "tests/fleet/runners.h"
+#include "tests/fleet/stream.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 
@@ -28,9 +25,13 @@ using testing::device_names;
 using testing::error_of;
 using testing::must;
 using testing::plan_of;
+using testing::process_runners;
+using testing::Questions;
 using testing::random_inputs;
 using testing::random_network;
 using testing::Runners;
+using testing::stream;
+using testing::Streamed;
 using Clock = std::chrono::steady_clock;
 
 CoordinatorOptions recovering(const Graph& graph) {
@@ -42,76 +43,11 @@ CoordinatorOptions recovering(const Graph& graph) {
   return options;
 }
 
-LocalFleet runners(std::size_t count) {
-  LocalFleetOptions options;
-  options.runner = std::filesystem::path(ONNX_SPLIT_BIN) / "onnx-split-runner";
-  options.log_level = "off";
-  return must(LocalFleet::start(count, options));
-}
-
-// A few inputs with their uncut answers, used in turn.
-class Questions {
- public:
-  explicit Questions(const Graph& graph) {
-    for (std::uint64_t seed = 0; seed < 5; ++seed) {
-      inputs_.push_back(random_inputs(graph, seed));
-      answers_.push_back(must(evaluate_once(graph, inputs_.back())));
-    }
-  }
-  const std::vector<Tensor>& inputs(std::uint64_t request) const { return inputs_[request % inputs_.size()]; }
-  bool right(std::uint64_t request, const std::vector<Tensor>& outputs) const {
-    const std::vector<Tensor>& expected = answers_[request % answers_.size()];
-    if (outputs.size() != expected.size()) return false;
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      if (compare("", outputs[i], expected[i]).relative() > 1e-4) return false;
-    }
-    return true;
-  }
-
- private:
-  std::vector<std::vector<Tensor>> inputs_;
-  std::vector<std::vector<Tensor>> answers_;
-};
-
-struct Streamed {
-  std::size_t right = 0;
-  std::vector<std::string> errors;
-  Clock::duration longest_gap{};  // between two results
-};
-
-// Sends `count` requests as fast as they are taken, calls `disturb` with the number of each before it is sent, and
-// takes the results in order.
-Streamed stream(Coordinator& coordinator, const Questions& questions, std::uint64_t count,
-                const std::function<void(std::uint64_t)>& disturb) {
-  Streamed streamed;
-  std::deque<std::pair<std::uint64_t, std::future<Result>>> pending;
-  Clock::time_point last = Clock::now();
-  const auto take = [&] {
-    auto [number, future] = std::move(pending.front());
-    pending.pop_front();
-    const Result result = future.get();
-    streamed.longest_gap = std::max(streamed.longest_gap, Clock::now() - last);
-    last = Clock::now();
-    if (!result) {
-      streamed.errors.push_back(result.error().message);
-    } else {
-      streamed.right += questions.right(number, *result) ? 1 : 0;
-    }
-  };
-  for (std::uint64_t number = 0; number < count; ++number) {
-    disturb(number);
-    pending.emplace_back(number, coordinator.submit(questions.inputs(number)));
-    if (pending.size() > coordinator.window()) take();
-  }
-  while (!pending.empty()) take();
-  return streamed;
-}
-
 TEST(Recovery, AKilledDeviceCostsNoResult) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   for (std::size_t victim = 0; victim < 3; ++victim) {
-    const LocalFleet fleet = runners(3);
+    const LocalFleet fleet = process_runners(3);
     const auto coordinator =
         must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
     const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
@@ -127,7 +63,7 @@ TEST(Recovery, AKilledDeviceCostsNoResult) {
 TEST(Recovery, DevicesMayBeLostOneAfterTheOtherUntilNoneIsLeft) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const LocalFleet fleet = runners(3);
+  const LocalFleet fleet = process_runners(3);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
   Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
@@ -149,7 +85,7 @@ TEST(Recovery, DevicesMayBeLostOneAfterTheOtherUntilNoneIsLeft) {
 TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const LocalFleet fleet = runners(3);
+  const LocalFleet fleet = process_runners(3);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
   Streamed streamed = stream(*coordinator, questions, 200, [&](std::uint64_t number) {
@@ -190,7 +126,7 @@ TEST(Recovery, PartsThatADeviceHasAreNotSentAgain) {
 TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const LocalFleet fleet = runners(2);
+  const LocalFleet fleet = process_runners(2);
   CoordinatorOptions options = recovering(graph);
   options.replan = [](const std::vector<std::string>&, const auto&) -> Expected<Plan> {
     return fail(ErrorCode::kExhausted, "too little memory");
@@ -206,7 +142,7 @@ TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {
 
 TEST(Recovery, PlanningForALossDoesNotKeepTheEndWaiting) {
   const Graph graph = random_network(31, 6);
-  const LocalFleet fleet = runners(2);
+  const LocalFleet fleet = process_runners(2);
   CoordinatorOptions options = recovering(graph);
   options.replan = [](const std::vector<std::string>&, const std::function<bool()>& interrupted) -> Expected<Plan> {
     const Clock::time_point begin = Clock::now();
@@ -240,7 +176,7 @@ bool send_damage(const std::string& control_url) {
 TEST(Recovery, ADamagedFrameCostsNoResultAndNoDevice) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const LocalFleet fleet = runners(3);
+  const LocalFleet fleet = process_runners(3);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
   const auto damage = [&](std::uint64_t number) {
@@ -262,7 +198,7 @@ std::string answer_by(Coordinator& coordinator, const Questions& questions, Cloc
 TEST(Deadline, ARequestThatCanNotBeAnsweredInTimeFailsThenAndTheRestGoesOn) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const LocalFleet fleet = runners(2);
+  const LocalFleet fleet = process_runners(2);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), recovering(graph)));
   EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::seconds(30)), "");
@@ -283,7 +219,7 @@ TEST(Deadline, ARequestThatCanNotBeAnsweredInTimeFailsThenAndTheRestGoesOn) {
 TEST(Deadline, OneThatCanNotBeMetIsRefusedAtTheDoor) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const LocalFleet fleet = runners(2);
+  const LocalFleet fleet = process_runners(2);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), recovering(graph)));
   stream(*coordinator, questions, 20, [](std::uint64_t) {});
@@ -364,7 +300,7 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
       what += fmt::format(", fault {} of {} at {}", static_cast<int>(fault), victim, moment);
     }
     SCOPED_TRACE(what);
-    const LocalFleet fleet = runners(4);
+    const LocalFleet fleet = process_runners(4);
     CoordinatorOptions options;
     options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
       return plan_of_kind(graph, kind, left);

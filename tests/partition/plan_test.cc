@@ -73,7 +73,7 @@ TEST(Plan, EveryDamagedFieldIsRefusedWithItsPath) {
          j["stages"][0]["parts"][0]["inputs"][0]["shape"] = {1, -1, 1, 1};
        },
        "negative"},
-      {"format", [](Json& j) { j["format"] = 99; }, "format: expected an integer from 3 to 3, found 99"},
+      {"format", [](Json& j) { j["format"] = 99; }, "format: expected an integer from 4 to 4, found 99"},
   };
   for (const Case& c : cases) {
     Json json = good;
@@ -148,7 +148,7 @@ TEST(Plan, ReplicasTakeTurns) {
   EXPECT_EQ(device_for(must(make_plan(graph, request)), {1, 0}, 5), 0U);
   request.devices = devices(1);
   EXPECT_NE(error_of(make_plan(graph, request))
-                .find("1 ways of 2 replicas want 2 devices, and 1 is not named by other stages"),
+                .find("1 parts of 2 replicas want 2 devices, and 1 is not named by other stages"),
             std::string::npos);
 }
 

@@ -1,0 +1,62 @@
+// A runner's share of one epoch, from the first order to the last: parts come, are prepared, and run. It answers at
+// once, whatever it does: parts are loaded in the background. Not thread-safe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "fleet/executor.h"
+#include "fleet/part_store.h"
+
+namespace onnx_split {
+
+class Assignment {
+ public:
+  // What a coordinator's request to deploy says ("deployment", "device").
+  static Expected<Assignment> create(const JsonReader& request);
+  Assignment(Assignment&&) = default;
+
+  std::uint64_t epoch() const { return deployment_.epoch; }
+  std::size_t device() const { return device_; }
+  const Deployment& deployment() const { return deployment_; }
+  bool is_running() const;
+  // Of the executor; 0 until there is one.
+  std::size_t memory_bytes() const { return executor_ ? executor_->memory_bytes() : 0; }
+
+  // Announces the parts that the request lists to the store. Gives those that must be sent.
+  Expected<Json> expect_parts(const JsonReader& request, PartStore store);
+  // A piece of a part.
+  Expected<void> put(const JsonReader& request, std::span<const std::byte> bytes);
+  // Begins to load, once `before` is done: memory that others still have.
+  Expected<void> prepare(const ExecutorOptions& options, std::vector<std::future<void>> before);
+  Expected<void> start(const JsonReader& request);
+  // The state, and what a coordinator wants to know again and again.
+  Json progress();
+
+  void heard() { last_heard_ = std::chrono::steady_clock::now(); }
+  std::chrono::steady_clock::duration silent_for() const { return std::chrono::steady_clock::now() - last_heard_; }
+
+  // What must be waited for until its memory is free.
+  std::vector<std::future<void>> end() &&;
+
+ private:
+  Assignment(Deployment deployment, std::size_t device) : deployment_(std::move(deployment)), device_(device) {}
+  void take_prepared();
+
+  Deployment deployment_;
+  std::size_t device_;
+  std::optional<PartStore> store_;  // while parts may come
+  std::future<Expected<std::unique_ptr<Executor>>> preparing_;
+  std::optional<std::string> failure_;  // of preparing
+  std::unique_ptr<Executor> executor_;
+  std::chrono::steady_clock::time_point last_heard_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace onnx_split

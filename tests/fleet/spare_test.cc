@@ -1,0 +1,166 @@
+// Parity and standby parts at work: late and lost devices cost nothing that spare parts can answer.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+
+#include "base/random.h"
+#include "fleet/coordinator.h"
+#include "fleet/port.h"
+#include "fleet/verify.h"
+#include "tests/fleet/plans.h"
+#include "tests/fleet/stream.h"
+#include "tests/support/spare_network.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::device_names;
+using testing::must;
+using testing::plan_of;
+using testing::process_runners;
+using testing::Questions;
+using testing::random_inputs;
+using testing::SpareNetwork;
+using testing::stream;
+using testing::Streamed;
+using Clock = std::chrono::steady_clock;
+
+constexpr double kTolerance = 1e-4;
+
+std::vector<StageRequest> spare_stages(const std::string& layer, Spare spare) {
+  std::vector<StageRequest> stages = SpareNetwork::parity_stages(layer, 2);
+  stages[0].devices = stages[2].devices = {"d0"};
+  stages[1].spare = spare;
+  stages[1].devices = {"d1", "d2", "d3"};
+  if (spare == Spare::kStandby) stages[1].devices.push_back("d4");
+  return stages;
+}
+
+Plan spare_plan(const Graph& graph, const std::string& layer, Spare spare) {
+  return plan_of(graph, spare == Spare::kStandby ? 5 : 4, spare_stages(layer, spare));
+}
+
+TEST(Parity, EachPartCanBeToldFromTheOthers) {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    Random random(seed);
+    const Graph graph = SpareNetwork::make(seed, random.integer(4, 17));
+    for (const std::string layer : {"b", "c"}) {
+      const auto ways = static_cast<std::size_t>(random.integer(2, 4));
+      std::vector<StageRequest> stages = SpareNetwork::parity_stages(layer, ways);
+      if (random.integer(0, 1) == 1) {
+        for (std::size_t i = 0; i < ways; ++i) stages[1].weights.push_back(random.integer(1, 3));
+      }
+      const Plan plan = plan_of(graph, 6, stages);
+      SessionOptions options;
+      options.choices = plan.choices;
+      Composer composer = must(Composer::create(graph, plan, options));
+      const VerifyReport report = must(verify(graph, composer, random_inputs(graph, seed), options));
+      EXPECT_LE(report.worst().relative(), kTolerance) << seed;
+      ASSERT_EQ(report.decoded.size(), ways);
+      for (const ValueError& error : report.decoded) {
+        EXPECT_LE(error.relative(), kDecodedTolerance) << "seed " << seed << " without " << to_string(*error.without);
+      }
+    }
+  }
+}
+
+CoordinatorOptions going_on(const Graph& graph) {
+  CoordinatorOptions options;
+  options.replan = [&graph](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
+    return plan_of(graph, left);
+  };
+  options.return_period = std::chrono::milliseconds(100);
+  return options;
+}
+
+TEST(SpareParts, ALostDeviceCostsNothingThatIsSentAgain) {
+  const Graph graph = SpareNetwork::make(1, 8);
+  const Questions questions(graph, kDecodedTolerance);
+  for (const Spare spare : {Spare::kParity, Spare::kStandby}) {
+    for (const std::string layer : {"b", "c"}) {
+      const Plan plan = spare_plan(graph, layer, spare);
+      for (std::size_t victim = 1; victim < plan.devices.size(); ++victim) {
+        const LocalFleet fleet = process_runners(plan.devices.size());
+        const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), going_on(graph)));
+        const Streamed streamed = stream(*coordinator, questions, 1000, [&](std::uint64_t number) {
+          if (number == 100) ::kill(fleet.pid(victim), SIGKILL);
+        });
+        SCOPED_TRACE(fmt::format("{} of {} without {}", spare_name(spare), layer, victim));
+        EXPECT_EQ(streamed.right, 1000U);
+        if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+        const CoordinatorCounts counts = coordinator->counts();
+        EXPECT_EQ(counts.losses, 1U);
+        EXPECT_EQ(counts.resent, 0U);
+      }
+    }
+  }
+}
+
+// A stopped device is lost only 0.95 s later. Until then, too, the others answer.
+TEST(SpareParts, AStoppedDeviceIsNotWaitedFor) {
+  const Graph graph = SpareNetwork::make(2, 8);
+  const Questions questions(graph, kDecodedTolerance);
+  for (const Spare spare : {Spare::kParity, Spare::kStandby}) {
+    const Plan plan = spare_plan(graph, "b", spare);
+    const LocalFleet fleet = process_runners(plan.devices.size());
+    CoordinatorOptions options = going_on(graph);
+    options.watch.heartbeat_timeout = std::chrono::seconds(20);  // it isn't found to be lost
+    const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), options));
+    const Streamed streamed = stream(*coordinator, questions, 2000, [&](std::uint64_t number) {
+      if (number == 100) ::kill(fleet.pid(2), SIGSTOP);
+      if (number == 1500) ::kill(fleet.pid(2), SIGCONT);
+    });
+    EXPECT_EQ(streamed.right, 2000U) << spare_name(spare);
+    EXPECT_EQ(coordinator->counts().losses, 0U);
+    EXPECT_EQ(coordinator->counts().epochs, 1U);
+    // Far behind, it has caught up again: it gave up what others have answered.
+    const Json status = must(coordinator->runner_status())[2];
+    EXPECT_FALSE(status.contains("failure")) << status.dump();
+    EXPECT_GT(status["given_up"].get<std::uint64_t>(), 0U);
+  }
+}
+
+TEST(SpareParts, TheLossOfTwoThatAnswerForEachOtherIsALoss) {
+  const Graph graph = SpareNetwork::make(3, 8);
+  const Questions questions(graph, kDecodedTolerance);
+  const LocalFleet fleet = process_runners(4);
+  const auto coordinator =
+      must(Coordinator::deploy(graph, spare_plan(graph, "b", Spare::kParity), fleet.urls(), going_on(graph)));
+  const Streamed streamed = stream(*coordinator, questions, 1000, [&](std::uint64_t number) {
+    if (number == 100) ::kill(fleet.pid(1), SIGKILL);
+    if (number == 101) ::kill(fleet.pid(3), SIGKILL);
+  });
+  EXPECT_EQ(streamed.right, 1000U);
+  EXPECT_EQ(coordinator->counts().losses, 2U);
+}
+
+// A device that comes back gets its share again, and nobody waits for that.
+TEST(SpareParts, ADeviceThatReturnsIsTakenInWhileTheOldEpochGoesOn) {
+  const Graph graph = SpareNetwork::make(4, 8);
+  const Questions questions(graph, kDecodedTolerance);
+  const LocalFleet fleet = process_runners(4);
+  const auto coordinator =
+      must(Coordinator::deploy(graph, spare_plan(graph, "b", Spare::kParity), fleet.urls(), going_on(graph)));
+  const Clock::time_point begin = Clock::now();
+  bool stopped = false, went_on = false;
+  std::uint64_t count = 0;
+  while (coordinator->counts().returns == 0 && Clock::now() - begin < std::chrono::seconds(30)) {
+    const Streamed streamed = stream(*coordinator, questions, 200, [](std::uint64_t) {});
+    ASSERT_EQ(streamed.right, 200U) << (streamed.errors.empty() ? "" : streamed.errors.front());
+    count += 200;
+    if (!std::exchange(stopped, true)) ::kill(fleet.pid(1), SIGSTOP);
+    if (coordinator->counts().losses == 1 && !std::exchange(went_on, true)) ::kill(fleet.pid(1), SIGCONT);
+  }
+  EXPECT_EQ(coordinator->counts().returns, 1U) << count << " requests";
+  const Clock::time_point back = Clock::now();
+  while (coordinator->counts().epochs < 3 && Clock::now() - back < std::chrono::seconds(30)) {
+    EXPECT_EQ(stream(*coordinator, questions, 200, [](std::uint64_t) {}).right, 200U);
+  }
+  EXPECT_EQ(stream(*coordinator, questions, 200, [](std::uint64_t) {}).right, 200U);
+  EXPECT_EQ(coordinator->counts().epochs, 3U);
+  EXPECT_EQ(coordinator->counts().resent, 0U);
+}
+
+}  // namespace
+}  // namespace onnx_split
