@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "cli/interrupt.h"
 #include "cli/model.h"
@@ -11,6 +12,7 @@
 #include "partition/planner.h"
 #include "partition/predict.h"
 #include "partition/profile_json.h"
+#include "partition/spares.h"
 
 namespace onnx_split {
 namespace {
@@ -95,6 +97,12 @@ void add_planning_options(CLI::App& command, PlanningOptions& options) {
       ->check(CLI::PositiveNumber);
   command.add_flag("--no-replicas", options.no_replicas, "no two devices with the same part");
   command.add_flag("--no-splits", options.no_splits, "stages of whole layers only");
+  command
+      .add_option("--spares", options.spares,
+                  "keep the last N devices back, and give them spare parts of what the others compute (parity or "
+                  "standby), so that a lost device costs no waiting")
+      ->type_name("N")
+      ->capture_default_str();
   command.add_option("--stages", options.stages_path, "cut and divided by hand as this file says")->type_name("FILE");
 }
 
@@ -110,8 +118,20 @@ Cluster local_cluster(std::size_t devices, unsigned threads) {
   return cluster;
 }
 
-Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
-                        const ChoiceRule& rule) {
+namespace {
+
+// The first devices, and the links between them.
+Cluster first_devices(Cluster cluster, std::size_t count) {
+  std::set<std::string> dropped;
+  for (std::size_t i = count; i < cluster.devices.size(); ++i) dropped.insert(cluster.devices[i].name);
+  cluster.devices.resize(count);
+  std::erase_if(cluster.links,
+                [&](const auto& link) { return dropped.contains(link.from) || dropped.contains(link.to); });
+  return cluster;
+}
+
+Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
+                                   const ChoiceRule& rule) {
   TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
   if (!model) return fail_in(options.profile_path, std::move(model.error()));
@@ -149,6 +169,33 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
   compare_plan(CostModel(*model, shapes), search_options, *lean_plan->prediction);
   lean_plan->prediction->optimal = false;
   return lean_plan;
+}
+
+}  // namespace
+
+Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
+                        const ChoiceRule& rule) {
+  if (options.spares == 0) return plan_without_spares(graph, cluster, options, rule);
+  if (options.spares >= cluster.devices.size()) {
+    return fail(ErrorCode::kInvalid, "{} of {} devices can't all be spare", options.spares, cluster.devices.size());
+  }
+  const std::size_t used = cluster.devices.size() - options.spares;
+  TRY_ASSIGN(Plan plan, plan_without_spares(graph, first_devices(cluster, used), options, rule));
+  TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
+  auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
+  if (!model) return fail_in(options.profile_path, std::move(model.error()));
+  slow_down(graph, *model, default_rule(), rule);
+  use_rule(*model, rule);
+  std::vector<std::size_t> spares;
+  for (std::size_t device = used; device < cluster.devices.size(); ++device) {
+    plan.devices.push_back(cluster.devices[device].name);
+    spares.push_back(device);
+  }
+  TRY(predict(graph, *model, plan));
+  TRY(add_spares(graph, *model, engine_facts(cluster.devices.front().threads, rule), spares, plan));
+  StageShapes shapes(graph, *model, candidate_cuts(graph, kMostCuts));
+  compare_plan(CostModel(*model, shapes), {}, *plan.prediction);
+  return plan;
 }
 
 }  // namespace onnx_split

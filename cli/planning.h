@@ -21,6 +21,7 @@ struct PlanningOptions {
   double max_latency_ms = 0.0;  // 0: any
   bool no_replicas = false;
   bool no_splits = false;
+  std::size_t spares = 0;             // devices that get spare parts only
   std::function<bool()> interrupted;  // besides the user, may end the search
 };
 

@@ -25,6 +25,19 @@ namespace {
 
 using Devices = std::vector<std::size_t>;
 
+NodeChoices choices_for(const EngineFacts& engine, const Graph& graph) {
+  return engine.choose ? engine.choose(graph) : NodeChoices{};
+}
+
+std::int64_t weight_bytes_of(const EngineFacts& engine, const Graph& graph) {
+  if (engine.weight_bytes) return engine.weight_bytes(graph);
+  std::int64_t bytes = 0;
+  for (const Value& value : graph.values()) {
+    if (value.constant) bytes += static_cast<std::int64_t>(value.type.size_bytes());
+  }
+  return bytes;
+}
+
 // A stage on its way into the plan.
 struct Draft {
   std::size_t request = 0;  // index into PlanRequest::stages
@@ -157,21 +170,9 @@ class Planner {
     plan_.devices = request_.devices;
     plan_.threads = request_.engine.threads;
     plan_.core_type = request_.engine.core_type;
-    plan_.choices = choices_of(graph_);
+    plan_.choices = choices_for(request_.engine, graph_);
     TRY(predict_traffic(graph_, plan_));
     return std::move(plan_);
-  }
-
-  std::int64_t weight_bytes_of(const Graph& graph) const {
-    if (request_.engine.weight_bytes) return request_.engine.weight_bytes(graph);
-    std::int64_t bytes = 0;
-    for (const Value& value : graph.values()) {
-      if (value.constant) bytes += static_cast<std::int64_t>(value.type.size_bytes());
-    }
-    return bytes;
-  }
-  NodeChoices choices_of(const Graph& graph) const {
-    return request_.engine.choose ? request_.engine.choose(graph) : NodeChoices{};
   }
 
   using Position = std::list<Draft>::iterator;
@@ -345,22 +346,13 @@ class Planner {
     }
     const std::size_t spare_parts = request.parts() - request.ways;
     for (std::size_t p = 0; p < divided.parts.size(); ++p) {
-      const DividedPart& from = divided.parts[p];
       // A stage that was left over is whole, and its standby on the device of part 0's.
       const std::size_t ways =
           stage.spare == Spare::kStandby ? divided.parts.size() / 2 : divided.parts.size() - spare_parts;
       const std::size_t place = p < ways ? p : request.ways + p - ways;
       const auto first = devices_[draft.request].begin() + static_cast<std::ptrdiff_t>(place * request.replicas);
-      Part part;
-      part.devices.assign(first, first + static_cast<std::ptrdiff_t>(request.replicas));
-      part.inputs = from.inputs;
-      part.outputs = from.outputs;
-      part.macs = from.macs;
-      part.repeated_macs = from.repeated_macs;
-      part.weight_bytes = weight_bytes_of(from.graph);
-      part.activation_bytes = static_cast<std::int64_t>(peak_activation_bytes(from.graph));
-      if (stage.split != Split::kWhole) part.choices = choices_of(from.graph);
-      stage.parts.push_back(std::move(part));
+      const Devices devices(first, first + static_cast<std::ptrdiff_t>(request.replicas));
+      stage.parts.push_back(make_part(divided.parts[p], stage.split, devices, request_.engine));
     }
     plan_.stages.push_back(std::move(stage));
   }
@@ -439,6 +431,19 @@ Expected<Plan> finished_plan(const Graph& graph, const CostModel& cost, const Ca
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request) {
   if (request.devices.empty()) return fail(ErrorCode::kInvalid, "no devices to plan for");
   return Planner(graph, request).plan();
+}
+
+Part make_part(const DividedPart& divided, Split split, std::vector<std::size_t> devices, const EngineFacts& engine) {
+  Part part;
+  part.devices = std::move(devices);
+  part.inputs = divided.inputs;
+  part.outputs = divided.outputs;
+  part.macs = divided.macs;
+  part.repeated_macs = divided.repeated_macs;
+  part.weight_bytes = weight_bytes_of(engine, divided.graph);
+  part.activation_bytes = static_cast<std::int64_t>(peak_activation_bytes(divided.graph));
+  if (split != Split::kWhole) part.choices = choices_for(engine, divided.graph);
+  return part;
 }
 
 std::vector<std::size_t> make_schedule(std::span<const double> shares) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "partition/divide.h"
 #include "partition/plan.h"
 #include "partition/search.h"
 #include "partition/stages_file.h"
@@ -41,6 +42,9 @@ Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request);
 // The plan that a search has found (partition/search.h), with its prediction. The cost model must be of this graph.
 Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
                          const SearchOptions& options, const EngineFacts& engine);
+
+// A part of a stage that is split so, with what the engine makes of it.
+Part make_part(const DividedPart& divided, Split split, std::vector<std::size_t> devices, const EngineFacts& engine);
 
 // Sets what stands beside a prediction: the best device alone, and what no plan can exceed.
 void compare_plan(const CostModel& cost, const SearchOptions& options, Prediction& prediction);

@@ -1,0 +1,174 @@
+// How long results stay away when a device is lost or pauses while requests stream through a layer with spare parts
+// (parity, standby) and, for comparison, without: a table of the median time between results, the largest one after
+// the fault, and their ratio. The runners are processes of this machine. Usage: gaps_bench [--requests N] [--rounds N]
+#include <fmt/core.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "cli/table.h"
+#include "engine/blas_core.h"
+#include "engine/choice.h"
+#include "fleet/coordinator.h"
+#include "fleet/local_fleet.h"
+#include "graph/builder.h"
+#include "graph/zoo/zoo.h"
+#include "partition/planner.h"
+
+namespace onnx_split {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// On a core of 60 GFLOP/s the layer "b" takes about a tenth of a second: three parts of half of it on two cores leave
+// a period of over 50 ms.
+Expected<Graph> make_network() {
+  constexpr std::int64_t kSide = 56, kFront = 256, kChannels = 512;
+  Random random(1);
+  GraphBuilder builder("gaps");
+  const auto conv = [&](const std::string& name, ValueId input, std::int64_t channels) -> Expected<ValueId> {
+    const std::int64_t before = builder.value(input).shape()[1];
+    TensorBuilder weights({DataType::kFloat32, {channels, before, 3, 3}});
+    for (float& value : weights.as<float>()) value = random.uniform(-0.05F, 0.05F);
+    TRY_ASSIGN(const ValueId w, builder.add_constant("w_" + name, std::move(weights).build()));
+    Attributes attributes;
+    attributes.set("kernel_shape", Ints{3, 3});
+    attributes.set("pads", Ints{1, 1, 1, 1});
+    return builder.add(name, OpType::kConv, std::move(attributes), {input, w});
+  };
+  TRY_ASSIGN(const ValueId input, builder.add_input("x", {DataType::kFloat32, {1, 3, kSide, kSide}}));
+  TRY_ASSIGN(const ValueId a, conv("a", input, kFront));
+  TRY_ASSIGN(const ValueId relu_a, builder.add("relu_a", OpType::kRelu, {}, {a}));
+  TRY_ASSIGN(const ValueId b, conv("b", relu_a, kChannels));
+  TRY_ASSIGN(const ValueId relu_b, builder.add("relu_b", OpType::kRelu, {}, {b}));
+  TRY_ASSIGN(const ValueId pool, builder.add("y", OpType::kGlobalAveragePool, {}, {relu_b}));
+  return std::move(builder).build({pool});
+}
+
+std::vector<StageRequest> stages_with(Spare spare) {
+  StageRequest front, middle, rest;
+  front.until = {"relu_a"};
+  middle.until = {"b"};
+  middle.split = Split::kOutputChannel;
+  middle.ways = 2;
+  middle.spare = spare;
+  front.devices = rest.devices = {"local0"};
+  middle.devices = {"local1", "local2"};
+  if (spare != Spare::kNone) middle.devices.emplace_back("local3");
+  if (spare == Spare::kStandby) middle.devices.emplace_back("local4");
+  return {front, middle, rest};
+}
+
+Expected<Plan> plan_for(const Graph& graph, std::vector<std::string> devices, std::vector<StageRequest> stages) {
+  PlanRequest request;
+  request.devices = std::move(devices);
+  request.stages = std::move(stages);
+  request.engine = {1, blas_core(), [](const Graph& of) { return choose_all(of, default_rule()); }};
+  return make_plan(graph, request);
+}
+
+struct Gaps {
+  double period_ms = 0.0;
+  double largest_ms = 0.0;
+  std::size_t errors = 0;
+};
+
+struct Case {
+  Spare spare;
+  int signal;
+  std::size_t victim;
+};
+
+Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests) {
+  const std::vector<StageRequest> stages = stages_with(of.spare);
+  std::vector<std::string> devices;
+  for (std::size_t i = 0; i < stages[1].devices.size() + 1; ++i) devices.push_back(LocalFleet::device_name(i));
+  LocalFleetOptions fleet_options;
+  fleet_options.runner = std::filesystem::path(ONNX_SPLIT_BIN) / "onnx-split-runner";
+  fleet_options.log_level = "off";
+  TRY_ASSIGN(const LocalFleet fleet, LocalFleet::start(devices.size(), fleet_options));
+  CoordinatorOptions options;
+  options.replan = [&](const std::vector<std::string>& left, const auto&) { return plan_for(graph, left, {}); };
+  TRY_ASSIGN(const Plan plan, plan_for(graph, devices, stages));
+  TRY_ASSIGN(const auto coordinator, Coordinator::deploy(graph, plan, fleet.urls(), options));
+  const std::vector<Tensor> inputs{zoo::random_input(graph.value(graph.inputs()[0]).shape(), 1)};
+  Gaps gaps;
+  std::vector<double> before;
+  std::deque<std::future<Result>> pending;
+  Clock::time_point last;
+  std::thread healer;
+  const std::size_t fault = requests / 2;
+  for (std::size_t sent = 0, taken = 0; taken < requests;) {
+    if (sent < requests && pending.size() < coordinator->window()) {
+      pending.push_back(coordinator->submit(inputs));
+      if (++sent != fault) continue;
+      const pid_t victim = fleet.pid(of.victim);
+      ::kill(victim, of.signal);
+      if (of.signal == SIGSTOP) {
+        healer = std::thread([victim] {
+          std::this_thread::sleep_for(std::chrono::seconds(3));
+          ::kill(victim, SIGCONT);
+        });
+      }
+      continue;
+    }
+    gaps.errors += pending.front().get() ? 0 : 1;
+    pending.pop_front();
+    const double ms = std::chrono::duration<double, std::milli>(Clock::now() - last).count();
+    last = Clock::now();
+    ++taken;
+    if (taken <= coordinator->window()) continue;  // until the pipeline is full
+    if (sent < fault) before.push_back(ms);
+    if (sent >= fault) gaps.largest_ms = std::max(gaps.largest_ms, ms);
+  }
+  if (healer.joinable()) healer.join();
+  std::nth_element(before.begin(), before.begin() + static_cast<std::ptrdiff_t>(before.size() / 2), before.end());
+  gaps.period_ms = before[before.size() / 2];
+  return gaps;
+}
+
+Expected<void> run(std::size_t requests, int rounds) {
+  TRY_ASSIGN(const Graph graph, make_network());
+  Table table({"spare", "fault", ">device", ">period ms", ">largest gap ms", ">periods", ">errors"});
+  for (int round = 0; round < rounds; ++round) {
+    for (const Spare spare : {Spare::kParity, Spare::kStandby, Spare::kNone}) {
+      for (const int signal : {SIGKILL, SIGSTOP}) {
+        for (std::size_t victim = 1; victim < stages_with(spare)[1].devices.size() + 1; ++victim) {
+          TRY_ASSIGN(const Gaps gaps, measure(graph, {spare, signal, victim}, requests));
+          table.add({std::string(spare_name(spare)), signal == SIGKILL ? "killed" : "paused 3 s",
+                     std::to_string(victim), fmt::format("{:.1f}", gaps.period_ms),
+                     fmt::format("{:.1f}", gaps.largest_ms), fmt::format("{:.2f}", gaps.largest_ms / gaps.period_ms),
+                     std::to_string(gaps.errors)});
+        }
+      }
+    }
+  }
+  fmt::print("{}", table.to_string());
+  return {};
+}
+
+}  // namespace
+}  // namespace onnx_split
+
+int main(int argc, char** argv) {
+  CLI::App program("the largest gap between results when a device of a layer with spare parts is lost or pauses");
+  std::size_t requests = 200;
+  int rounds = 1;
+  program.add_option("--requests", requests, "of each case; the fault comes after half of them")
+      ->check(CLI::Range(60, 100000));
+  program.add_option("--rounds", rounds, "how often each case is measured")->check(CLI::PositiveNumber);
+  CLI11_PARSE(program, argc, argv);
+  spdlog::set_level(spdlog::level::off);
+  const auto done = onnx_split::run(requests, rounds);
+  if (done) return 0;
+  fmt::print(stderr, "gaps_bench: {}\n", done.error().message);
+  return 1;
+}

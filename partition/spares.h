@@ -1,0 +1,18 @@
+// Spare parts for a plan that has none: on devices that were kept back from it.
+#pragma once
+
+#include <vector>
+
+#include "partition/cluster_model.h"
+#include "partition/planner.h"
+
+namespace onnx_split {
+
+// Gives stages spare parts on these devices, which the plan doesn't use yet, as long as the memory there and the plan's
+// throughput (but for 3 %) allow it; in the order of the stages. Parity where a stage is one layer split by output
+// channels, otherwise standby. The plan must fit the graph and have a prediction by the model, whose devices are the
+// plan's; it gets a new one, but for what only a search knows. kExhausted if no stage can have any.
+Expected<void> add_spares(const Graph& graph, const ClusterModel& model, const EngineFacts& engine,
+                          const std::vector<std::size_t>& devices, Plan& plan);
+
+}  // namespace onnx_split
