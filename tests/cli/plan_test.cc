@@ -124,6 +124,24 @@ TEST(PlanReport, ByHandHasTheSameComparisons) {
   EXPECT_THAT(outcome.out, HasSubstr("device \"fast\" alone: "));
 }
 
+TEST(PlanReport, SparesAreOnDevicesThatWereKeptBack) {
+  const Workplace place;
+  const auto plan = [&](const char* devices, const char* spares) {
+    return place.run({"onnx-split", "plan", kDigits, "--devices", devices, "--no-replicas", "--no-splits", "--spares",
+                      spares, "-o", place / "plan.json", "--json"});
+  };
+  const Outcome outcome = plan("4", "2");
+  expect_done(outcome);
+  const Json json = must(parse_json(outcome.out));
+  for (const Json& stage : json["stages"]) EXPECT_EQ(stage["spare"], "standby");
+  const Outcome verified = place.run({"onnx-split", "verify", kDigits, "--plan", place / "plan.json"});
+  expect_done(verified);
+  const Outcome shown = place.run({"onnx-split", "inspect", kDigits, "--plan", place / "plan.json"});
+  expect_done(shown);
+  EXPECT_THAT(shown.out, HasSubstr("whole, standby"));
+  expect_one_line(plan("2", "2"), "2 of 2 devices can't all be spare");
+}
+
 TEST(PlanReport, WithoutAPredictionSaysWhatThereIs) {
   const Workplace place;
   expect_done(plan_digits(place));
