@@ -127,6 +127,7 @@ class Planner {
   Expected<Plan> plan_drafts() {
     for (auto draft = drafts_.begin(); draft != drafts_.end(); ++draft) {
       TRY_ASSIGN(const DividedStage divided, divide_draft(draft));
+      TRY(check_travels(divided));
       add_stage(*draft, divided);
       if (!divided.rest.empty()) place_rest(draft, divided.rest);
     }
@@ -143,6 +144,20 @@ class Planner {
     plan_.choices = choices_of(graph_);
     TRY(predict_traffic(graph_, plan_));
     return std::move(plan_);
+  }
+
+  // An operator may give a value without elements, but there is nothing of it to send, and no frame to say so.
+  static Expected<void> check_travels(const DividedStage& divided) {
+    for (const DividedPart& part : divided.parts) {
+      for (const auto* regions : {&part.inputs, &part.outputs}) {
+        for (const ValueRegion& use : *regions) {
+          if (!use.region.empty()) continue;
+          return fail(ErrorCode::kUnsupported, "value \"{}\" has no elements {}: it can't go from stage to stage",
+                      use.value, use.region.to_string());
+        }
+      }
+    }
+    return {};
   }
 
   std::int64_t weight_bytes_of(const Graph& graph) const {
