@@ -1,42 +1,89 @@
 #include "base/json.h"
 
+#include <algorithm>
+
 namespace onnx_split {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr std::size_t kMaxDepth = 64;
 
-// nlohmann's parser recurses where the document nests; a hostile document must not reach the end of the stack.
-bool nests_too_deeply(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
+// Builds the document as the parser reads it. nlohmann's own builder looks through an object's members for each new
+// one: a control message of 16 MiB, all of it one object, would keep it busy for half an hour.
+class Builder : public nlohmann::json_sax<Json> {
+ public:
+  bool null() override { return add(nullptr) != nullptr; }
+  bool boolean(bool value) override { return add(value) != nullptr; }
+  bool number_integer(std::int64_t value) override { return add(value) != nullptr; }
+  bool number_unsigned(std::uint64_t value) override { return add(value) != nullptr; }
+  bool number_float(double value, const std::string&) override { return add(value) != nullptr; }
+  bool string(std::string& value) override { return add(std::move(value)) != nullptr; }
+  bool binary(Json::binary_t&) override { return false; }  // JSON has none
+
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool key(std::string& name) override {
+    key_ = std::move(name);
+    return true;
   }
-  return false;
-}
+  bool end_object() override {
+    std::vector<std::string_view> names;
+    for (const auto& member : open_.back()->get_ref<const Json::object_t&>()) names.push_back(member.first);
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    if (twice != names.end()) return refuse(fmt::format("member \"{}\" is given twice", *twice));
+    open_.pop_back();
+    return true;
+  }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_array() override {
+    open_.pop_back();
+    return true;
+  }
+
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
+    // "[json.exception.parse_error.101] parse error at line 1, column 1: …": the library's own tag helps nobody.
+    const std::string_view what = error.what();
+    const std::size_t tag = what.find("] ");
+    return refuse(std::string(tag == std::string_view::npos ? what : what.substr(tag + 2)));
+  }
+
+  Json take() { return std::move(root_); }
+  const std::string& error() const { return error_; }
+
+ private:
+  // Where it is now. What is open doesn't move: only the innermost list or object grows.
+  Json* add(Json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    if (open_.back()->is_array()) return &open_.back()->get_ref<Json::array_t&>().emplace_back(std::move(value));
+    return &open_.back()->get_ref<Json::object_t&>().emplace_back(std::move(key_), std::move(value)).second;
+  }
+
+  // Whoever goes through a document recurses where it nests: a hostile one must not reach the end of the stack.
+  bool open(Json value) {
+    if (open_.size() == kMaxDepth) return refuse(fmt::format("JSON nested deeper than {} levels", kMaxDepth));
+    open_.push_back(add(std::move(value)));
+    return true;
+  }
+
+  bool refuse(std::string error) {
+    error_ = std::move(error);
+    return false;
+  }
+
+  Json root_;
+  std::vector<Json*> open_;  // the lists and objects around what comes next, the innermost last
+  std::string key_;
+  std::string error_;
+};
 
 }  // namespace
 
 Expected<Json> parse_json(std::string_view text) {
-  if (nests_too_deeply(text)) return fail(ErrorCode::kInvalid, "JSON nested deeper than {} levels", kMaxDepth);
-  try {
-    return Json::parse(text);
-  } catch (const Json::exception& error) {
-    // "[json.exception.parse_error.101] parse error at line 1, column 1: …": the library's own tag helps nobody.
-    const std::string_view what = error.what();
-    const std::size_t tag = what.find("] ");
-    return fail(ErrorCode::kInvalid, "{}", tag == std::string_view::npos ? what : what.substr(tag + 2));
-  }
+  Builder builder;
+  if (!Json::sax_parse(text, &builder)) return fail(ErrorCode::kInvalid, "{}", builder.error());
+  return builder.take();
 }
 
 std::string to_text(const Json& json, int indent) {

@@ -15,7 +15,8 @@ namespace onnx_split {
 
 using Json = nlohmann::ordered_json;
 
-// Refuses documents nested deeper than 64 levels, and trailing text.
+// Refuses documents nested deeper than 64 levels, members given twice, and trailing text. Takes time in proportion to
+// the text (but for sorting names).
 Expected<Json> parse_json(std::string_view text);
 
 // The document as text; indent -1: on one line. Bytes that aren't UTF-8 become U+FFFD: whoever must have a name back

@@ -5,8 +5,8 @@
 # are checked by scripts/check-arrows: that is how the arrows of docs/architecture.md are enforced.
 # GCC 12 reports ordinary string concatenation (-Wrestrict, its bug 105651) and moved-from optionals
 # (-Wmaybe-uninitialized, its bug 80635).
-set(ONNX_SPLIT_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-restrict
-    -Wno-maybe-uninitialized -Werror)
+set(ONNX_SPLIT_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> -Werror)
 
 function(onnx_split_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
@@ -16,6 +16,9 @@ function(onnx_split_options target)
     target_compile_options(${target} PUBLIC -fsanitize=${ONNX_SPLIT_SANITIZE} -fno-omit-frame-pointer
                                             -fno-sanitize-recover=all)
     target_link_options(${target} PUBLIC -fsanitize=${ONNX_SPLIT_SANITIZE})
+  endif()
+  if(ONNX_SPLIT_FUZZ)
+    target_compile_options(${target} PUBLIC -fsanitize=fuzzer-no-link)  # counts what an input reaches
   endif()
 endfunction()
 

@@ -9,8 +9,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kLongestTimeoutMs = 600'000;
-
 Json counts_to_json(const ExecutorStatus& status) {
   return {{"jobs_done", status.jobs_done},
           {"frames_dropped", status.frames_dropped},
@@ -53,53 +51,24 @@ Expected<std::unique_ptr<Executor>> prepared(Preparation what) {
   // The weights are mapped: the files end with the store, and nothing is left behind whatever happens to this process.
 }
 
-Expected<PartId> read_part_id(const JsonReader& request, const Plan& plan) {
-  TRY_ASSIGN(const std::int64_t stage, request.integer("stage", 0, static_cast<std::int64_t>(plan.stages.size()) - 1));
-  const auto s = static_cast<std::size_t>(stage);
-  TRY_ASSIGN(const std::int64_t part,
-             request.integer("part", 0, static_cast<std::int64_t>(plan.stages[s].parts.size()) - 1));
-  return PartId{s, static_cast<std::size_t>(part)};
-}
-
 }  // namespace
-
-Expected<Assignment> Assignment::create(const JsonReader& request) {
-  TRY_ASSIGN(const JsonReader body, request.at("deployment"));
-  TRY_ASSIGN(Deployment deployment, deployment_from_json(body.value()));
-  const auto devices = static_cast<std::int64_t>(deployment.plan.devices.size());
-  TRY_ASSIGN(const std::int64_t device, request.integer("device", 0, devices - 1));
-  return Assignment(std::move(deployment), static_cast<std::size_t>(device));
-}
 
 bool Assignment::is_running() const { return executor_ && executor_->status().state == ExecutorState::kRunning; }
 
-Expected<Json> Assignment::expect_parts(const JsonReader& request, PartStore store) {
-  TRY_ASSIGN(const JsonReader list, request.at("parts"));
-  TRY_ASSIGN(const std::vector<JsonReader> parts, list.elements());
-  std::vector<PartId> announced;
+Expected<Json> Assignment::expect_parts(const std::vector<AnnouncedPart>& parts, PartStore store) {
   Json missing = Json::array();
-  for (const JsonReader& reader : parts) {
-    TRY_ASSIGN(const PartId part, read_part_id(reader, deployment_.plan));
-    TRY_ASSIGN(const std::string hash, reader.string("hash"));
-    TRY_ASSIGN(const bool is_here, store.expect(part, hash));
-    announced.push_back(part);
-    if (!is_here) missing.push_back({{"stage", part.stage}, {"part", part.part}});
-  }
-  if (announced != deployment_.parts_of(device_)) {
-    return fail(ErrorCode::kInvalid, "the announced parts aren't those of device {}", device_);
+  for (const auto& [id, hash] : parts) {
+    TRY_ASSIGN(const bool is_here, store.expect(id, hash));
+    if (!is_here) missing.push_back({{"stage", id.stage}, {"part", id.part}});
   }
   store_.emplace(std::move(store));
   return missing;
 }
 
 Expected<void> Assignment::put(const JsonReader& request, std::span<const std::byte> bytes) {
-  TRY_ASSIGN(const PartId part, read_part_id(request, deployment_.plan));
-  TRY_ASSIGN(const std::string name, request.string("file"));
-  TRY_ASSIGN(const PartFile file, part_file_from_name(name));
-  TRY_ASSIGN(const std::int64_t total, request.integer("total", 0, INT64_MAX));
-  TRY_ASSIGN(const std::int64_t offset, request.integer("offset", 0, total));
-  if (!store_) return fail(ErrorCode::kInvalid, "{}: this deployment is prepared already", to_string(part));
-  return store_->append(part, file, static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(total), bytes);
+  TRY_ASSIGN(const PutRequest piece, put_request_from(request, deployment_.plan));
+  if (!store_) return fail(ErrorCode::kInvalid, "{}: this deployment is prepared already", to_string(piece.part));
+  return store_->append(piece.part, piece.file, piece.offset, piece.total, bytes);
 }
 
 Expected<void> Assignment::prepare(const ExecutorOptions& options, std::vector<std::future<void>> before) {
@@ -150,15 +119,7 @@ Json Assignment::progress() {
 Expected<void> Assignment::start(const JsonReader& request) {
   take_prepared();
   if (!executor_) return fail(ErrorCode::kInvalid, "this deployment isn't prepared");
-  PeerOptions options;
-  TRY_ASSIGN(options.data_urls, request.strings("data_urls"));
-  for (const auto& [name, member] : {std::pair{"connect_timeout_ms", &options.connect_timeout},
-                                     std::pair{"heartbeat_period_ms", &options.heartbeat_period},
-                                     std::pair{"heartbeat_timeout_ms", &options.heartbeat_timeout}}) {
-    if (!request.has(name)) continue;
-    TRY_ASSIGN(const std::int64_t value, request.integer(name, 1, kLongestTimeoutMs));
-    *member = std::chrono::milliseconds(value);
-  }
+  TRY_ASSIGN(PeerOptions options, peer_options_from(request));
   return executor_->start(std::move(options));
 }
 

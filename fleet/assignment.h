@@ -14,13 +14,13 @@
 #include "base/json.h"
 #include "fleet/executor.h"
 #include "fleet/part_store.h"
+#include "fleet/requests.h"
 
 namespace onnx_split {
 
 class Assignment {
  public:
-  // What a coordinator's request to deploy says ("deployment", "device").
-  static Expected<Assignment> create(const JsonReader& request);
+  Assignment(Deployment deployment, std::size_t device) : deployment_(std::move(deployment)), device_(device) {}
   Assignment(Assignment&&) = default;
 
   std::uint64_t epoch() const { return deployment_.epoch; }
@@ -30,8 +30,8 @@ class Assignment {
   // Of the executor; 0 until there is one.
   std::size_t memory_bytes() const { return executor_ ? executor_->memory_bytes() : 0; }
 
-  // Announces the parts that the request lists to the store. Gives those that must be sent.
-  Expected<Json> expect_parts(const JsonReader& request, PartStore store);
+  // Announces the device's parts to the store. Gives those that must be sent.
+  Expected<Json> expect_parts(const std::vector<AnnouncedPart>& parts, PartStore store);
   // A piece of a part.
   Expected<void> put(const JsonReader& request, std::span<const std::byte> bytes);
   // Begins to load, once `before` is done: memory that others still have.
@@ -47,7 +47,6 @@ class Assignment {
   std::vector<std::future<void>> end() &&;
 
  private:
-  Assignment(Deployment deployment, std::size_t device) : deployment_(std::move(deployment)), device_(device) {}
   void take_prepared();
 
   Deployment deployment_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
+#include <unordered_map>
 
 #include "base/check.h"
 #include "partition/plan_json.h"
@@ -15,38 +17,53 @@ constexpr std::size_t kMaxTransfersInFlight = 1 << 22;
 constexpr std::size_t kMaxParts = 1 << 12;
 constexpr std::int64_t kMaxPayloadBytes = std::int64_t{1} << 31;
 
-Expected<std::uint32_t> check_transfer(const Deployment& deployment, const Transfer& transfer) {
-  const auto found = std::find_if(deployment.values.begin(), deployment.values.end(),
-                                  [&](const ManifestValue& value) { return value.name == transfer.what.value; });
-  CHECK(found != deployment.values.end());
+// Where each value stands in the list: a peer's list may be long, and so may be what refers to it.
+using ValueIndex = std::unordered_map<std::string_view, std::uint32_t>;
+
+Expected<ValueIndex> index_values(const std::vector<ManifestValue>& values) {
+  ValueIndex index;
+  for (const ManifestValue& value : values) {
+    if (index.emplace(value.name, static_cast<std::uint32_t>(index.size())).second) continue;
+    return fail(ErrorCode::kInvalid, "value \"{}\" is listed twice", value.name);
+  }
+  return index;
+}
+
+Expected<std::uint32_t> check_transfer(const Deployment& deployment, const ValueIndex& index,
+                                       const Transfer& transfer) {
+  const auto found = index.find(transfer.what.value);
+  CHECK(found != index.end());
+  const ManifestValue& value = deployment.values[found->second];
   const Region& region = transfer.what.region;
   for (std::size_t axis = 0; axis < region.rank(); ++axis) {
     if (region[axis].end > UINT32_MAX) {
-      return fail(ErrorCode::kUnsupported, "value \"{}\": extents over 2^32 can't be sent", found->name);
+      return fail(ErrorCode::kUnsupported, "value \"{}\": extents over 2^32 can't be sent", value.name);
     }
   }
   const auto elements = region.shape().elements();
-  if (elements * static_cast<std::int64_t>(element_bytes(found->type.type)) > kMaxPayloadBytes) {
-    return fail(ErrorCode::kUnsupported, "value \"{}\": a transfer of more than {} bytes", found->name,
+  if (elements * static_cast<std::int64_t>(element_bytes(value.type.type)) > kMaxPayloadBytes) {
+    return fail(ErrorCode::kUnsupported, "value \"{}\": a transfer of more than {} bytes", value.name,
                 kMaxPayloadBytes);
   }
-  return static_cast<std::uint32_t>(found - deployment.values.begin());
+  return found->second;
 }
 
 // Routing compares regions of one value, so each must first be known to lie inside it.
-Expected<void> check_regions(const Deployment& deployment, const std::vector<ValueRegion>& regions) {
+Expected<void> check_regions(const Deployment& deployment, const ValueIndex& index,
+                             const std::vector<ValueRegion>& regions) {
   for (const ValueRegion& region : regions) {
-    const TensorType* type = deployment.find_value(region.value);
-    if (type == nullptr) return fail(ErrorCode::kInvalid, "value \"{}\" isn't listed", region.value);
-    if (!region.region.inside(type->shape) || region.region.empty()) {
+    const auto found = index.find(region.value);
+    if (found == index.end()) return fail(ErrorCode::kInvalid, "value \"{}\" isn't listed", region.value);
+    const Shape& shape = deployment.values[found->second].type.shape;
+    if (!region.region.inside(shape) || region.region.empty()) {
       return fail(ErrorCode::kInvalid, "value \"{}\": region {} isn't inside its shape {}", region.value,
-                  region.region.to_string(), type->shape.to_string());
+                  region.region.to_string(), shape.to_string());
     }
   }
   return {};
 }
 
-Expected<void> check_parts(const Deployment& deployment) {
+Expected<void> check_parts(const Deployment& deployment, const ValueIndex& index) {
   const Plan& plan = deployment.plan;
   for (const PartId id : part_ids(plan)) {
     const Stage& stage = plan.stages[id.stage];
@@ -66,7 +83,7 @@ Expected<void> check_parts(const Deployment& deployment) {
       }
     }
     for (const auto* regions : {&part.inputs, &part.outputs}) {
-      auto checked = check_regions(deployment, *regions);
+      auto checked = check_regions(deployment, index, *regions);
       if (!checked) return fail_in(to_string(id), std::move(checked.error()));
     }
   }
@@ -74,7 +91,7 @@ Expected<void> check_parts(const Deployment& deployment) {
 }
 
 // What the parts of each stage own must make up its values: what is put together from it is used as it is.
-Expected<void> check_values(const Deployment& deployment) {
+Expected<void> check_values(const Deployment& deployment, const ValueIndex& index) {
   std::set<std::string, std::less<>> given(deployment.inputs.begin(), deployment.inputs.end());
   for (std::size_t s = 0; s < deployment.plan.stages.size(); ++s) {
     const Stage& stage = deployment.plan.stages[s];
@@ -86,7 +103,7 @@ Expected<void> check_values(const Deployment& deployment) {
       if (!given.insert(name).second) {
         return fail(ErrorCode::kInvalid, "stage {}: value \"{}\" is there already", s, name);
       }
-      auto checked = check_pieces(name, *deployment.find_value(name), regions, stage.ways());
+      auto checked = check_pieces(name, deployment.values[index.at(name)].type, regions, stage.ways());
       if (!checked) return fail_in(fmt::format("stage {}", s), std::move(checked.error()));
     }
     auto spares = check_spares(stage, [&](const std::string& name) { return *deployment.find_value(name); });
@@ -176,15 +193,16 @@ Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector
     return fail(ErrorCode::kUnsupported, "{} parts in a window of {}: at most {} parts, and {} together, are supported",
                 parts, deployment.plan.window, kMaxParts, kMaxTransfersInFlight);
   }
-  TRY(check_parts(deployment));
-  TRY(check_values(deployment));
+  TRY_ASSIGN(const ValueIndex index, index_values(deployment.values));
+  TRY(check_parts(deployment, index));
+  TRY(check_values(deployment, index));
   TRY_ASSIGN(deployment.routing, make_routing(deployment.plan, deployment.inputs, deployment.outputs));
   if (deployment.plan.window > kMaxTransfersInFlight / std::max<std::size_t>(deployment.routing.transfers.size(), 1)) {
     return fail(ErrorCode::kUnsupported, "{} transfers in a window of {}: at most {} together are supported",
                 deployment.routing.transfers.size(), deployment.plan.window, kMaxTransfersInFlight);
   }
   for (const Transfer& transfer : deployment.routing.transfers) {
-    TRY_ASSIGN(const std::uint32_t value, check_transfer(deployment, transfer));
+    TRY_ASSIGN(const std::uint32_t value, check_transfer(deployment, index, transfer));
     deployment.transfer_value.push_back(value);
   }
   return deployment;

@@ -10,6 +10,7 @@
 #include "engine/blas_core.h"
 #include "fleet/machine.h"
 #include "fleet/profiler.h"
+#include "fleet/requests.h"
 #include "transport/url.h"
 
 namespace onnx_split {
@@ -133,15 +134,12 @@ Expected<Json> Runner::hello(const JsonReader& request) {
 }
 
 Expected<Json> Runner::deploy(const JsonReader& request) {
-  TRY_ASSIGN(Assignment assignment, Assignment::create(request));
-  std::int64_t replaces = 0;
-  if (request.has("replaces")) {
-    TRY_ASSIGN(replaces, request.integer("replaces", 1, INT64_MAX));
-  }
-  TRY(check_free(static_cast<std::uint64_t>(replaces)));
-  TRY_ASSIGN(PartStore store, PartStore::create(options_.model_dir, assignment.epoch(), options_.memory_limit_bytes,
+  TRY_ASSIGN(DeployRequest asked, deploy_request_from(request));
+  TRY(check_free(asked.replaces));
+  TRY_ASSIGN(PartStore store, PartStore::create(options_.model_dir, asked.deployment.epoch, options_.memory_limit_bytes,
                                                 options_.keep_bytes));
-  TRY_ASSIGN(Json missing, assignment.expect_parts(request, std::move(store)));
+  Assignment assignment(std::move(asked.deployment), asked.device);
+  TRY_ASSIGN(Json missing, assignment.expect_parts(asked.parts, std::move(store)));
   spdlog::info("epoch {}: device {} of {}", assignment.epoch(), assignment.device(),
                assignment.deployment().plan.devices.size());
   assignments_.push_back(std::move(assignment));

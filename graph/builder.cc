@@ -92,6 +92,16 @@ std::string GraphBuilder::unique_value_name(std::string_view base) const {
 
 Expected<Graph> GraphBuilder::build(std::vector<ValueId> outputs) && {
   if (outputs.empty()) return fail(ErrorCode::kInvalid, "graph \"{}\" has no outputs", graph_.name_);
+  std::int64_t macs = 0, activation_bytes = 0;
+  for (const Node& node : graph_.nodes_) {
+    const NodeCost cost = node_cost(graph_, node);
+    if (cost.macs > kMaxGraphMacs - macs || cost.activation_bytes > kMaxGraphActivationBytes - activation_bytes) {
+      return fail(ErrorCode::kUnsupported, "graph \"{}\": more than {} multiply-accumulates or {} bytes of activations",
+                  graph_.name_, kMaxGraphMacs, kMaxGraphActivationBytes);
+    }
+    macs += cost.macs;
+    activation_bytes += cost.activation_bytes;
+  }
   graph_.outputs_ = std::move(outputs);
   graph_.is_output_.assign(graph_.values_.size(), false);
   for (const ValueId id : graph_.outputs_) graph_.is_output_[id.index()] = true;

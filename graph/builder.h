@@ -11,6 +11,10 @@
 
 namespace onnx_split {
 
+// More than anybody waits for or has, and so few that sums over thousands of parts and requests don't overflow.
+inline constexpr std::int64_t kMaxGraphMacs = std::int64_t{1} << 50;
+inline constexpr std::int64_t kMaxGraphActivationBytes = std::int64_t{1} << 46;
+
 class GraphBuilder {
  public:
   explicit GraphBuilder(std::string name) { graph_.name_ = std::move(name); }
@@ -31,7 +35,7 @@ class GraphBuilder {
   std::string unique_value_name(std::string_view base) const;
 
   // Sets the outputs and hands the graph over. Constants and nodes that no output needs are kept: see
-  // graph/passes/passes.h. The builder is spent.
+  // graph/passes/passes.h. Refuses a graph that costs more than the limits above. The builder is spent.
   Expected<Graph> build(std::vector<ValueId> outputs) &&;
 
  private:

@@ -155,6 +155,7 @@ class Planner {
   Expected<Plan> plan_drafts() {
     for (auto draft = drafts_.begin(); draft != drafts_.end(); ++draft) {
       TRY_ASSIGN(DividedStage divided, divide_draft(draft));
+      TRY(check_travels(divided));
       auto spared = add_spare_parts(divided, stages_[draft->request].spare, PartWeights::kBlank);
       if (!spared) return fail_in(fmt::format("stages[{}]", draft->request), std::move(spared.error()));
       add_stage(*draft, divided);
@@ -173,6 +174,20 @@ class Planner {
     plan_.choices = choices_for(request_.engine, graph_);
     TRY(predict_traffic(graph_, plan_));
     return std::move(plan_);
+  }
+
+  // An operator may give a value without elements, but there is nothing of it to send, and no frame to say so.
+  static Expected<void> check_travels(const DividedStage& divided) {
+    for (const DividedPart& part : divided.parts) {
+      for (const auto* regions : {&part.inputs, &part.outputs}) {
+        for (const ValueRegion& use : *regions) {
+          if (!use.region.empty()) continue;
+          return fail(ErrorCode::kUnsupported, "value \"{}\" has no elements {}: it can't go from stage to stage",
+                      use.value, use.region.to_string());
+        }
+      }
+    }
+    return {};
   }
 
   using Position = std::list<Draft>::iterator;

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <map>
 
-#include "base/check.h"
-
 namespace onnx_split {
 namespace {
 
-// A plan from outside mustn't cost more memory than this.
+// A plan from outside mustn't cost more memory than this, nor more time: a few seconds.
 constexpr std::size_t kMaxConnections = 1 << 20;
+constexpr std::size_t kMaxComparisons = 1 << 26;
 
 struct Need {
   Region region;
@@ -55,8 +54,8 @@ class Router {
         if (!connected) return fail_in(to_string(*id), std::move(connected.error()));
       }
     }
-    for (Owned& owned : owned_) add_transfers(owned);
-    find_alternatives();
+    for (Owned& owned : owned_) TRY(add_transfers(owned));
+    TRY(find_alternatives());
     return std::move(routing_);
   }
 
@@ -80,7 +79,7 @@ class Router {
   }
 
   // A part and its spare one have the same consumers, so that their transfers are alike, in the same order.
-  void find_alternatives() {
+  Expected<void> find_alternatives() {
     routing_.alternatives_of.resize(routing_.transfers.size());
     std::map<PartId, std::vector<std::size_t>> by_source;
     for (std::size_t i = 0; i < routing_.transfers.size(); ++i) {
@@ -90,6 +89,7 @@ class Router {
       const Stage& stage = plan_.stages[s];
       if (stage.spare == Spare::kNone) continue;
       const std::size_t ways = stage.ways();
+      if (ways == 0) return fail(ErrorCode::kInvalid, "stage {}: nothing but spare parts", s);
       // Parity: all parts are one group; standby: each part with its copy.
       const std::size_t groups = stage.spare == Spare::kParity ? 1 : ways;
       for (std::size_t group = 0; group < groups; ++group) {
@@ -98,7 +98,10 @@ class Router {
           Alternatives alternatives{{}, stage.spare == Spare::kParity ? ways : 1};
           for (std::size_t part = group; part < stage.parts.size(); part += groups) {
             const std::vector<std::size_t>& others = by_source[{s, part}];
-            CHECK(others.size() == own.size());
+            if (others.size() != own.size()) {
+              return fail(ErrorCode::kInvalid, "{} doesn't give what {} is spare for", to_string(PartId{s, part}),
+                          to_string(PartId{s, group}));
+            }
             alternatives.transfers.push_back(others[i]);
           }
           for (const std::size_t transfer : alternatives.transfers) {
@@ -108,13 +111,16 @@ class Router {
         }
       }
     }
+    return {};
   }
 
   // Connects one need to the owners of its value; placed pieces must cover it exactly.
   Expected<void> connect(const ValueRegion& need, PartId consumer) {
     std::int64_t covered = 0;
     bool is_sum = false;
-    for (const std::size_t piece : by_value_[need.value]) {
+    const std::vector<std::size_t>& pieces = by_value_[need.value];
+    TRY(count_comparisons(pieces.size()));
+    for (const std::size_t piece : pieces) {
       Owned& owned = owned_[piece];
       if (owned.source && owned.source->stage >= consumer.stage) continue;
       std::optional<Region> common = owned.region ? intersect(*owned.region, need.region) : need.region;
@@ -141,17 +147,23 @@ class Router {
   // Whether a need can be met by a transfer that is made for others: it has all of that already and goes there, or it
   // goes nowhere else and one box isn't more than two.
   bool can_join(const Transfer& transfer, const Need& need) const {
-    const Region& region = transfer.what.region;
     if (!need.consumer) return false;
     const auto there = [&](PartId other) { return same_device(other, *need.consumer); };
     const auto& consumers = transfer.consumers;
+    if (std::none_of(consumers.begin(), consumers.end(), there)) return false;
+    const Region& region = transfer.what.region;
     const Region box = bounding_box(region, need.region);
-    if (box == region) return std::any_of(consumers.begin(), consumers.end(), there);
-    return !transfer.to_coordinator && !consumers.empty() && std::all_of(consumers.begin(), consumers.end(), there) &&
-           box.shape().elements() <= region.shape().elements() + need.region.shape().elements();
+    return box == region || (!transfer.to_coordinator && std::all_of(consumers.begin(), consumers.end(), there) &&
+                             box.shape().elements() <= region.shape().elements() + need.region.shape().elements());
   }
 
-  void add_transfers(Owned& owned) {
+  Expected<void> count_comparisons(std::size_t count) {
+    comparisons_ += count;
+    if (comparisons_ <= kMaxComparisons) return {};
+    return fail(ErrorCode::kUnsupported, "its parts need too many different regions of what others own");
+  }
+
+  Expected<void> add_transfers(Owned& owned) {
     std::reverse(owned.needs.begin(), owned.needs.end());  // they were found backwards
     // What others may be a part of comes first.
     std::stable_sort(owned.needs.begin(), owned.needs.end(), [](const Need& a, const Need& b) {
@@ -159,6 +171,7 @@ class Router {
     });
     const std::size_t first = routing_.transfers.size();
     for (const Need& need : owned.needs) {
+      TRY(count_comparisons(routing_.transfers.size() - first));
       const auto begin = routing_.transfers.begin() + static_cast<std::ptrdiff_t>(first);
       const auto same = [&](const Transfer& transfer) { return transfer.what.region == need.region; };
       const auto joinable = [&](const Transfer& transfer) { return can_join(transfer, need); };
@@ -179,6 +192,7 @@ class Router {
       auto& consumers = routing_.transfers[i].consumers;
       std::sort(consumers.begin(), consumers.end());
     }
+    return {};
   }
 
   const Plan& plan_;
@@ -186,6 +200,7 @@ class Router {
   std::map<std::string, std::vector<std::size_t>> by_value_;
   std::map<PartId, std::vector<std::size_t>> by_part_;
   std::size_t connections_ = 0;
+  std::size_t comparisons_ = 0;
   Routing routing_;
 };
 

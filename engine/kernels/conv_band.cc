@@ -33,7 +33,7 @@ ConvBands::ConvBands(const Window& window, std::int64_t lanes, std::int64_t unit
     axes_[2].input = axes_[2].output = positions;
     axes_[0].input = axes_[0].output = axes_[1].input = axes_[1].output = 1;
   }
-  const auto& [z, y, x] = axes_;
+  const WindowAxis &z = axes_[0], &y = axes_[1], &x = axes_[2];
   // As many rows as fit; if not even one does, a part of it.
   const auto floats = [&](std::int64_t rows, std::int64_t columns) {
     return units_ * lanes_ * z.kernel * reach(y, rows) * reach(x, columns);

@@ -134,6 +134,13 @@ TEST_F(DeployedFrame, DeploymentSurvivesJson) {
   EXPECT_EQ(again.routing.transfers.size(), deployment_.routing.transfers.size());
 }
 
+TEST_F(DeployedFrame, AValueThatIsListedTwiceIsRefused) {
+  Json json = deployment_to_json(deployment_);
+  json["values"].push_back(Json(json["values"][0]));
+  EXPECT_EQ(error_of(deployment_from_json(json)),
+            fmt::format("value \"{}\" is listed twice", deployment_.values[0].name));
+}
+
 TEST_F(DeployedFrame, DamagedDeploymentsAreRefusedNotTrusted) {
   const std::string good = deployment_to_json(deployment_).dump();
   Random random(5);

@@ -56,6 +56,24 @@ TEST(Builder, ErrorsNameTheNodeAndLeaveNothingBehind) {
   EXPECT_EQ(message(std::move(builder).build({})), "graph \"g\" has no outputs");
 }
 
+TEST(Builder, RefusesWorkAndMemoryWhoseSumsWouldOverflow) {
+  const auto products = [](std::int64_t side) {
+    GraphBuilder builder("large");
+    const ValueId w = must(builder.add_input("w", {DataType::kFloat32, Shape{side, side}}));
+    ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{side, side}}));
+    for (int i = 0; i < 9; ++i) x = must(builder.add(fmt::format("m{}", i), OpType::kMatMul, {}, {x, w}));
+    return std::move(builder).build({x});
+  };
+  EXPECT_TRUE(products(1 << 15).has_value());
+  EXPECT_EQ(products(1 << 20).error().message,
+            "graph \"large\": more than 1125899906842624 multiply-accumulates or 70368744177664 bytes of activations");
+
+  GraphBuilder builder("wide");
+  ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{kMaxElements}}));
+  for (int i = 0; i < 17; ++i) x = must(builder.add(fmt::format("r{}", i), OpType::kRelu, {}, {x}));
+  EXPECT_FALSE(std::move(builder).build({x}).has_value());
+}
+
 TEST(Order, LifetimesReachFromProducerToLastConsumer) {
   GraphBuilder builder("g");
   const ValueId x = must(builder.add_input("x", kFour));

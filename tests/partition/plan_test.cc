@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "graph/builder.h"
 #include "partition/extract.h"
 #include "partition/manifest.h"
 #include "partition/plan_json.h"
@@ -160,6 +161,43 @@ TEST(Plan, AnOutputThatIsAnInputIsRefused) {
   PlanRequest request;
   request.devices = devices(1);
   EXPECT_EQ(error_of(make_plan(graph, request)), "the network's output \"x\" is its input: no stage gives it");
+}
+
+TEST(Plan, AValueWithoutElementsThatWouldTravelIsRefused) {
+  GraphBuilder builder("nothing");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, {2}}));
+  const Attributes none{{"starts", Ints{2}}, {"ends", Ints{2}}};
+  const ValueId empty = must(builder.add("empty", OpType::kSlice, none, {x}));
+  const ValueId y = must(builder.add("y", OpType::kConcat, {{"axis", std::int64_t{0}}}, {empty, x}));
+  const Graph inside = must(GraphBuilder(builder).build({y})), outside = must(std::move(builder).build({y, empty}));
+  PlanRequest request;
+  request.devices = devices(1);
+  must(check_plan(must(make_plan(inside, request)), inside));
+  EXPECT_EQ(error_of(make_plan(outside, request)),
+            "value \"empty\" has no elements [0:0]: it can't go from stage to stage");
+}
+
+// 128 owners of a column each, and thousands of parts that each need more rows of all of them than the one before.
+TEST(Routing, TooManyDifferentNeedsAreRefusedInTime) {
+  constexpr std::int64_t owners = 128, readers = 3000;
+  Plan plan;
+  for (std::int64_t d = 0; d < readers; ++d) plan.devices.push_back(fmt::format("d{}", d));
+  plan.stages.resize(2);
+  for (Stage& stage : plan.stages) stage.schedule = {0};
+  const auto add = [](Stage& stage, std::size_t device, ValueRegion input, ValueRegion output) {
+    stage.parts.emplace_back();
+    stage.parts.back().devices = {device};
+    stage.parts.back().inputs = {std::move(input)};
+    stage.parts.back().outputs = {std::move(output)};
+  };
+  for (std::int64_t i = 0; i < owners; ++i) {
+    add(plan.stages[0], 0, {"x", Region({{0, 1}})}, {"v", Region({{i, i + 1}, {0, readers}})});
+  }
+  for (std::int64_t i = 0; i < readers; ++i) {
+    add(plan.stages[1], static_cast<std::size_t>(i), {"v", Region({{0, owners}, {0, i + 1}})},
+        {"y", Region({{i, i + 1}})});
+  }
+  EXPECT_EQ(error_of(make_routing(plan, {"x"}, {"y"})), "its parts need too many different regions of what others own");
 }
 
 TEST(Routing, AValueNeededBySeveralStagesGoesStraightToEach) {
