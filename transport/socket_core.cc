@@ -184,6 +184,11 @@ Error dial_failure(nng_dialer dialer, const std::string& url, milliseconds waite
   Error error{ErrorCode::kTimeout, fmt::format("no answer within {} ms", waited.count())};
   if (counted("reject") || counted("proto")) {
     error = {ErrorCode::kUnavailable, "the peer speaks another protocol"};
+  } else if (counted("auth")) {
+    error = {
+        ErrorCode::kUnavailable,
+        "the TLS handshake failed: one end doesn't accept the other's certificate (its authority, validity or name); "
+        "the peer's log may say more"};
   } else if (counted("refused")) {
     error = {ErrorCode::kUnavailable, "connection refused"};
   } else if (counted("other")) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,8 @@ struct Attack {
   // What it returns is kept until the end.
   std::function<std::shared_ptr<void>(const HostileScene&)> act;
 };
+
+inline void PrintTo(const Attack& attack, std::ostream* out) { *out << attack.name; }
 
 inline void shake_hands(const std::string& url, const StrangerCertificate& certificate) {
   const TlsStranger stranger(url, certificate);

@@ -42,6 +42,7 @@ class SecureFleet : public ::testing::Test {
   void SetUp() override {
     CoordinatorOptions options;
     options.watch.identity = scene_.boss();
+    options.watch.heartbeat_timeout = std::chrono::seconds(10);  // on a machine that has other things to do
     options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
       return plan_of(graph_, left);
     };

@@ -65,6 +65,9 @@ TEST_F(TlsTest, TheDiallingSideChecksTheName) {
   EXPECT_EQ(error_of(push.dial(url_, {.tls = {identity, Peers::kDevices, ""}})),
             url_ + ": expects the name of its owner");
   EXPECT_EQ(error_of(push.dial(url_, {})), url_ + ": expects a certificate, a key and authorities");
+  EXPECT_THAT(
+      error_of(push.dial(url_, {.connect_timeout = milliseconds(300), .tls = {identity, Peers::kDevices, "pi9"}})),
+      ::testing::HasSubstr("the TLS handshake failed: one end doesn't accept the other's certificate"));
 }
 
 TEST_F(TlsTest, PlainTcpScannersAndSilentOnesDisturbNobody) {
