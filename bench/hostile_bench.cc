@@ -1,10 +1,13 @@
 // How much a stream of requests over TLS is slowed down by each kind of hostile peer (tests/fleet/hostile_peers.h): 3
-// runners, coordinator and peers on this machine, the window full. Each round measures requests alone, then with one
-// peer of the kind after the other, PER_SECOND of them a second (1,000 silent ones stay connected, and come again when
-// they are cut off). Prints the median over the rounds of time with / time alone. What the peers themselves compute
-// counts, too: here they share the cores. Usage: hostile_bench MODEL.onnx [--rounds N] [--requests N] [--per-second N]
+// runners, coordinator and peers in this process, the window full. Each round measures requests alone, then with peers
+// of the kind, PER_SECOND of them a second (1,000 silent ones stay connected, and come again when they are cut off).
+// Prints the medians over the rounds of (with them) / (alone): of time, and of the processor time of all threads but
+// the one that plays the peer. Where the machine has other things to do the second says more. What sockets of ours at
+// the peer's end compute counts, too. Usage: hostile_bench MODEL.onnx [--rounds N] [--requests N] [--per-second N]
 // [--only KIND]
 #include <fmt/core.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -29,19 +32,33 @@ using testing::must;
 
 struct Options {
   ModelOptions model;
-  int rounds = 7;
-  std::uint64_t requests = 600;
+  int rounds = 15;
+  std::uint64_t requests = 150;
   double per_second = 10.0;
   std::string only;
 };
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+double quantile(std::vector<double>& values, double share) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
-// Acts on a thread of its own as long as it lives.
+double thread_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+double process_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Acts on a thread of its own until it is stopped.
 class Attacker {
  public:
   Attacker(const Attack& attack, const testing::HostileScene& scene, double per_second) {
@@ -58,18 +75,25 @@ class Attacker {
         }
         std::this_thread::sleep_until(next);
       }
+      kept.clear();
+      processor_s_ = thread_seconds();
     });
   }
-  ~Attacker() {
-    stopped_ = true;
-    thread_.join();
-  }
+  ~Attacker() { stop(); }
   Attacker(const Attacker&) = delete;
   Attacker& operator=(const Attacker&) = delete;
+
+  // Returns the processor time that the thread has had.
+  double stop() {
+    stopped_ = true;
+    if (thread_.joinable()) thread_.join();
+    return processor_s_;
+  }
 
  private:
   std::atomic<bool> stopped_{false};
   Clock::time_point renewed_;
+  double processor_s_ = 0.0;
   std::thread thread_;
 };
 
@@ -92,25 +116,34 @@ Expected<void> report(const Options& options) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   seconds();
-  Table table({"peer", ">requests per s alone", ">with it", ">time with / alone", ">least", ">most"});
+  Table table({"peer", ">requests per s", ">with it", ">time", ">quartiles", ">processor time", ">quartiles"});
   for (const Attack& attack : testing::attacks()) {
     if (!options.only.empty() && attack.name != options.only) continue;
     std::vector<double> alone;
     std::vector<double> with;
-    std::vector<double> ratios;
+    std::vector<double> times;
+    std::vector<double> processor_times;
     for (int round = 0; round < options.rounds; ++round) {
+      double begin = process_seconds();
       alone.push_back(seconds());
-      const Attacker attacker(attack, scene, options.per_second);
+      const double processor_alone = process_seconds() - begin;
+      begin = process_seconds();
+      Attacker attacker(attack, scene, options.per_second);
       with.push_back(seconds());
-      ratios.push_back(with.back() / alone.back());
+      const double of_attacker = attacker.stop();
+      times.push_back(with.back() / alone.back());
+      processor_times.push_back((process_seconds() - begin - of_attacker) / processor_alone);
     }
-    const auto rate = [&](const std::vector<double>& times) {
-      return fmt::format("{:.1f}", static_cast<double>(options.requests) / median(times));
+    const auto rate = [&](std::vector<double>& all) {
+      return fmt::format("{:.1f}", static_cast<double>(options.requests) / quantile(all, 0.5));
     };
-    table.add({attack.name, rate(alone), rate(with), fmt::format("{:.3f}", median(ratios)),
-               fmt::format("{:.3f}", *std::min_element(ratios.begin(), ratios.end())),
-               fmt::format("{:.3f}", *std::max_element(ratios.begin(), ratios.end()))});
-    fmt::print(stderr, "{}: {:.3f}\n", attack.name, median(ratios));
+    const auto middle = [](std::vector<double>& all) { return fmt::format("{:.3f}", quantile(all, 0.5)); };
+    const auto quartiles = [](std::vector<double>& all) {
+      return fmt::format("{:.2f}-{:.2f}", quantile(all, 0.25), quantile(all, 0.75));
+    };
+    table.add({attack.name, rate(alone), rate(with), middle(times), quartiles(times), middle(processor_times),
+               quartiles(processor_times)});
+    fmt::print(stderr, "{}: {} {}\n", attack.name, middle(times), middle(processor_times));
   }
   fmt::print("{}", table.to_string());
   const CoordinatorCounts counts = coordinator->counts();
