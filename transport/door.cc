@@ -42,7 +42,7 @@ std::optional<HostAndPort> name_of(int descriptor, GetName get_name) {
 
 // Outside the mutex: a log may be slow.
 void log_all(const std::vector<std::string>& lines) {
-  for (const std::string& line : lines) spdlog::warn("{}", line);
+  for (const std::string& line : lines) spdlog::info("{}", line);
 }
 
 }  // namespace
