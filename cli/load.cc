@@ -23,7 +23,12 @@ double milliseconds(Clock::duration duration) { return std::chrono::duration<dou
 // them in the order of submission: with replicas a result that overtakes another is timed with it.
 class Collector {
  public:
-  explicit Collector(bool has_deadlines) : has_deadlines_(has_deadlines), thread_([this] { collect(); }) {}
+  // `most`: of requests, as far as that is known, so that what is noted of them doesn't move.
+  Collector(bool has_deadlines, std::size_t most) : has_deadlines_(has_deadlines) {
+    latency_ms_.reserve(most);
+    done_.reserve(most);
+    thread_ = std::thread([this] { collect(); });
+  }
   ~Collector() { finish(); }
 
   void expect(Clock::time_point begin, std::future<Result> future) {
@@ -89,6 +94,13 @@ class Collector {
   std::thread thread_;
 };
 
+std::size_t expected_requests(const LoadOptions& options) {
+  constexpr std::size_t kMost = 10'000'000;
+  if (options.requests > 0) return std::min(options.requests, kMost);
+  if (options.scenario != Scenario::kServer) return 0;
+  return static_cast<std::size_t>(std::min(options.rate_per_s * options.duration_s * 1.1, static_cast<double>(kMost)));
+}
+
 // Poisson arrivals: exponential times between them.
 class Arrivals {
  public:
@@ -133,7 +145,7 @@ Expected<LoadReport> generate_load(Backend& backend, const std::vector<std::vect
     TRY(backend.submit(inputs[i % inputs.size()], Coordinator::kNoDeadline).get());
 
   const bool has_deadlines = options.deadline.count() > 0.0;
-  Collector collector(has_deadlines);
+  Collector collector(has_deadlines, expected_requests(options));
   const Clock::time_point begin = Clock::now();
   const auto end =
       begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.duration_s));

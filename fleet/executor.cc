@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -246,6 +247,11 @@ void Executor::do_without(const Error& error, std::size_t device) {
 }
 
 void Executor::receive_loop() {
+  bool has_said_so = false;
+  const auto drop = [&](std::string_view what) {
+    ++frames_dropped_;
+    if (!std::exchange(has_said_so, true)) spdlog::info("{}; it is dropped, as all like it are", what);
+  };
   while (!stopping_) {
     auto message = data_->receive(kPoll);
     if (!message) {
@@ -253,11 +259,17 @@ void Executor::receive_loop() {
       set_failure(message.error(), device_);
       return;
     }
+    const int sender = message->connection();
     const auto header = check_frame(deployment_, std::as_const(*message).bytes());
+    if (!header && header.error().code == ErrorCode::kCancelled) {  // another epoch's: it is late
+      drop(header.error().message);
+      continue;
+    }
+    // Whoever sends what can't be right is cut off. A stranger can do no more harm; a device of ours, or the
+    // coordinator, notices that its connection broke, and what was lost is sent again in a new epoch.
     if (!header) {
       ++frames_dropped_;
-      // Another epoch's frame is late; anything else means that a tensor of this epoch is lost.
-      if (header.error().code != ErrorCode::kCancelled) set_failure(header.error());
+      data_->refuse(sender, header.error().message);
       continue;
     }
     if (header->transfer == kHeartbeat) {
@@ -269,8 +281,13 @@ void Executor::receive_loop() {
     const Buffer frame = transport::share(std::move(*message));
     const auto delivered = join_.deliver(header->request, header->transfer,
                                          frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes));
-    if (!delivered) set_failure(delivered.error());
-    if (delivered && *delivered == Delivery::kDropped) ++frames_dropped_;
+    if (!delivered) data_->refuse(sender, delivered.error().message);
+    if (!delivered || *delivered != Delivery::kDropped) continue;
+    if (deployment_.routing.alternatives_of[header->transfer]) {
+      ++frames_dropped_;  // others were enough
+    } else {
+      drop(fmt::format("a frame of request {} is a copy, or comes too late", header->request));
+    }
   }
 }
 

@@ -11,6 +11,7 @@
 #include "fleet/machine.h"
 #include "fleet/profiler.h"
 #include "fleet/requests.h"
+#include "transport/door.h"
 #include "transport/url.h"
 
 namespace onnx_split {
@@ -41,6 +42,7 @@ Expected<std::unique_ptr<Runner>> Runner::create(const RunnerOptions& options) {
 Expected<void> Runner::serve() {
   while (!stopping_) {
     drop_if_silent();
+    transport::Door::of_this_process().look_around();
     auto request = socket_->receive(kPoll);
     if (!request) {
       if (request.error().code == ErrorCode::kCancelled && stopping_) break;
@@ -224,7 +226,10 @@ Expected<Json> Runner::status(const JsonReader&) {
   } else {
     json["state"] = link_ ? "measuring" : "idle";
   }
-  json.update({{"name", options_.name}, {"core_type", blas_core()}, {"threads", options_.threads}});
+  json.update({{"name", options_.name},
+               {"core_type", blas_core()},
+               {"threads", options_.threads},
+               {"refused_connections", transport::Door::of_this_process().refused()}});
   return json;
 }
 

@@ -35,6 +35,8 @@ std::span<const std::byte> Message::bytes() const {
   return {static_cast<const std::byte*>(nng_msg_body(message_)), nng_msg_len(message_)};
 }
 
+int Message::connection() const { return message_ == nullptr ? -1 : nng_pipe_id(nng_msg_get_pipe(message_)); }
+
 Buffer share(Message&& message) {
   if (!message.valid()) return {};
   const std::span<const std::byte> bytes = message.bytes();

@@ -44,6 +44,8 @@ class Message {
   std::span<std::byte> bytes();
   std::span<const std::byte> bytes() const;
   std::size_t size() const { return bytes().size(); }
+  // Of a message that was received: which of the socket's connections it came over (see PullSocket::refuse).
+  int connection() const;
 
  private:
   friend class SocketCore;

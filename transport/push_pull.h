@@ -55,6 +55,10 @@ class PullSocket : public Socket {
   // The next message of any connection; fair between them. kTimeout, kCancelled.
   Expected<Message> receive(std::chrono::milliseconds timeout);
 
+  // Ends a connection (Message::connection) over which something came that can't be right, and logs the reason once.
+  // An honest peer notices that its connection breaks; others are not affected.
+  void refuse(int connection, std::string_view reason);
+
  private:
   using Socket::Socket;
 };

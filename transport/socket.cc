@@ -46,6 +46,8 @@ Expected<std::string> PullSocket::listen(std::string_view url, std::size_t max_m
 
 Expected<Message> PullSocket::receive(std::chrono::milliseconds timeout) { return core_->receive(timeout); }
 
+void PullSocket::refuse(int connection, std::string_view reason) { core_->refuse(connection, reason); }
+
 Expected<RequestSocket> RequestSocket::open() {
   TRY_ASSIGN(auto core, SocketCore::open(Protocol::kRequest));
   return RequestSocket(std::move(core));

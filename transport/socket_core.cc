@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "transport/door.h"
+#include "transport/nng_address.h"
 #include "transport/nng_error.h"
 
 namespace onnx_split::transport {
@@ -92,6 +94,9 @@ void on_pipe(nng_pipe pipe, nng_pipe_ev event, void* argument) {
   const int connection = nng_pipe_id(pipe);
   if (event == NNG_PIPE_EV_ADD_PRE) {
     const int dialer = nng_dialer_id(nng_pipe_dialer(pipe));
+    if (dialer <= 0) {
+      if (const auto peer = peer_of_connection(connection)) Door::of_this_process().comes_in(*peer, connection);
+    }
     core.connection_begins(connection, dialer > 0 ? dialer : -nng_listener_id(nng_pipe_listener(pipe)));
   } else if (event == NNG_PIPE_EV_ADD_POST) {
     core.connection_ready(connection);
@@ -179,6 +184,11 @@ Error dial_failure(nng_dialer dialer, const std::string& url, milliseconds waite
   Error error{ErrorCode::kTimeout, fmt::format("no answer within {} ms", waited.count())};
   if (counted("reject") || counted("proto")) {
     error = {ErrorCode::kUnavailable, "the peer speaks another protocol"};
+  } else if (counted("auth")) {
+    error = {
+        ErrorCode::kUnavailable,
+        "the TLS handshake failed: one end doesn't accept the other's certificate (its authority, validity or name); "
+        "the peer's log may say more"};
   } else if (counted("refused")) {
     error = {ErrorCode::kUnavailable, "connection refused"};
   } else if (counted("other")) {
@@ -430,6 +440,11 @@ void SocketCore::connection_gone(int connection) {
   std::unique_lock lock(mutex_);
   const auto found = connections_.find(connection);
   if (found == connections_.end()) return;
+  if (!found->second.ready && found->second.endpoint < 0 && !closing_) {
+    lock.unlock();
+    Door::of_this_process().is_sent_away(connection, "it speaks another protocol, or left at once");
+    lock.lock();
+  }
   if (std::exchange(found->second.ready, false) && !closing_ && disconnected_) {
     const auto callback = disconnected_;
     const auto entry = endpoint_urls_.find(found->second.endpoint);
@@ -494,6 +509,13 @@ Expected<Message> SocketCore::call(Message& request, milliseconds timeout) {
   if (result != 0) return tl::unexpected(error(result, "no reply in time"));
   if (!admits(reply)) return tl::unexpected(nng_error(NNG_ECONNRESET, name()));
   return reply;
+}
+
+void SocketCore::refuse(int connection, std::string_view reason) {
+  const Visit visit(*this);
+  if (!visit.admitted()) return;
+  Door::of_this_process().is_sent_away(connection, reason);
+  nng_pipe_close({static_cast<std::uint32_t>(connection)});
 }
 
 bool SocketCore::admits(const Message& message) {

@@ -73,6 +73,7 @@ class SocketCore {
   Expected<Message> receive(std::chrono::milliseconds timeout);
   Expected<Message> call(Message& request, std::chrono::milliseconds timeout);
   Counters counters() const;
+  void refuse(int connection, std::string_view reason);
   void close();
 
   // From nng's callbacks. `endpoint` is the key of endpoint_urls_.

@@ -2,6 +2,7 @@
 // once and in order.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -13,11 +14,14 @@
 #include "base/random.h"
 #include "fleet/coordinator.h"
 #include "tests/fleet/plans.h"
+#include "tests/fleet/processes.h"
 #include "tests/fleet/runners.h"
-#include "tests/fleet/stream.h"
+#include "tests/fleet/streams.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 #include "tests/support/spare_network.h"
+#include "transport/door.h"
+#include "transport/url.h"
 
 namespace onnx_split {
 namespace {
@@ -178,7 +182,7 @@ bool send_damage(const std::string& control_url) {
   return true;
 }
 
-TEST(Recovery, ADamagedFrameCostsNoResultAndNoDevice) {
+TEST(Recovery, AStrangersDamagedFrameCostsNothing) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = process_runners(3);
@@ -192,7 +196,36 @@ TEST(Recovery, ADamagedFrameCostsNoResultAndNoDevice) {
   const Streamed streamed = stream(*coordinator, questions, 300, damage);
   EXPECT_EQ(streamed.right, 300U);
   EXPECT_EQ(coordinator->counts().losses, 0U);
-  EXPECT_EQ(coordinator->counts().epochs, 2U);
+  EXPECT_EQ(coordinator->counts().epochs, 1U);
+}
+
+// As when a device is cut off for a frame that was damaged on its way.
+TEST(Recovery, AConnectionThatBreaksBetweenTwoThatAnswerCostsNoResultAndNoDevice) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Runners runners(3);
+  for (std::size_t victim = 0; victim < 3; ++victim) {
+    const auto coordinator =
+        must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), runners.urls(), recovering(graph)));
+    const auto break_connection = [&](std::uint64_t number) {
+      if (number != 100) return;
+      const std::vector<Json> status = must(coordinator->runner_status());
+      const std::uint16_t port = must(transport::parse_url(status[victim]["data_url"].get<std::string>())).port;
+      for (int descriptor = 0; descriptor < 1000; ++descriptor) {  // the runners are threads of this process
+        const auto peer = transport::peer_of(descriptor);
+        if (peer && peer->our_port == port) ::shutdown(descriptor, SHUT_RDWR);
+      }
+    };
+    const Streamed streamed = stream(*coordinator, questions, 300, break_connection);
+    EXPECT_EQ(streamed.right, 300U) << "victim " << victim;
+    // Where nothing was on its way, the results may be there before anybody has noticed.
+    const Clock::time_point end = Clock::now() + std::chrono::seconds(20);
+    while (coordinator->counts().epochs == 1 && Clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_EQ(coordinator->counts().epochs, 2U) << "victim " << victim;
+    EXPECT_EQ(coordinator->counts().losses, 0U);
+  }
 }
 
 std::string answer_by(Coordinator& coordinator, const Questions& questions, Clock::duration time) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -13,10 +14,14 @@
 
 namespace onnx_split::testing {
 
+// The certificate of a runner; without it they listen at tcp://.
+using IdentityOf = std::function<std::shared_ptr<const transport::TlsIdentity>(const std::string& name)>;
+
 class Runners {
  public:
   explicit Runners(std::size_t count, std::uint64_t memory_limit_bytes = 0,
-                   std::chrono::milliseconds lease = std::chrono::seconds(10), std::uint64_t keep_bytes = 0)
+                   std::chrono::milliseconds lease = std::chrono::seconds(10), std::uint64_t keep_bytes = 0,
+                   const IdentityOf& identity_of = {})
       : folder_(must(TemporaryDirectory::create("fleet-test"))) {
     for (std::size_t i = 0; i < count; ++i) {
       RunnerOptions options;
@@ -25,6 +30,10 @@ class Runners {
       options.memory_limit_bytes = memory_limit_bytes;
       options.lease = lease;
       options.keep_bytes = keep_bytes;
+      if (identity_of) {
+        options.identity = identity_of(options.name);
+        options.listen = "tls+tcp://127.0.0.1:0";
+      }
       runners_.push_back(must(Runner::create(options)));
     }
     for (const auto& runner : runners_) {

@@ -9,7 +9,8 @@
 #include "fleet/port.h"
 #include "fleet/verify.h"
 #include "tests/fleet/plans.h"
-#include "tests/fleet/stream.h"
+#include "tests/fleet/processes.h"
+#include "tests/fleet/streams.h"
 #include "tests/support/spare_network.h"
 
 namespace onnx_split {

@@ -1,12 +1,11 @@
 // Who gets in over tls+tcp, and who doesn't. The rest of the transport's tests run over it as well.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <optional>
+#include <thread>
 
 #include "tests/support/certificates.h"
+#include "tests/support/stranger.h"
 #include "tests/transport/helpers.h"
 
 namespace onnx_split::transport {
@@ -14,6 +13,8 @@ namespace {
 
 using onnx_split::testing::Authorities;
 using onnx_split::testing::error_of;
+using onnx_split::testing::Stranger;
+using onnx_split::testing::TlsStranger;
 using Kind = Authorities::Kind;
 
 class TlsTest : public ::testing::Test {
@@ -64,33 +65,10 @@ TEST_F(TlsTest, TheDiallingSideChecksTheName) {
   EXPECT_EQ(error_of(push.dial(url_, {.tls = {identity, Peers::kDevices, ""}})),
             url_ + ": expects the name of its owner");
   EXPECT_EQ(error_of(push.dial(url_, {})), url_ + ": expects a certificate, a key and authorities");
+  EXPECT_THAT(
+      error_of(push.dial(url_, {.connect_timeout = milliseconds(300), .tls = {identity, Peers::kDevices, "pi9"}})),
+      ::testing::HasSubstr("the TLS handshake failed: one end doesn't accept the other's certificate"));
 }
-
-// Plain bytes from somebody who doesn't know what this port is.
-class Stranger {
- public:
-  explicit Stranger(const std::string& url) {
-    descriptor_ = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(must(parse_url(url)).port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = ::connect(descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  }
-  ~Stranger() { ::close(descriptor_); }
-  Stranger(const Stranger&) = delete;
-  Stranger& operator=(const Stranger&) = delete;
-  bool connected() const { return connected_; }
-  void say(std::size_t bytes, std::uint64_t seed) const {
-    Message message = message_of(bytes, seed);
-    // It may be cut off meanwhile.
-    EXPECT_NE(::send(descriptor_, message.bytes().data(), bytes, MSG_NOSIGNAL), 0);
-  }
-
- private:
-  int descriptor_ = -1;
-  bool connected_ = false;
-};
 
 TEST_F(TlsTest, PlainTcpScannersAndSilentOnesDisturbNobody) {
   const auto identity = ours_.identity("pi2", Kind::kDevice);
@@ -100,13 +78,48 @@ TEST_F(TlsTest, PlainTcpScannersAndSilentOnesDisturbNobody) {
   for (std::uint64_t i = 0; i < 60; ++i) {
     strangers.push_back(std::make_unique<Stranger>(url_));
     ASSERT_TRUE(strangers.back()->connected());
-    if (i % 2 == 0) strangers.back()->say(1 + i * 37, i);
+    if (i % 2 == 0) strangers.back()->say(message_of(1 + i * 37, i).bytes());
     if (i % 20 == 0) {
       EXPECT_TRUE(gets_in(identity)) << i;
     }
   }
   EXPECT_TRUE(gets_in(identity));
   EXPECT_EQ(plain.connections(), 0U);
+}
+
+// With nng 1.5 alone the listener then accepts nobody any more.
+TEST_F(TlsTest, ConnectionsThatAreResetRightAfterTheirHandshakeDisturbNobody) {
+  ours_.write("pi2", Kind::kDevice);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 60; ++i) {
+        TlsStranger stranger(url_, {ours_.certificate("pi2"), ours_.key("pi2")});
+        EXPECT_TRUE(stranger.shaken());
+        stranger.reset_on_end();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(gets_in(must(ours_.read("pi2"))));
+}
+
+TEST_F(TlsTest, WhoIsRefusedLosesHisConnectionAndNobodyElseDoes) {
+  const auto identity = ours_.identity("pi2", Kind::kDevice);
+  std::array<Signal, 2> broken;
+  std::vector<PushSocket> pushers;
+  for (Signal& signal : broken) {
+    PushSocket& push = pushers.emplace_back(must(PushSocket::open()));
+    push.on_disconnect([&signal](const std::string&) { signal.raise(); });
+    must(push.dial(
+        url_, {.reconnect_min = kPatience, .reconnect_max = kPatience, .tls = {identity, Peers::kDevices, "pi1"}}));
+  }
+  must(pushers[0].send(numbered(1), kPatience));
+  pull_->refuse(must(pull_->receive(kPatience)).connection(), "it lies");
+  EXPECT_TRUE(broken[0].wait());
+  must(pushers[1].send(numbered(2), kPatience));
+  EXPECT_EQ(number_of(must(pull_->receive(kPatience))), 2U);
+  EXPECT_EQ(broken[1].count(), 0);
 }
 
 TEST(TlsIdentity, WhatIsWrongWithAFileIsSaid) {

@@ -1,35 +1,27 @@
-// Requests that stream through runners that are processes of their own, so that these can be killed and stopped.
+// Requests that stream through a coordinator, with the answers that they must have.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <deque>
-#include <filesystem>
 #include <functional>
+#include <future>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/evaluate.h"
 #include "fleet/coordinator.h"
-#include "fleet/local_fleet.h"
 #include "fleet/verify.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 
 namespace onnx_split::testing {
 
-using Clock = std::chrono::steady_clock;
-
-inline LocalFleet process_runners(std::size_t count) {
-  LocalFleetOptions options;
-  options.runner = std::filesystem::path(ONNX_SPLIT_BIN) / "onnx-split-runner";
-  options.log_level = "off";
-  return must(LocalFleet::start(count, options));
-}
-
 // A few inputs with their uncut answers, used in turn.
 class Questions {
  public:
+  // `tolerance`: the largest relative error of a right answer.
   explicit Questions(const Graph& graph, double tolerance = 1e-4) : tolerance_(tolerance) {
     for (std::uint64_t seed = 0; seed < 5; ++seed) {
       inputs_.push_back(random_inputs(graph, seed));
@@ -55,13 +47,14 @@ class Questions {
 struct Streamed {
   std::size_t right = 0;
   std::vector<std::string> errors;
-  Clock::duration longest_gap{};  // between two results
+  std::chrono::steady_clock::duration longest_gap{};  // between two results
 };
 
 // Sends `count` requests as fast as they are taken, calls `disturb` with the number of each before it is sent, and
 // takes the results in order.
 inline Streamed stream(Coordinator& coordinator, const Questions& questions, std::uint64_t count,
                        const std::function<void(std::uint64_t)>& disturb) {
+  using Clock = std::chrono::steady_clock;
   Streamed streamed;
   std::deque<std::pair<std::uint64_t, std::future<Result>>> pending;
   Clock::time_point last = Clock::now();

@@ -1,0 +1,176 @@
+// How much a stream of requests over TLS is slowed down by each kind of hostile peer (tests/fleet/hostile_peers.h): 3
+// runners, coordinator and peers in this process, the window full. Each round measures requests alone, then with peers
+// of the kind, PER_SECOND of them a second (1,000 silent ones stay connected, and come again when they are cut off).
+// Prints the medians over the rounds of (with them) / (alone): of time, and of the processor time of all threads but
+// the one that plays the peer. Where the machine has other things to do the second says more. What sockets of ours at
+// the peer's end compute counts, too. Usage: hostile_bench MODEL.onnx [--rounds N] [--requests N] [--per-second N]
+// [--only KIND]
+#include <fmt/core.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "base/log.h"
+#include "cli/model.h"
+#include "cli/table.h"
+#include "engine/blas_core.h"
+#include "tests/fleet/hostile_peers.h"
+#include "tests/fleet/plans.h"
+#include "tests/fleet/streams.h"
+
+namespace onnx_split {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using testing::Attack;
+using testing::must;
+
+struct Options {
+  ModelOptions model;
+  int rounds = 15;
+  std::uint64_t requests = 150;
+  double per_second = 10.0;
+  std::string only;
+};
+
+double quantile(std::vector<double>& values, double share) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+}
+
+double thread_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+double process_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Acts on a thread of its own until it is stopped.
+class Attacker {
+ public:
+  Attacker(const Attack& attack, const testing::HostileScene& scene, double per_second) {
+    thread_ = std::thread([this, &attack, &scene, per_second] {
+      const auto period = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1.0 / per_second));
+      std::deque<std::shared_ptr<void>> kept;
+      for (Clock::time_point next = Clock::now(); !stopped_; next += period) {
+        // Those that stay connected: two lots of 500, renewed every ten seconds.
+        if (kept.size() < 2 || Clock::now() - renewed_ > std::chrono::seconds(10)) {
+          auto one = attack.act(scene);
+          if (one) kept.push_back(std::move(one));
+          if (kept.size() > 2) kept.pop_front();
+          if (kept.size() == 2) renewed_ = Clock::now();
+        }
+        std::this_thread::sleep_until(next);
+      }
+      kept.clear();
+      processor_s_ = thread_seconds();
+    });
+  }
+  ~Attacker() { stop(); }
+  Attacker(const Attacker&) = delete;
+  Attacker& operator=(const Attacker&) = delete;
+
+  // Returns the processor time that the thread has had.
+  double stop() {
+    stopped_ = true;
+    if (thread_.joinable()) thread_.join();
+    return processor_s_;
+  }
+
+ private:
+  std::atomic<bool> stopped_{false};
+  Clock::time_point renewed_;
+  double processor_s_ = 0.0;
+  std::thread thread_;
+};
+
+Expected<void> report(const Options& options) {
+  TRY_ASSIGN(const Graph graph, load_model(options.model));
+  const testing::Questions questions(graph);
+  testing::HostileScene scene(3);
+  const Plan plan = testing::plan_of(graph, testing::device_names(3));
+  CoordinatorOptions coordinator_options;
+  coordinator_options.watch.identity = scene.boss();
+  coordinator_options.watch.heartbeat_timeout = std::chrono::seconds(10);  // the machine may have other things to do
+  TRY_ASSIGN(const auto coordinator, Coordinator::deploy(graph, plan, scene.urls(), coordinator_options));
+  scene.look_at(graph, plan, 1);
+  const auto seconds = [&] {
+    const Clock::time_point begin = Clock::now();
+    const auto streamed = testing::stream(*coordinator, questions, options.requests, [](std::uint64_t) {});
+    if (streamed.right != options.requests) {
+      fmt::print(stderr, "{} of {} results are right; {}\n", streamed.right, options.requests,
+                 streamed.errors.empty() ? "none is missing" : streamed.errors.front());
+      std::exit(1);
+    }
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  };
+  seconds();
+  Table table({"peer", ">requests per s", ">with it", ">time", ">quartiles", ">processor time", ">quartiles"});
+  for (const Attack& attack : testing::attacks()) {
+    if (!options.only.empty() && attack.name != options.only) continue;
+    std::vector<double> alone;
+    std::vector<double> with;
+    std::vector<double> times;
+    std::vector<double> processor_times;
+    for (int round = 0; round < options.rounds; ++round) {
+      double begin = process_seconds();
+      alone.push_back(seconds());
+      const double processor_alone = process_seconds() - begin;
+      begin = process_seconds();
+      Attacker attacker(attack, scene, options.per_second);
+      with.push_back(seconds());
+      const double of_attacker = attacker.stop();
+      times.push_back(with.back() / alone.back());
+      processor_times.push_back((process_seconds() - begin - of_attacker) / processor_alone);
+    }
+    const auto rate = [&](std::vector<double>& all) {
+      return fmt::format("{:.1f}", static_cast<double>(options.requests) / quantile(all, 0.5));
+    };
+    const auto middle = [](std::vector<double>& all) { return fmt::format("{:.3f}", quantile(all, 0.5)); };
+    const auto quartiles = [](std::vector<double>& all) {
+      return fmt::format("{:.2f}-{:.2f}", quantile(all, 0.25), quantile(all, 0.75));
+    };
+    table.add({attack.name, rate(alone), rate(with), middle(times), quartiles(times), middle(processor_times),
+               quartiles(processor_times)});
+    fmt::print(stderr, "{}: {} {}\n", attack.name, middle(times), middle(processor_times));
+  }
+  fmt::print("{}", table.to_string());
+  const CoordinatorCounts counts = coordinator->counts();
+  fmt::print("epochs {}, losses {}\n", counts.epochs, counts.losses);
+  return {};
+}
+
+}  // namespace
+}  // namespace onnx_split
+
+int main(int argc, char** argv) {
+  using namespace onnx_split;
+  ensure_blas_core(argv);
+  spdlog::set_level(spdlog::level::off);
+  CLI::App app("How much hostile peers slow down a stream of requests");
+  Options options;
+  add_model_options(app, options.model);
+  app.add_option("--rounds", options.rounds)->check(CLI::Range(1, 1000));
+  app.add_option("--requests", options.requests)->check(CLI::Range(1, 1000000));
+  app.add_option("--per-second", options.per_second)->check(CLI::PositiveNumber);
+  app.add_option("--only", options.only);
+  CLI11_PARSE(app, argc, argv);
+  if (const auto done = report(options); !done) {
+    fmt::print(stderr, "hostile_bench: {}\n", done.error().message);
+    return 1;
+  }
+  return 0;
+}

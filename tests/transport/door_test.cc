@@ -1,0 +1,130 @@
+// Who waits at the door, for how long, and what is said about it. Descriptors are those of socket pairs.
+#include "transport/door.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/support/log_capture.h"
+#include "tests/transport/helpers.h"
+
+namespace onnx_split::transport {
+namespace {
+
+using onnx_split::testing::LogCapture;
+using std::chrono::seconds;
+
+// One end for the door, one for the peer.
+class Pair {
+ public:
+  Pair() { EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends_.data()), 0); }
+  ~Pair() {
+    for (const int end : ends_) ::close(end);
+  }
+  Pair(const Pair&) = delete;
+  Pair& operator=(const Pair&) = delete;
+  int ours() const { return ends_[0]; }
+  bool peer_is_cut_off() const {
+    char byte = 0;
+    return ::recv(ends_[1], &byte, 1, MSG_DONTWAIT) == 0;
+  }
+
+ private:
+  std::array<int, 2> ends_{};
+};
+
+class DoorTest : public ::testing::Test {
+ protected:
+  static PeerAddress peer(std::uint16_t port, const std::string& host = "10.0.0.7") { return {host, port, 7070}; }
+  LogCapture log_;
+  Door door_;
+  Door::Clock::time_point now_ = Door::Clock::now();
+};
+
+TEST_F(DoorTest, WhoComesInIsNotMentioned) {
+  const Pair pair;
+  EXPECT_TRUE(door_.knocks(pair.ours(), peer(1), now_));
+  door_.comes_in(peer(1), 5);
+  now_ += Door::kLongestWait * 2;
+  door_.look_around(now_);
+  EXPECT_FALSE(pair.peer_is_cut_off());
+  door_.leaves(pair.ours(), now_);
+  EXPECT_EQ(door_.refused(), 0U);
+  EXPECT_TRUE(log_.lines().empty());
+}
+
+TEST_F(DoorTest, WhoIsSilentIsCutOffAfterAWhile) {
+  const Pair silent;
+  door_.knocks(silent.ours(), peer(1), now_);
+  door_.look_around(now_ + Door::kLongestWait - milliseconds(1));
+  EXPECT_FALSE(silent.peer_is_cut_off());
+  door_.look_around(now_ + Door::kLongestWait);
+  EXPECT_TRUE(silent.peer_is_cut_off());
+  door_.leaves(silent.ours(), now_);
+  EXPECT_THAT(log_.lines(), ::testing::ElementsAre("refused a connection from 10.0.0.7 at port 7070: it hadn't shown "
+                                                   "who it is after 10 s"));
+}
+
+TEST_F(DoorTest, OfTooManyTheOneThatHasWaitedLongestGoes) {
+  std::vector<std::unique_ptr<Pair>> pairs;
+  for (std::uint16_t i = 0; i < 2 * Door::kMostWaiting; ++i) {
+    now_ += milliseconds(1);
+    EXPECT_TRUE(door_.knocks(pairs.emplace_back(std::make_unique<Pair>())->ours(), peer(i), now_));
+  }
+  for (std::size_t i = 0; i < pairs.size(); ++i) EXPECT_EQ(pairs[i]->peer_is_cut_off(), i < Door::kMostWaiting) << i;
+  // As long as those haven't gone there is no room for more.
+  const Pair last;
+  EXPECT_FALSE(door_.knocks(last.ours(), peer(1), now_));
+  door_.leaves(pairs[0]->ours(), now_);
+  EXPECT_TRUE(door_.knocks(last.ours(), peer(1), now_));
+  EXPECT_EQ(door_.refused(), 2U);
+  EXPECT_EQ(log_.count("more than 64 were waiting to be let in"), 1U);
+}
+
+TEST_F(DoorTest, TheSameAgainIsCountedAndMentionedOnceAMinute) {
+  const auto refuse = [&](const std::string& host, const std::string& reason) {
+    const Pair pair;
+    door_.knocks(pair.ours(), peer(1, host), now_);
+    door_.fails(pair.ours(), reason);
+    door_.fails(pair.ours(), "what came of that");
+    door_.leaves(pair.ours(), now_);
+  };
+  for (int i = 0; i < 5; ++i) refuse("10.0.0.7", "a");
+  refuse("10.0.0.7", "b");
+  refuse("10.0.0.8", "a");
+  EXPECT_EQ(log_.lines().size(), 3U);
+  door_.look_around(now_ + Door::kReportPeriod - milliseconds(1));
+  EXPECT_EQ(log_.lines().size(), 3U);
+  door_.look_around(now_ += Door::kReportPeriod);
+  ASSERT_EQ(log_.lines().size(), 4U);
+  EXPECT_EQ(log_.lines().back(), "refused 4 more connections from 10.0.0.7 at port 7070: a");
+  EXPECT_EQ(door_.refused(), 7U);
+  // Who has stayed away for that long is new.
+  refuse("10.0.0.8", "a");
+  EXPECT_EQ(log_.lines().size(), 5U);
+}
+
+TEST_F(DoorTest, OfManyDifferentOnesNotEachIsMentioned) {
+  for (int i = 0; i < 1000; ++i) {
+    const Pair pair;
+    door_.knocks(pair.ours(), peer(1, std::to_string(i)), now_);
+    door_.leaves(pair.ours(), now_);
+  }
+  EXPECT_EQ(log_.lines().size(), Door::kMostKnown + 1);
+  EXPECT_EQ(log_.count("other peers"), 1U);
+  EXPECT_EQ(door_.refused(), 1000U);
+}
+
+TEST_F(DoorTest, WhoIsInCanBeSentAwayOnce) {
+  const Pair pair;
+  door_.knocks(pair.ours(), peer(1), now_);
+  door_.comes_in(peer(1), 5);
+  door_.is_sent_away(5, "it lies", now_);
+  door_.is_sent_away(5, "it lies", now_);
+  door_.is_sent_away(6, "nobody", now_);
+  door_.leaves(pair.ours(), now_);
+  EXPECT_THAT(log_.lines(), ::testing::ElementsAre("refused a connection from 10.0.0.7 at port 7070: it lies"));
+  EXPECT_EQ(door_.refused(), 1U);
+}
+
+}  // namespace
+}  // namespace onnx_split::transport
