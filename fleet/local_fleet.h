@@ -37,6 +37,8 @@ class LocalFleet {
   std::string name(std::size_t i) const { return runners_[i].name; }
   const std::string& url(std::size_t i) const { return runners_[i].url; }
   pid_t pid(std::size_t i) const { return runners_[i].pid; }
+  // Where a runner keeps its parts.
+  std::filesystem::path model_dir(std::size_t i) const { return folder_.path() / runners_[i].name; }
   std::vector<std::string> urls() const;
 
   static std::string device_name(std::size_t i) { return fmt::format("local{}", i); }

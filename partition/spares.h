@@ -8,8 +8,9 @@
 
 namespace onnx_split {
 
-// Gives stages spare parts on these devices, which the plan doesn't use yet, as long as the memory there and the plan's
-// throughput (but for 3 %) allow it; in the order of the stages. Parity where a stage is one layer split by output
+// Gives stages spare parts on these devices, which the plan doesn't use yet, in the order of the stages, as long as the
+// memory there allows it and they keep up: at least half the plan's throughput would be left if they were always waited
+// for. Parity where a stage is one layer split by output
 // channels, otherwise standby. The plan must fit the graph and have a prediction by the model, whose devices are the
 // plan's; it gets a new one, but for what only a search knows. kExhausted if no stage can have any.
 Expected<void> add_spares(const Graph& graph, const ClusterModel& model, const EngineFacts& engine,

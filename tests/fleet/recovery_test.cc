@@ -17,6 +17,7 @@
 #include "tests/fleet/processes.h"
 #include "tests/fleet/runners.h"
 #include "tests/fleet/streams.h"
+#include "tests/fleet/victims.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 #include "tests/support/spare_network.h"
@@ -26,18 +27,24 @@
 namespace onnx_split {
 namespace {
 
+using testing::cluster_victims;
 using testing::device_names;
 using testing::error_of;
+using testing::Fault;
+using testing::local_victims;
 using testing::must;
 using testing::plan_of;
+using testing::possible_faults;
 using testing::process_runners;
 using testing::Questions;
 using testing::random_inputs;
 using testing::random_network;
 using testing::Runners;
+using testing::send_damage;
 using testing::SpareNetwork;
 using testing::stream;
 using testing::Streamed;
+using testing::Victims;
 using Clock = std::chrono::steady_clock;
 
 CoordinatorOptions recovering(const Graph& graph) {
@@ -167,21 +174,6 @@ TEST(Recovery, PlanningForALossDoesNotKeepTheEndWaiting) {
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
 }
 
-// What arrives when a frame is damaged on its way. False: nobody is there to get it.
-bool send_damage(const std::string& control_url) {
-  auto client = ControlClient::connect("victim", control_url, std::chrono::milliseconds(500));
-  if (!client) return false;
-  const auto status = client->call("status", Json::object(), {}, std::chrono::milliseconds(500));
-  if (!status || !status->contains("data_url")) return false;
-  transport::PushSocket socket = must(transport::PushSocket::open());
-  if (!socket.dial((*status)["data_url"].get<std::string>())) return false;
-  transport::Message message = must(transport::Message::allocate(kFrameHeaderBytes));
-  std::fill(message.bytes().begin(), message.bytes().end(), std::byte{7});
-  must(socket.send(std::move(message), std::chrono::seconds(5)));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // closing drops what isn't on its way
-  return true;
-}
-
 TEST(Recovery, AStrangersDamagedFrameCostsNothing) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
@@ -304,42 +296,15 @@ Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>&
   return plan_of(graph, devices, {stage});
 }
 
-enum class Fault : std::uint8_t { kKill, kStop, kDamage };
-constexpr std::array kFaults = {Fault::kKill, Fault::kStop, Fault::kDamage};
-
-// Does one thing to one runner at a time, and undoes it.
-class Chaos {
- public:
-  explicit Chaos(const LocalFleet& fleet) : fleet_(fleet) {}
-  ~Chaos() {
-    for (std::thread& thread : threads_) thread.join();
-  }
-  void strike(Fault fault, std::size_t victim) {
-    const pid_t pid = fleet_.pid(victim);
-    if (fault == Fault::kKill) {
-      ::kill(pid, SIGKILL);
-    } else if (fault == Fault::kDamage) {
-      send_damage(fleet_.url(victim));
-    } else {
-      ::kill(pid, SIGSTOP);
-      threads_.emplace_back([pid] {
-        std::this_thread::sleep_for(std::chrono::seconds(3));
-        ::kill(pid, SIGCONT);
-      });
-    }
-  }
-
- private:
-  const LocalFleet& fleet_;
-  std::vector<std::thread> threads_;
-};
-
-// 2,000 requests through 4 runners, whatever the plan, and one or two of them killed, stopped for 3 s or sent damage,
-// one after the other, at random moments. A sample, unless ONNX_SPLIT_FULL is set.
+// 2,000 requests through 4 runners, whatever the plan, and one or two faults of them, one after the other, at random
+// moments. A sample, unless ONNX_SPLIT_FULL is set. ONNX_SPLIT_PI_CLUSTER=PREFIX takes the devices of an emulated
+// cluster that is up (scripts/pi-cluster), whose links can be cut, too.
 TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
   const bool is_full = std::getenv("ONNX_SPLIT_FULL") != nullptr;
   const std::uint64_t runs = is_full ? 200 : 6;
   constexpr std::uint64_t kRequests = 2000;
+  const char* prefix = std::getenv("ONNX_SPLIT_PI_CLUSTER");
+  const std::vector<Fault> faults = possible_faults(prefix != nullptr);
   const std::array graphs = {random_network(31, 6), SpareNetwork::make(31, 8)};
   const std::array questions = {Questions(graphs[0]), Questions(graphs[1], kDecodedTolerance)};
   for (std::uint64_t run = 0; run < runs; ++run) {
@@ -351,26 +316,25 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     const Graph& graph = graphs[has_spares ? 1 : 0];
     std::string what = fmt::format("run {}, kind {}", run, static_cast<int>(kind));
     for (std::int64_t i = 0; i < strikes; ++i) {
-      const Fault fault = kFaults[static_cast<std::size_t>(random.integer(0, kFaults.size() - 1))];
+      const Fault fault = faults[static_cast<std::size_t>(random.integer(0, static_cast<int>(faults.size()) - 1))];
       const auto victim = static_cast<std::size_t>(random.integer(0, 3));
       const auto moment = static_cast<std::uint64_t>(random.integer(1, kRequests - 1));
       plan[moment] = {fault, victim};
       what += fmt::format(", fault {} of {} at {}", static_cast<int>(fault), victim, moment);
     }
     SCOPED_TRACE(what);
-    const LocalFleet fleet = process_runners(4);
+    const std::unique_ptr<Victims> victims = prefix == nullptr ? local_victims(4) : cluster_victims(prefix, 4);
     CoordinatorOptions options;
     options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
       return plan_of_kind(graph, kind, left);
     };
     options.return_period = std::chrono::milliseconds(200);
-    Chaos chaos(fleet);
     const auto coordinator =
-        must(Coordinator::deploy(graph, plan_of_kind(graph, kind, device_names(4)), fleet.urls(), options));
+        must(Coordinator::deploy(graph, plan_of_kind(graph, kind, device_names(4)), victims->urls(), options));
     const Questions& asked = questions[has_spares ? 1 : 0];
     const Streamed streamed = stream(*coordinator, asked, kRequests, [&](std::uint64_t number) {
       const auto found = plan.find(number);
-      if (found != plan.end()) chaos.strike(found->second.first, found->second.second);
+      if (found != plan.end()) victims->strike(found->second.first, found->second.second);
     });
     EXPECT_EQ(streamed.right, kRequests);
     if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();

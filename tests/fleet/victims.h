@@ -1,0 +1,143 @@
+// Devices to which things happen, and are undone after 3 s: processes of this machine, or those of an emulated cluster.
+#pragma once
+
+#include <signal.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "fleet/control.h"
+#include "partition/cluster.h"
+#include "tests/fleet/processes.h"
+#include "transport/push_pull.h"
+
+namespace onnx_split::testing {
+
+// What arrives when a frame is damaged on its way. False: nobody is there to get it.
+inline bool send_damage(const std::string& control_url) {
+  auto client = ControlClient::connect("victim", control_url, std::chrono::milliseconds(500));
+  if (!client) return false;
+  const auto status = client->call("status", Json::object(), {}, std::chrono::milliseconds(500));
+  if (!status || !status->contains("data_url")) return false;
+  transport::PushSocket socket = must(transport::PushSocket::open());
+  if (!socket.dial((*status)["data_url"].get<std::string>())) return false;
+  transport::Message message = must(transport::Message::allocate(kFrameHeaderBytes));
+  std::fill(message.bytes().begin(), message.bytes().end(), std::byte{7});
+  must(socket.send(std::move(message), std::chrono::seconds(5)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // closing drops what isn't on its way
+  return true;
+}
+
+enum class Fault : std::uint8_t { kKill, kStop, kDamage, kFullDisk, kLinkDown };
+
+// A full disk takes root, a link that goes down an emulated cluster.
+inline std::vector<Fault> possible_faults(bool on_cluster) {
+  std::vector<Fault> faults = {Fault::kKill, Fault::kStop, Fault::kDamage};
+  if (::geteuid() == 0) faults.push_back(Fault::kFullDisk);
+  if (on_cluster) faults.push_back(Fault::kLinkDown);
+  return faults;
+}
+
+class Victims {
+ public:
+  virtual ~Victims() = default;
+  virtual std::vector<std::string> urls() const = 0;
+  virtual void strike(Fault fault, std::size_t victim) = 0;
+
+ protected:
+  void after_a_while(std::function<void()> undo) {
+    threads_.emplace_back([undo = std::move(undo)] {
+      std::this_thread::sleep_for(std::chrono::seconds(3));
+      undo();
+    });
+  }
+  void join() {
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  // A file system over the folder that has room for nothing.
+  void fill_disk(const std::filesystem::path& folder) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (::mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=4k") != 0) {
+      spdlog::warn("{}: cannot mount: {}", folder.string(), errno_message(errno));
+      return;
+    }
+    after_a_while([folder] {
+      if (::umount2(folder.c_str(), MNT_DETACH) != 0) spdlog::warn("{}: {}", folder.string(), errno_message(errno));
+    });
+  }
+
+ private:
+  std::vector<std::thread> threads_;
+};
+
+class LocalVictims : public Victims {
+ public:
+  explicit LocalVictims(std::size_t count) : fleet_(process_runners(count)) {}
+  ~LocalVictims() override { join(); }
+  std::vector<std::string> urls() const override { return fleet_.urls(); }
+  void strike(Fault fault, std::size_t victim) override {
+    const pid_t pid = fleet_.pid(victim);
+    if (fault == Fault::kKill) ::kill(pid, SIGKILL);
+    if (fault == Fault::kDamage) send_damage(fleet_.url(victim));
+    if (fault == Fault::kFullDisk) fill_disk(fleet_.model_dir(victim));
+    if (fault != Fault::kStop) return;
+    ::kill(pid, SIGSTOP);
+    after_a_while([pid] { ::kill(pid, SIGCONT); });
+  }
+
+ private:
+  LocalFleet fleet_;
+};
+
+// The devices pi1, pi2, … of scripts/pi-cluster, which must be up with this prefix and the script in PATH.
+class ClusterVictims : public Victims {
+ public:
+  ClusterVictims(std::string prefix, std::size_t count) : prefix_(std::move(prefix)), state_("/var/lib/pi-cluster") {
+    state_ /= prefix_;
+    const Cluster cluster = must(read_cluster_file(state_ / "cluster.yaml"));
+    for (std::size_t i = 0; i < count; ++i) urls_.push_back(cluster.devices.at(i).address);
+  }
+  ~ClusterVictims() override { join(); }
+  std::vector<std::string> urls() const override { return urls_; }
+  void strike(Fault fault, std::size_t victim) override {
+    if (fault == Fault::kDamage) {
+      send_damage(urls_[victim]);
+    } else if (fault == Fault::kFullDisk) {
+      fill_disk(state_ / "devices" / name(victim) / "parts");
+    } else {
+      command(fault == Fault::kKill ? "kill" : fault == Fault::kStop ? "pause" : "cut", victim);
+      after_a_while([this, victim] { command("heal", victim); });
+    }
+  }
+
+ private:
+  static std::string name(std::size_t victim) { return fmt::format("pi{}", victim + 1); }
+  void command(const std::string& what, std::size_t victim) const {
+    const std::string line = fmt::format("pi-cluster {} {} --prefix {}", what, name(victim), prefix_);
+    if (std::system(line.c_str()) != 0) spdlog::warn("{}: failed", line);
+  }
+
+  std::string prefix_;
+  std::filesystem::path state_;
+  std::vector<std::string> urls_;
+};
+
+inline std::unique_ptr<Victims> local_victims(std::size_t count) { return std::make_unique<LocalVictims>(count); }
+inline std::unique_ptr<Victims> cluster_victims(const std::string& prefix, std::size_t count) {
+  return std::make_unique<ClusterVictims>(prefix, count);
+}
+
+}  // namespace onnx_split::testing
