@@ -1,5 +1,7 @@
 #include "fleet/requests.h"
 
+#include <algorithm>
+
 namespace onnx_split {
 namespace {
 
@@ -28,6 +30,9 @@ Expected<DeployRequest> deploy_request_from(const JsonReader& request) {
   for (const JsonReader& reader : parts) {
     TRY_ASSIGN(const PartId id, read_part_id(reader, result.deployment.plan));
     TRY_ASSIGN(std::string hash, reader.string("hash"));
+    if (std::find(announced.begin(), announced.end(), id) != announced.end()) {
+      return fail(ErrorCode::kInvalid, "{} is announced twice", to_string(id));
+    }
     announced.push_back(id);
     result.parts.push_back({id, std::move(hash)});
   }

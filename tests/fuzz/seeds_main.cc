@@ -1,5 +1,5 @@
-// Writes the seeds of the corpora that no hand writes, seed_* in the folder of each target: once, and again when a format
-// changes (CONTRIBUTING.md, "Fuzzing").
+// Writes the seeds of the corpora that no hand writes, seed_* in the folder of each target: once, and again when a
+// format changes (CONTRIBUTING.md, "Fuzzing").
 
 #include <fmt/core.h>
 
