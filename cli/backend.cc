@@ -2,7 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
+#include <mutex>
 
+#include "base/log.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
 #include "cli/progress.h"
@@ -167,6 +170,58 @@ Expected<std::unique_ptr<Backend>> local_backend(const Graph& graph, const Backe
   return deploy(graph, plan, std::move(fleet), urls, fleet_options.threads, options, std::move(coordinator_options));
 }
 
+// The cluster file, read again when it changes: devices may be added to it.
+class WatchedCluster {
+ public:
+  WatchedCluster(std::string path, Cluster cluster) : path_(std::move(path)), cluster_(std::move(cluster)) {
+    std::error_code error;
+    written_ = std::filesystem::last_write_time(path_, error);
+  }
+
+  // As the file was when it could be read last.
+  Cluster now() {
+    const std::scoped_lock lock(mutex_);
+    std::error_code error;
+    const auto written = std::filesystem::last_write_time(path_, error);
+    if (error || written == written_) return cluster_;
+    written_ = written;
+    auto cluster = read_cluster_file(path_);
+    if (cluster) {
+      cluster_ = std::move(*cluster);
+    } else {
+      spdlog::warn("{}; going on with what it said before", cluster.error().message);
+    }
+    return cluster_;
+  }
+
+ private:
+  std::string path_;
+  std::mutex mutex_;
+  Cluster cluster_;
+  std::filesystem::file_time_type written_;
+};
+
+// Of these devices. What the user asked for holds as far as it can: stages by hand were for others, and spare devices
+// are given up before the rest.
+Expected<Plan> plan_for_rest(const Graph& graph, Cluster cluster, const std::vector<std::string>& left,
+                             const BackendOptions& options, const std::function<bool()>& give_up) {
+  const auto is_lost = [&](const std::string& name) { return std::find(left.begin(), left.end(), name) == left.end(); };
+  std::erase_if(cluster.devices, [&](const Device& device) { return is_lost(device.name); });
+  std::erase_if(cluster.links, [&](const LinkException& link) { return is_lost(link.from) || is_lost(link.to); });
+  if (cluster.devices.empty()) {
+    return fail(ErrorCode::kNotFound, "{}: none of the devices that are left is in it", options.cluster_path);
+  }
+  PlanningOptions planning = options.planning;
+  planning.interrupted = give_up;
+  planning.stages_path.clear();
+  if (planning.spares > 0 && planning.spares < cluster.devices.size()) {
+    auto plan = plan_for(graph, cluster, planning, rule_of(options.engine));
+    if (plan || plan.error().code != ErrorCode::kExhausted) return plan;
+  }
+  planning.spares = 0;
+  return plan_for(graph, cluster, planning, rule_of(options.engine));
+}
+
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
   TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster_path));
   TRY_ASSIGN(const Plan plan, options.plan_path.empty()
@@ -184,17 +239,15 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
   }
   CoordinatorOptions coordinator_options;
   TRY_ASSIGN(coordinator_options.watch.identity, identity_for(cluster, options.identity));
-  coordinator_options.replan = [&graph, cluster, options](const std::vector<std::string>& left,
+  const auto watched = std::make_shared<WatchedCluster>(options.cluster_path, cluster);
+  coordinator_options.devices = [watched] {
+    std::vector<FleetDevice> devices;
+    for (const Device& device : watched->now().devices) devices.push_back({device.name, device.address});
+    return devices;
+  };
+  coordinator_options.replan = [&graph, watched, options](const std::vector<std::string>& left,
                                                           const std::function<bool()>& give_up) {
-    const auto is_lost = [&](const std::string& name) {
-      return std::find(left.begin(), left.end(), name) == left.end();
-    };
-    Cluster smaller = cluster;
-    std::erase_if(smaller.devices, [&](const Device& device) { return is_lost(device.name); });
-    std::erase_if(smaller.links, [&](const LinkException& link) { return is_lost(link.from) || is_lost(link.to); });
-    PlanningOptions planning = options.planning;
-    planning.interrupted = give_up;
-    return plan_for(graph, smaller, planning, rule_of(options.engine));
+    return plan_for_rest(graph, watched->now(), left, options, give_up);
   };
   return deploy(graph, plan, std::nullopt, urls, plan.threads, options, std::move(coordinator_options));
 }

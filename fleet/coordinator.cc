@@ -45,12 +45,8 @@ std::future<Result> ready(Result result) {
 
 Coordinator::Coordinator(const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls,
                          CoordinatorOptions options)
-    : graph_(graph), first_plan_(plan), options_(std::move(options)) {
-  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
-    Member& member = members_.emplace_back();
-    member.name = plan.devices[i];
-    member.url = control_urls[i];
-  }
+    : graph_(graph), options_(std::move(options)), full_plan_(plan) {
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) add_member({plan.devices[i], control_urls[i]});
 }
 
 Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, const Plan& plan,
@@ -371,6 +367,14 @@ WatchOptions Coordinator::later_watch() const {
   return watch;
 }
 
+bool Coordinator::is_used(const std::string& name) const {
+  const std::scoped_lock lock(mutex_);
+  if (!current_.active) return false;
+  const Plan& plan = current_.active->plan();
+  const std::set<std::size_t> used = used_devices(plan);
+  return std::any_of(used.begin(), used.end(), [&](std::size_t device) { return plan.devices[device] == name; });
+}
+
 // From an epoch that still works to another one, without a pause where the devices have memory for both.
 void Coordinator::change_over() {
   std::vector<Failure> failures;
@@ -407,6 +411,11 @@ void Coordinator::change_over() {
   {
     const std::scoped_lock lock(mutex_);
     if (end_ || broken_) return;  // an epoch that nobody has heard of ends
+  }
+  // Whoever isn't needed now is no reason to stop anybody.
+  if (const std::optional<std::string>& lost = epoch.error().lost; lost && !is_used(*lost)) {
+    if (const auto goes_on = blame(epoch.error()); !goes_on) spdlog::debug("{}", goes_on.error().message);
+    return;
   }
   spdlog::info("{}; one epoch after the other", epoch.error().error.message);
   drain();
@@ -485,6 +494,13 @@ bool Coordinator::resend() {
   return true;
 }
 
+// The lock is the caller's.
+void Coordinator::add_member(FleetDevice device) {
+  Member& member = members_.emplace_back();
+  member.name = std::move(device.name);
+  member.url = std::move(device.url);
+}
+
 Coordinator::Member* Coordinator::find(const std::optional<std::string>& name) {
   const auto found =
       std::find_if(members_.begin(), members_.end(), [&](const Member& member) { return member.name == name; });
@@ -539,7 +555,8 @@ Expected<Plan> Coordinator::next_plan() {
     for (const Member& member : members_) {
       if (!member.lost) left.push_back(member.name);
     }
-    if (uses_only(first_plan_, left)) return first_plan_;
+    const bool knows_all = full_plan_.devices.size() == members_.size();
+    if (knows_all && uses_only(full_plan_, left)) return full_plan_;
   }
   const std::scoped_lock planning(plan_mutex_);
   {
@@ -554,6 +571,7 @@ Expected<Plan> Coordinator::next_plan() {
   }
   if (!plan) return fail_in(fmt::format("devices that are left: {}", list_of(left)), std::move(plan.error()));
   const std::scoped_lock lock(mutex_);
+  if (left.size() == members_.size()) full_plan_ = *plan;
   return prepared_.emplace(std::move(left), std::move(*plan)).first->second;
 }
 
@@ -562,10 +580,18 @@ void Coordinator::prepare_plans() {
   if (!options_.replan) return;
   // Of this thread alone, on Linux: nothing waits for these plans. If that is refused it only takes the time.
   if (::setpriority(PRIO_PROCESS, 0, kLowestPriority) != 0) spdlog::debug("{}", errno_message(errno));
-  for (const std::string& lost : first_plan_.devices) {
-    std::vector<std::string> left = first_plan_.devices;
+  Plan full;
+  std::vector<std::string> names;
+  {
+    const std::scoped_lock lock(mutex_);
+    full = full_plan_;
+    for (const Member& member : members_) names.push_back(member.name);
+  }
+  for (const std::string& lost : names) {
+    std::vector<std::string> left = names;
     std::erase(left, lost);
-    if (left.empty() || uses_only(first_plan_, left)) continue;
+    const bool knows_all = full.devices.size() == names.size();
+    if (left.empty() || (knows_all && uses_only(full, left))) continue;
     const std::scoped_lock planning(plan_mutex_);
     {
       const std::scoped_lock lock(mutex_);
@@ -590,6 +616,10 @@ void Coordinator::look_after_the_lost() {
       std::unique_lock lock(mutex_);
       changed_.wait_for(lock, options_.return_period / 4, [&] { return end_.has_value(); });
       if (end_) return;
+    }
+    look_for_new_devices();
+    {
+      const std::scoped_lock lock(mutex_);
       for (Member& member : members_) {
         if (!member.lost || Clock::now() < member.ask_at) continue;
         member.ask_at = Clock::now() + options_.return_period;
@@ -610,6 +640,22 @@ void Coordinator::look_after_the_lost() {
     }
     changed_.notify_all();
   }
+}
+
+void Coordinator::look_for_new_devices() {
+  if (!options_.devices) return;
+  bool is_new = false;
+  for (FleetDevice& device : options_.devices()) {
+    const std::scoped_lock lock(mutex_);
+    if (find(device.name) != nullptr) continue;
+    spdlog::warn("device \"{}\" is new", device.name);
+    add_member(std::move(device));
+    ++counts_.joined;
+    members_returned_ = is_new = true;
+  }
+  if (!is_new) return;
+  changed_.notify_all();
+  prepare_plans();
 }
 
 // Whether it can be deployed to again. What it still has of us it is told to give up.

@@ -31,12 +31,20 @@ using Result = Expected<std::vector<Tensor>>;  // the network's outputs, in the 
 // One that is there already.
 std::future<Result> ready(Result result);
 
+struct FleetDevice {
+  std::string name;
+  std::string url;
+};
+
 struct CoordinatorOptions {
   WatchOptions watch;
   // A plan for some of the first plan's devices, named. Without it the loss of a device that the plan needs ends
   // everything. Called on threads of the coordinator's, one call at a time; it gives up when `interrupted` says so.
   std::function<Expected<Plan>(const std::vector<std::string>& devices, const std::function<bool()>& interrupted)>
       replan;
+  // All devices that there are now, with their control ports; asked every return_period. One that is new is planned for
+  // and taken in. Without it there are those of the first plan.
+  std::function<std::vector<FleetDevice>()> devices;
   // How often a lost device is asked whether it is back; twice as long after each further loss of it.
   std::chrono::milliseconds return_period{1000};
 };
@@ -46,6 +54,7 @@ struct CoordinatorCounts {
   std::uint64_t epochs = 0;  // begun
   std::uint64_t losses = 0;  // of devices
   std::uint64_t returns = 0;
+  std::uint64_t joined = 0;  // devices that weren't in the first plan
   std::uint64_t resent = 0;  // requests sent again
   std::uint64_t late = 0;    // requests whose deadline has passed
 };
@@ -122,28 +131,31 @@ class Coordinator {
   void drain();
   void retire_former();
   void change_over();
+  bool is_used(const std::string& name) const;
   void begin_again(std::optional<Failure> failure);
   bool resend();
   Expected<void> blame(const Failure& failure);
+  void add_member(FleetDevice device);
   Member* find(const std::optional<std::string>& name);
   void lose(Member& member);
   Expected<Plan> replan(const std::vector<std::string>& devices) const;
   Expected<Plan> next_plan();
   void prepare_plans();
   void look_after_the_lost();
+  void look_for_new_devices();
   Expected<void> ask_lost(const Member& member) const;
   bool window_full() const { return next_ - oldest_ >= window_; }
   Request& request(std::uint64_t number) { return requests_[number - oldest_]; }
 
   const Graph graph_;
-  const Plan first_plan_;
   const CoordinatorOptions options_;
 
   std::mutex submit_mutex_;  // requests go out in the order of their numbers
   std::mutex plan_mutex_;    // replan is called
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Member> members_;    // by device of the first plan
+  std::vector<Member> members_;    // by device of the first plan, then those that came later
+  Plan full_plan_;                 // for when nobody is lost
   std::deque<Request> requests_;   // from oldest_ to next_
   std::uint64_t next_ = 0;         // number of the next request
   std::uint64_t oldest_ = 0;       // without a result

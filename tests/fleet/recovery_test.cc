@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <map>
@@ -123,6 +124,40 @@ TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   }
   ASSERT_EQ(status.size(), 3U);
   EXPECT_EQ(status[1]["state"], "running");
+}
+
+TEST(Recovery, ANewDeviceIsTakenInAndOneThatCanNotBeReachedStopsNobody) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = process_runners(3);
+  const std::vector<std::string> urls = fleet.urls();
+  std::atomic<int> stage = 0;
+  CoordinatorOptions options = recovering(graph);
+  options.devices = [&]() -> std::vector<FleetDevice> {
+    std::vector<FleetDevice> devices = {{"d0", urls[0]}, {"d1", urls[1]}};
+    if (stage > 0) devices.push_back({"nobody", "tcp://127.0.0.1:1"});
+    if (stage > 1) devices.push_back({"d2", urls[2]});
+    return devices;
+  };
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {urls[0], urls[1]}, options));
+  const Clock::time_point end = Clock::now() + std::chrono::seconds(30);
+  const auto stream_until = [&](const std::function<bool()>& done) {
+    while (!done() && Clock::now() < end) {
+      ASSERT_EQ(stream(*coordinator, questions, 100, [](std::uint64_t) {}).right, 100U);
+    }
+  };
+  stage = 1;
+  stream_until([&] { return coordinator->counts().losses == 1; });
+  stage = 2;
+  stream_until([&] {
+    const auto status = coordinator->runner_status();
+    return status && status->size() == 3 && (*status)[2].contains("jobs_done") && (*status)[2]["jobs_done"] > 0;
+  });
+  EXPECT_LT(Clock::now(), end);
+  EXPECT_EQ(coordinator->counts().joined, 2U);
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  EXPECT_EQ(coordinator->counts().resent, 0U);
 }
 
 TEST(Recovery, PartsThatADeviceHasAreNotSentAgain) {
