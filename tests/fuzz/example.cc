@@ -57,12 +57,14 @@ Plan make_example_plan(std::vector<StageRequest> stages) {
   return plan;
 }
 
-StageRequest stage(std::vector<std::string> until, Split split, std::size_t ways, std::size_t replicas = 1) {
+StageRequest stage(std::vector<std::string> until, Split split, std::size_t ways, std::size_t replicas = 1,
+                   Spare spare = Spare::kNone) {
   StageRequest request;
   request.until = std::move(until);
   request.split = split;
   request.ways = ways;
   request.replicas = replicas;
+  request.spare = spare;
   if (split == Split::kSpatial) request.grid = {ways, 1};
   return request;
 }
@@ -78,7 +80,9 @@ const std::vector<Plan>& example_plans() {
   static const std::vector<Plan> plans = {
       make_example_plan({stage({"sum"}, Split::kWhole, 1, 2), stage({}, Split::kWhole, 1)}),
       make_example_plan({stage({"relu1"}, Split::kSpatial, 2), stage({"sum"}, Split::kInputChannel, 2),
-                         stage({}, Split::kOutputChannel, 2)})};
+                         stage({}, Split::kOutputChannel, 2)}),
+      make_example_plan({stage({"relu1"}, Split::kWhole, 1, 1, Spare::kStandby),
+                         stage({"conv2"}, Split::kOutputChannel, 2, 1, Spare::kParity), stage({}, Split::kWhole, 1)})};
   return plans;
 }
 
@@ -93,6 +97,12 @@ void check_routing_of(const Plan& plan, const Graph& graph) {
     for (const PartId consumer : transfer.consumers) CHECK(!transfer.source || transfer.source->stage < consumer.stage);
     for (std::uint64_t request = 0; request < 3; ++request) {
       for (const std::size_t device : receiving_devices(plan, transfer, request)) CHECK(device < plan.devices.size());
+    }
+  }
+  for (const Alternatives& alternatives : routing->alternatives) {
+    CHECK(alternatives.needed > 0 && alternatives.needed < alternatives.transfers.size());
+    for (const std::size_t i : alternatives.transfers) {
+      CHECK(routing->transfers[i].consumers == routing->transfers[alternatives.transfers[0]].consumers);
     }
   }
   for (const PartId id : part_ids(plan)) {

@@ -13,7 +13,7 @@ namespace onnx_split::fuzz {
 // Two convolutions, a residual sum, a pool and a fully connected layer: something for every split.
 const Graph& example_graph();
 
-// Plans of it, one with whole stages and replicas, one with every split; predicted.
+// Plans of it, one with whole stages and replicas, one with every split, one with spare parts; predicted.
 const std::vector<Plan>& example_plans();
 
 // Aborts where a plan that fits the graph has no routing, or one that isn't consistent.

@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const StageRequest& stage : *stages) {
     CHECK(stage.ways >= 1 && stage.replicas >= 1 && stage.grid.rows * stage.grid.columns <= stage.ways);
     CHECK(stage.weights.empty() || stage.weights.size() == stage.ways);
-    CHECK(stage.devices.empty() || stage.devices.size() == stage.ways * stage.replicas);
+    CHECK(stage.devices.empty() || stage.devices.size() == stage.device_count());
   }
   const Graph& graph = fuzz::example_graph();
   PlanRequest request;
