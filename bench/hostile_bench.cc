@@ -1,10 +1,12 @@
 // How much a stream of requests over TLS is slowed down by each kind of hostile peer (tests/fleet/hostile_peers.h): 3
 // runners, coordinator and peers in this process, the window full. Each round measures requests alone, then with peers
 // of the kind, PER_SECOND of them a second (1,000 silent ones stay connected, and come again when they are cut off).
-// Prints the medians over the rounds of (with them) / (alone): of time, and of the processor time of all threads but
-// the one that plays the peer. Where the machine has other things to do the second says more. What sockets of ours at
-// the peer's end compute counts, too. Usage: hostile_bench MODEL.onnx [--rounds N] [--requests N] [--per-second N]
-// [--only KIND]
+//
+// Prints the medians over the rounds of (with them) / (alone), of time, and of the processor time of all threads but
+// the one that plays the peer; and how much of that each peer costs (of the silent ones each 500). Where the machine
+// has other things to do processor time says more. What sockets of ours at the peer's end compute counts, too.
+//
+// Usage: hostile_bench MODEL.onnx [--rounds N] [--requests N] [--per-second N] [--only KIND]
 #include <fmt/core.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -69,6 +71,7 @@ class Attacker {
         // Those that stay connected: two lots of 500, renewed every ten seconds.
         if (kept.size() < 2 || Clock::now() - renewed_ > std::chrono::seconds(10)) {
           auto one = attack.act(scene);
+          ++acts_;
           if (one) kept.push_back(std::move(one));
           if (kept.size() > 2) kept.pop_front();
           if (kept.size() == 2) renewed_ = Clock::now();
@@ -90,8 +93,12 @@ class Attacker {
     return processor_s_;
   }
 
+  // After stop().
+  int acts() const { return acts_; }
+
  private:
   std::atomic<bool> stopped_{false};
+  int acts_ = 0;
   Clock::time_point renewed_;
   double processor_s_ = 0.0;
   std::thread thread_;
@@ -118,13 +125,15 @@ Expected<void> report(const Options& options) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   seconds();
-  Table table({"peer", ">requests per s", ">with it", ">time", ">quartiles", ">processor time", ">quartiles"});
+  Table table(
+      {"peer", ">requests per s", ">with it", ">time", ">quartiles", ">processor time", ">quartiles", ">ms each"});
   for (const Attack& attack : testing::attacks()) {
     if (!options.only.empty() && attack.name != options.only) continue;
     std::vector<double> alone;
     std::vector<double> with;
     std::vector<double> times;
     std::vector<double> processor_times;
+    std::vector<double> ms_each;
     for (int round = 0; round < options.rounds; ++round) {
       double begin = process_seconds();
       alone.push_back(seconds());
@@ -134,7 +143,9 @@ Expected<void> report(const Options& options) {
       with.push_back(seconds());
       const double of_attacker = attacker.stop();
       times.push_back(with.back() / alone.back());
-      processor_times.push_back((process_seconds() - begin - of_attacker) / processor_alone);
+      const double processor_with = process_seconds() - begin - of_attacker;
+      processor_times.push_back(processor_with / processor_alone);
+      ms_each.push_back((processor_with - processor_alone) * 1e3 / std::max(attacker.acts(), 1));
     }
     const auto rate = [&](std::vector<double>& all) {
       return fmt::format("{:.1f}", static_cast<double>(options.requests) / quantile(all, 0.5));
@@ -144,7 +155,7 @@ Expected<void> report(const Options& options) {
       return fmt::format("{:.2f}-{:.2f}", quantile(all, 0.25), quantile(all, 0.75));
     };
     table.add({attack.name, rate(alone), rate(with), middle(times), quartiles(times), middle(processor_times),
-               quartiles(processor_times)});
+               quartiles(processor_times), fmt::format("{:.2f}", quantile(ms_each, 0.5))});
     fmt::print(stderr, "{}: {} {}\n", attack.name, middle(times), middle(processor_times));
   }
   fmt::print("{}", table.to_string());

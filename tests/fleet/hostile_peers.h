@@ -18,9 +18,11 @@
 #include "tests/support/certificates.h"
 #include "tests/support/expect.h"
 #include "tests/support/stranger.h"
-#include "transport/push_pull.h"
 
 namespace onnx_split::testing {
+
+// nng's greeting, with the number of a protocol.
+inline std::array<unsigned char, 8> greeting(unsigned char protocol) { return {0, 'S', 'P', 0, 0, protocol, 0, 0}; }
 
 // Runners with certificates, and what it takes to disturb one of them. Device certificates are in the peer's hands, the
 // coordinator's only where an attack is about who says what.
@@ -67,22 +69,23 @@ class HostileScene {
   FrameHeader header() const { return deployment_.header_of(transfer_); }
   std::size_t payload_bytes() const { return deployment_.payload_bytes(transfer_); }
 
-  // With a device's certificate, to the data port.
+  // With a device's certificate, to the data port; by a peer of its own making, so that what it computes is on this
+  // thread.
   void push(const FrameHeader& header, const std::function<void(std::span<std::byte>)>& change = {}) const {
-    transport::PushSocket socket = must(transport::PushSocket::open());
-    transport::DialOptions dial;
-    dial.tls = {must(ours_.read("mole")), transport::Peers::kDevices, victim_};
-    must(socket.dial(data_url_, dial));
-    transport::Message message = must(transport::Message::allocate(kFrameHeaderBytes + payload_bytes()));
-    std::fill(message.bytes().begin(), message.bytes().end(), std::byte{7});
-    seal_frame(header, message.bytes());
-    if (change) change(message.bytes());
-    must(socket.send(std::move(message), std::chrono::seconds(5)));
-    // Closing drops what isn't on its way: wait until it is cut off or a little time has passed.
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
-    while (socket.connections() > 0 && std::chrono::steady_clock::now() < end) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    std::vector<std::byte> frame(kFrameHeaderBytes + payload_bytes(), std::byte{7});
+    seal_frame(header, frame);
+    if (change) change(frame);
+    TlsStranger stranger(data_url_, mole());
+    EXPECT_TRUE(stranger.shaken());
+    stranger.say(greeting(0x30));
+    // nng's length, and the header of a pipe's message (docs/wire.md).
+    std::array<unsigned char, 8 + transport::kPipeHeaderBytes> before{};
+    const std::uint64_t length = transport::kPipeHeaderBytes + frame.size();
+    for (std::size_t i = 0; i < 8; ++i) before[i] = static_cast<unsigned char>(length >> (56 - 8 * i));
+    before[8 + transport::kPipeHeaderBytes - sizeof(std::uint32_t)] = 0x80;
+    stranger.say(before);
+    stranger.say({reinterpret_cast<const unsigned char*>(frame.data()), frame.size()});
+    stranger.is_cut_off(50);  // or, where the frame is only dropped, time for it to arrive
   }
 
  private:
@@ -110,9 +113,6 @@ inline void shake_hands(const std::string& url, const StrangerCertificate& certi
   const TlsStranger stranger(url, certificate);
   EXPECT_FALSE(stranger.shaken());
 }
-
-// nng's greeting, with the number of a protocol.
-inline std::array<unsigned char, 8> greeting(unsigned char protocol) { return {0, 'S', 'P', 0, 0, protocol, 0, 0}; }
 
 inline const std::vector<Attack>& attacks() {
   static const std::string kUntrusted = "no authority that may open this port has signed its certificate";

@@ -97,7 +97,11 @@ class TlsStranger {
   // Whether the handshake went well on both sides.
   bool shaken() const { return shaken_; }
   void say(std::span<const unsigned char> bytes) {
-    if (shaken_) mbedtls_ssl_write(&ssl_, bytes.data(), bytes.size());
+    while (shaken_ && !bytes.empty()) {
+      const int written = mbedtls_ssl_write(&ssl_, bytes.data(), bytes.size());
+      if (written <= 0) return;  // it is cut off
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
   }
   bool is_cut_off(int timeout_ms) const { return stranger_.is_cut_off(timeout_ms); }
   void reset_on_end() const { stranger_.reset_on_end(); }
