@@ -240,11 +240,15 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
   CoordinatorOptions coordinator_options;
   TRY_ASSIGN(coordinator_options.watch.identity, identity_for(cluster, options.identity));
   const auto watched = std::make_shared<WatchedCluster>(options.cluster_path, cluster);
-  coordinator_options.devices = [watched] {
-    std::vector<FleetDevice> devices;
-    for (const Device& device : watched->now().devices) devices.push_back({device.name, device.address});
-    return devices;
-  };
+  // A plan by hand is for the devices that it names.
+  const bool by_hand = !options.plan_path.empty() || !options.planning.stages_path.empty();
+  if (!by_hand) {
+    coordinator_options.devices = [watched] {
+      std::vector<FleetDevice> devices;
+      for (const Device& device : watched->now().devices) devices.push_back({device.name, device.address});
+      return devices;
+    };
+  }
   coordinator_options.replan = [&graph, watched, options](const std::vector<std::string>& left,
                                                           const std::function<bool()>& give_up) {
     return plan_for_rest(graph, watched->now(), left, options, give_up);

@@ -100,7 +100,7 @@ void add_planning_options(CLI::App& command, PlanningOptions& options) {
   command
       .add_option("--spares", options.spares,
                   "keep the last N devices back, and give them spare parts of what the others compute (parity or "
-                  "standby), so that a lost device costs no waiting")
+                  "standby), so that the loss of a device of these stages costs no waiting")
       ->type_name("N")
       ->capture_default_str();
   command.add_option("--stages", options.stages_path, "cut and divided by hand as this file says")->type_name("FILE");

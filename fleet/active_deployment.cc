@@ -311,6 +311,14 @@ std::size_t ActiveDeployment::index_of(const std::string& name) const {
   return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
+// Besides those that it misses already.
+bool ActiveDeployment::may_miss(std::size_t device) {
+  const std::scoped_lock lock(mutex_);
+  std::set<std::size_t> all = missed_;
+  all.insert(device);
+  return can_lose(deployment_.plan, all);
+}
+
 // `device` reports the failure, or is silent.
 bool ActiveDeployment::goes_on_without(std::size_t device, Failure& failure) {
   std::size_t missed = device;
@@ -357,16 +365,18 @@ void ActiveDeployment::watch(std::size_t device) {
     } else {
       failure = ask(device);
     }
+    if (failure && goes_on_without(device, *failure)) failure.reset();
+    {
+      const std::scoped_lock lock(mutex_);
+      if (missed_.contains(device)) return;
+    }
     if (!failure && data_broken) {
       failure = Failure{{ErrorCode::kUnavailable, fmt::format("{}: a connection for data broke", named(device))},
                         {},
                         {},
                         name_of(device)};
     }
-    if (!failure) continue;
-    if (!goes_on_without(device, *failure)) return fail_with(std::move(*failure));
-    const std::scoped_lock lock(mutex_);
-    if (missed_.contains(device)) return;
+    if (failure && !goes_on_without(device, *failure)) return fail_with(std::move(*failure));
   }
 }
 
@@ -390,7 +400,16 @@ std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Js
   if (!blamed) return lost(device, blamed.error());
   const std::vector<std::string>& names = deployment_.plan.devices;
   const std::size_t found = index_of(*blamed);
-  if (found == device || found == names.size() || !runners_[found].client) return lost(device, std::move(error));
+  if (reader.has("goes_on")) {
+    const std::scoped_lock lock(mutex_);
+    if (missed_.contains(found)) return std::nullopt;  // it is known
+  }
+  if (found == device || found == names.size() || !runners_[found].client) {
+    Failure failure = lost(device, std::move(error));
+    const auto state = reader.string("state");
+    failure.is_refusal = state && *state == "failed";
+    return failure;
+  }
   // Two say different things, or one is silent: is it the device or the way there?
   const auto answer =
       runners_[found].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
@@ -488,7 +507,7 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
       place({whole, input.view()}, {what.what.region, {type, frame_payload(frame->bytes()).data()}});
       seal_frame(header, frame->bytes());
       // What others answer in place of isn't waited for.
-      const bool may_drop = can_lose(deployment_.plan, {device});
+      const bool may_drop = may_miss(device);
       auto sent = runners_[device].inputs->send(std::move(*frame),
                                                 may_drop ? std::chrono::milliseconds(0) : options_.heartbeat_timeout);
       if (!sent && may_drop && sent.error().code == ErrorCode::kTimeout) continue;

@@ -117,6 +117,7 @@ class ActiveDeployment {
   void watch(std::size_t device);
   std::optional<Failure> ask(std::size_t device);
   std::optional<Failure> failure_in(std::size_t device, const Json& pong);
+  bool may_miss(std::size_t device);
   bool goes_on_without(std::size_t device, Failure& failure);
   std::size_t index_of(const std::string& name) const;
   void fail_with(Failure failure);

@@ -19,6 +19,10 @@ constexpr unsigned kMaxStrikes = 2;
 // So many epochs in a row may fail without anybody to blame.
 constexpr unsigned kMaxFailures = 5;
 constexpr unsigned kMaxDoublings = 6;
+// After a device was lost that others answer for: how often it is asked whether anything comes, and how long nothing
+// may, besides three times what a request took at most.
+constexpr std::chrono::milliseconds kStallCheck{200};
+constexpr std::chrono::milliseconds kPatience{1000};
 constexpr std::size_t kFewResults = 8;
 constexpr int kLowestPriority = 19;
 
@@ -106,10 +110,13 @@ void Coordinator::install(Epoch epoch, std::uint64_t begin) {
   fastest_way_ = fastest_period_ = {};
   last_results_.clear();
   degraded_.clear();
+  has_missed_ = false;
+  last_progress_ = Clock::now();
   beginning_ = 0;
   for (Failure& failure : failed_at_beginning_) {
     if (failure.goes_on) {
       degraded_.push_back(std::move(failure));
+      has_missed_ = true;
     } else if (!broken_) {
       broken_ = std::move(failure);
     }
@@ -218,6 +225,7 @@ Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>
     if (window_full()) {
       return fail(ErrorCode::kExhausted, "{} requests are in flight, as many as the window allows", window_);
     }
+    if (oldest_ == next_) last_progress_ = now;
     Request& added = requests_.emplace_back();
     added.inputs = inputs;
     added.deadline = deadline;
@@ -244,6 +252,8 @@ void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, st
     Request& arrived = request(global);
     if (arrived.done) return;
     const Clock::time_point now = Clock::now();
+    last_progress_ = now;
+    slowest_way_ = std::max(slowest_way_, now - arrived.sent);
     if (fastest_way_ == Clock::duration{} || now - arrived.sent < fastest_way_) fastest_way_ = now - arrived.sent;
     last_results_.push_back(now);
     if (last_results_.size() > kFewResults) {
@@ -311,6 +321,8 @@ void Coordinator::take_failure(std::uint64_t generation, const Failure& failure)
     if (!is_current && !is_former) return;
     if (failure.goes_on) {
       if (is_current) degraded_.push_back(failure);
+      has_missed_ = true;
+      last_progress_ = Clock::now();
     } else if (!broken_) {
       broken_ = failure;
       accepting_ = false;
@@ -327,7 +339,8 @@ void Coordinator::supervise() {
       std::unique_lock lock(mutex_);
       const auto former_done = [&] { return former_ && oldest_ >= current_.begin; };
       const auto wants_change = [&] { return !former_ && (members_returned_ || !degraded_.empty()); };
-      changed_.wait(lock, [&] { return end_ || broken_ || former_done() || wants_change(); });
+      const auto wakes = [&] { return end_ || broken_ || former_done() || wants_change(); };
+      while (!changed_.wait_for(lock, kStallCheck, wakes)) check_stall();
       if (end_) return;
       failure = broken_;
       accepting_ = accepting_ && !failure;
@@ -343,6 +356,15 @@ void Coordinator::supervise() {
   }
 }
 
+// Spare parts answer in place of a lost device, but perhaps not to what they were too late for just then: if nothing
+// comes any more, everything is sent again. The lock is the caller's.
+void Coordinator::check_stall() {
+  if (broken_ || oldest_ == next_ || !(former_ || has_missed_)) return;
+  if (Clock::now() - last_progress_ < kPatience + 3 * slowest_way_) return;
+  broken_ = Failure{{ErrorCode::kUnavailable, "nothing is answered any more since a device was lost"}, {}, {}, {}};
+  accepting_ = false;
+}
+
 void Coordinator::retire_former() {
   std::optional<Epoch> former;
   {
@@ -356,7 +378,7 @@ void Coordinator::retire_former() {
 void Coordinator::drain() {
   std::unique_lock lock(mutex_);
   accepting_ = false;
-  changed_.wait(lock, [&] { return end_ || broken_ || oldest_ == next_; });
+  while (!changed_.wait_for(lock, kStallCheck, [&] { return end_ || broken_ || oldest_ == next_; })) check_stall();
 }
 
 WatchOptions Coordinator::later_watch() const {
@@ -367,57 +389,49 @@ WatchOptions Coordinator::later_watch() const {
   return watch;
 }
 
-bool Coordinator::is_used(const std::string& name) const {
-  const std::scoped_lock lock(mutex_);
-  if (!current_.active) return false;
-  const Plan& plan = current_.active->plan();
-  const std::set<std::size_t> used = used_devices(plan);
-  return std::any_of(used.begin(), used.end(), [&](std::size_t device) { return plan.devices[device] == name; });
-}
-
 // From an epoch that still works to another one, without a pause where the devices have memory for both.
 void Coordinator::change_over() {
-  std::vector<Failure> failures;
-  std::uint64_t replaces = 0;
-  {
-    const std::scoped_lock lock(mutex_);
-    failures = std::exchange(degraded_, {});
-    members_returned_ = false;
-    replaces = current_.active->epoch();
-  }
-  for (const Failure& failure : failures) {
-    if (const auto goes_on = blame(failure); !goes_on) return;  // as it is
-  }
-  const auto plan = next_plan();
-  if (!plan) {
-    spdlog::warn("{}; going on as it is", plan.error().message);
-    return;
-  }
   WatchOptions watch = later_watch();
   watch.interrupted = [this] {
     const std::scoped_lock lock(mutex_);
     return end_ || broken_;
   };
-  auto epoch = make_epoch(*plan, watch, replaces);
-  if (epoch) {
+  std::vector<Failure> failures;
+  while (true) {
+    std::uint64_t replaces = 0;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (end_ || broken_) return;
+      for (Failure& failure : degraded_) failures.push_back(std::move(failure));
+      degraded_.clear();
+      members_returned_ = false;
+      replaces = current_.active->epoch();
+    }
+    for (const Failure& failure : std::exchange(failures, {})) {
+      if (const auto goes_on = blame(failure); goes_on) continue;
+      spdlog::warn("there is no other plan; going on as it is");
+      return;
+    }
+    const auto plan = next_plan();
+    if (!plan) {
+      spdlog::warn("{}; going on as it is", plan.error().message);
+      return;
+    }
+    auto epoch = make_epoch(*plan, watch, replaces);
     const std::scoped_lock lock(mutex_);
-    if (!end_ && !broken_) {
+    if (end_ || broken_) return;  // an epoch that nobody has heard of ends
+    if (epoch) {
       former_ = std::move(current_);
       install(std::move(*epoch), next_);
       changed_.notify_all();
       return;
     }
+    if (epoch.error().is_refusal) {
+      spdlog::info("{}; one epoch after the other", epoch.error().error.message);
+      break;
+    }
+    failures.push_back(std::move(epoch.error()));
   }
-  {
-    const std::scoped_lock lock(mutex_);
-    if (end_ || broken_) return;  // an epoch that nobody has heard of ends
-  }
-  // Whoever isn't needed now is no reason to stop anybody.
-  if (const std::optional<std::string>& lost = epoch.error().lost; lost && !is_used(*lost)) {
-    if (const auto goes_on = blame(epoch.error()); !goes_on) spdlog::debug("{}", goes_on.error().message);
-    return;
-  }
-  spdlog::info("{}; one epoch after the other", epoch.error().error.message);
   drain();
   std::optional<Failure> failure;
   {
@@ -548,6 +562,23 @@ Expected<Plan> Coordinator::replan(const std::vector<std::string>& devices) cons
 }
 
 Expected<Plan> Coordinator::next_plan() {
+  while (true) {
+    auto plan = plan_for_rest();
+    if (plan) return plan;
+    // Newcomers mustn't make things worse: perhaps they lack what a plan needs.
+    const std::scoped_lock lock(mutex_);
+    bool was_given_up = false;
+    for (Member& member : members_) {
+      if (member.lost || !member.is_new || !member.epochs.empty()) continue;
+      spdlog::warn("{}; going on without the new device \"{}\"", plan.error().message, member.name);
+      lose(member);
+      was_given_up = true;
+    }
+    if (!was_given_up) return plan;
+  }
+}
+
+Expected<Plan> Coordinator::plan_for_rest() {
   std::vector<std::string> left;
   {
     const std::scoped_lock lock(mutex_);
@@ -650,6 +681,7 @@ void Coordinator::look_for_new_devices() {
     if (find(device.name) != nullptr) continue;
     spdlog::warn("device \"{}\" is new", device.name);
     add_member(std::move(device));
+    members_.back().is_new = true;
     ++counts_.joined;
     members_returned_ = is_new = true;
   }

@@ -102,6 +102,7 @@ class Coordinator {
   struct Member {
     std::string name;
     std::string url;
+    bool is_new = false;  // it wasn't in the first plan
     bool lost = false;
     unsigned losses = 0;
     std::vector<std::uint64_t> epochs;  // that it may still be in: the last two
@@ -131,7 +132,7 @@ class Coordinator {
   void drain();
   void retire_former();
   void change_over();
-  bool is_used(const std::string& name) const;
+  void check_stall();
   void begin_again(std::optional<Failure> failure);
   bool resend();
   Expected<void> blame(const Failure& failure);
@@ -140,6 +141,7 @@ class Coordinator {
   void lose(Member& member);
   Expected<Plan> replan(const std::vector<std::string>& devices) const;
   Expected<Plan> next_plan();
+  Expected<Plan> plan_for_rest();
   void prepare_plans();
   void look_after_the_lost();
   void look_for_new_devices();
@@ -178,6 +180,9 @@ class Coordinator {
   Clock::duration fastest_way_{};
   Clock::duration fastest_period_{};
   std::deque<Clock::time_point> last_results_;
+  bool has_missed_ = false;                            // the current epoch goes on without a device
+  Clock::time_point last_progress_;                    // a result, or the first request after none
+  Clock::duration slowest_way_{};                      // of all
   std::map<std::vector<std::string>, Plan> prepared_;  // by the devices that are left
   CoordinatorCounts counts_;
   std::thread supervisor_;

@@ -124,9 +124,8 @@ Expected<void> Executor::start(PeerOptions options) {
   }
   peer_options_ = std::move(options);
   peers_.resize(peer_options_.data_urls.size());
-  for (std::size_t device = 0; device < peers_.size(); ++device) {
-    can_do_without_.push_back(can_lose(deployment_.plan, {device}));
-  }
+  can_do_without_ = std::deque<std::atomic<bool>>(peers_.size());
+  update_can_do_without();
   // Others are connected, and heard, later.
   for (const std::size_t device : deployment_.senders_to(device_)) {
     heard_[device] = steady_ns() + std::chrono::nanoseconds(peer_options_.connect_timeout).count();
@@ -137,10 +136,22 @@ Expected<void> Executor::start(PeerOptions options) {
   return {};
 }
 
+// Of a request, from here.
+std::size_t Executor::transfers_to(std::size_t device) const {
+  std::size_t count = 0;
+  for (const PartId part : deployment_.parts_of(device_)) {
+    for (const std::size_t transfer : deployment_.routing.from(part)) {
+      const std::size_t one[] = {transfer};
+      count += deployment_.receivers_of_transfers(one).contains(device) ? 1 : 0;
+    }
+  }
+  return count;
+}
+
 Expected<void> Executor::connect(std::size_t device) {
   PushSocket* socket = nullptr;
   {
-    TRY_ASSIGN(PushSocket opened, PushSocket::open(deployment_.send_queue(deployment_.routing.transfers.size())));
+    TRY_ASSIGN(PushSocket opened, PushSocket::open(deployment_.send_queue(transfers_to(device))));
     // In its place before it dials: there the destructor can close it.
     const std::scoped_lock lock(mutex_);
     if (stopping_) return fail(ErrorCode::kCancelled, "stopping");
@@ -230,6 +241,14 @@ void Executor::set_failure(const Error& error, std::optional<std::size_t> blames
   spdlog::info("{}", error.message);  // the coordinator asks for it and tells the user
 }
 
+void Executor::update_can_do_without() {
+  for (std::size_t device = 0; device < can_do_without_.size(); ++device) {
+    std::set<std::size_t> with = missed_;
+    with.insert(device);
+    can_do_without_[device] = can_lose(deployment_.plan, with);
+  }
+}
+
 // Or fails, where that is impossible.
 void Executor::do_without(const Error& error, std::size_t device) {
   if (stopping_) return;
@@ -238,7 +257,8 @@ void Executor::do_without(const Error& error, std::size_t device) {
     if (missed_.contains(device)) return;
     missed_.insert(device);
     if (can_lose(deployment_.plan, missed_)) {
-      if (!failure_) failure_ = {error.message, device, true};
+      update_can_do_without();
+      if (!failure_ || failure_->goes_on) failure_ = {error.message, device, true};
       spdlog::info("{}; going on without it", error.message);
       return;
     }

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -109,6 +110,7 @@ class Executor {
   Expected<void> add_part(LoadedPart part, const ExecutorOptions& options);
   Expected<void> listen(const ExecutorOptions& options);
   void connect_and_beat();
+  std::size_t transfers_to(std::size_t device) const;
   Expected<void> connect(std::size_t device);
   Expected<void> beat();
   void check_heard();
@@ -120,6 +122,7 @@ class Executor {
   Expected<void> push(transport::PushSocket& socket, transport::Message frame, bool may_drop);
   void set_failure(const Error& error, std::optional<std::size_t> blames = {});
   void do_without(const Error& error, std::size_t device);
+  void update_can_do_without();
 
   Deployment deployment_;
   std::size_t device_;
@@ -145,8 +148,8 @@ class Executor {
   mutable std::mutex mutex_;
   std::condition_variable stop_changed_;
   std::optional<ExecutorFailure> failure_;
-  std::set<std::size_t> missed_;      // devices that others do without
-  std::vector<bool> can_do_without_;  // by device: when nobody else is missing
+  std::set<std::size_t> missed_;                  // devices that others do without
+  std::deque<std::atomic<bool>> can_do_without_;  // by device: besides those that are missed already
   std::thread receiver_;
   std::thread computer_;
   std::thread beater_;

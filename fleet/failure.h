@@ -19,6 +19,8 @@ struct Failure {
   // Spare parts answer in place of what is missing, and nothing needs to be sent again: the deployment goes on until
   // there is another one.
   bool goes_on = false;
+  // The device can't take its share as well as what it is doing: it has too little memory, or a port is taken.
+  bool is_refusal = false;
 };
 
 }  // namespace onnx_split

@@ -60,10 +60,7 @@ bool JoinTable::serves(const PartInputs& part, std::uint64_t request) const {
 Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   if (slot.newest && request < *slot.newest) return false;
   if (slot.newest && request == *slot.newest) return slot.open;
-  if (slot.open && slot.needed_parts_left == 0) {
-    if (slot.jobs_taken > 0) return false;
-    give_up(slot);
-  }
+  if (slot.open && slot.needed_parts_left == 0) give_up(slot);
   if (slot.open) {
     return fail(ErrorCode::kInvalid, "request {} arrived while request {} isn't done: the window is {}", request,
                 *slot.newest, slots_.size());
@@ -127,15 +124,24 @@ std::optional<Job> JoinTable::take() {
   std::pop_heap(ready_.begin(), ready_.end(), later);
   const Job job = ready_.back();
   ready_.pop_back();
-  ++slots_[job.request % slots_.size()].jobs_taken;
+  auto taken = std::find_if(taken_.begin(), taken_.end(), [](const Taken& entry) { return !entry.job; });
+  if (taken == taken_.end()) {
+    taken = taken_.emplace(taken, Taken{{}, std::vector<Buffer>(deployment_.routing.transfers.size())});
+  }
+  taken->job = job;
+  const Slot& slot = slots_[job.request % slots_.size()];
+  for (const std::size_t transfer : parts_[job.part].transfers) {
+    if (slot.arrived[transfer]) taken->payloads[transfer] = slot.payloads[transfer];
+  }
   return job;
 }
 
 const std::byte* JoinTable::payload(const Job& job, std::size_t transfer) const {
   const std::scoped_lock lock(mutex_);
-  const Slot& slot = slots_[job.request % slots_.size()];
-  CHECK(slot.open && slot.newest == job.request);
-  return slot.arrived[transfer] ? slot.payloads[transfer].bytes().data() : nullptr;
+  const auto taken = std::find_if(taken_.begin(), taken_.end(), [&](const Taken& entry) { return entry.job == job; });
+  CHECK(taken != taken_.end());
+  const Buffer& payload = taken->payloads[transfer];
+  return payload.size() > 0 ? payload.bytes().data() : nullptr;
 }
 
 std::uint64_t JoinTable::given_up() const {
@@ -145,12 +151,16 @@ std::uint64_t JoinTable::given_up() const {
 
 void JoinTable::finish(const Job& job) {
   const std::scoped_lock lock(mutex_);
+  const auto taken = std::find_if(taken_.begin(), taken_.end(), [&](const Taken& entry) { return entry.job == job; });
+  CHECK(taken != taken_.end());
+  taken->job.reset();
+  for (const std::size_t transfer : parts_[job.part].transfers) taken->payloads[transfer] = {};
   Slot& slot = slots_[job.request % slots_.size()];
-  CHECK(slot.open && slot.newest == job.request && slot.parts_left > 0);
+  if (!slot.open || slot.newest != job.request) return;  // it was given up meanwhile
+  CHECK(slot.parts_left > 0);
   for (const std::size_t transfer : parts_[job.part].transfers) {
     if (--slot.users_left[transfer] == 0) slot.payloads[transfer] = {};
   }
-  --slot.jobs_taken;
   if (!parts_[job.part].is_replaceable) --slot.needed_parts_left;
   if (--slot.parts_left == 0) slot.open = false;
 }

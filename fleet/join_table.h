@@ -4,7 +4,7 @@
 // window and nothing grows. A tensor for a request that this device has finished, a second copy, or one more than its
 // alternatives take (partition/routing.h), is dropped. A request outside the window is an error of the sender's, but
 // where the device is late with parts that have spare ones: then others have answered already, and it gives the old
-// request up.
+// request up for the new one.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
@@ -24,6 +24,8 @@ namespace onnx_split {
 struct Job {
   std::uint64_t request = 0;
   std::size_t part = 0;  // index into the device's own parts (Deployment::parts_of)
+
+  bool operator==(const Job&) const = default;
 };
 
 enum class Delivery : std::uint8_t { kKept, kDropped };
@@ -68,13 +70,18 @@ class JoinTable {
     std::vector<std::uint32_t> missing;     // by part
     std::size_t parts_left = 0;
     std::size_t needed_parts_left = 0;  // of these, those that no other device can replace
-    std::size_t jobs_taken = 0;         // and not finished
   };
   struct PartInputs {
     PartId id;
     std::vector<std::size_t> transfers;  // each once
     std::uint32_t needed = 0;            // of them
     bool is_replaceable = false;
+  };
+
+  // A job that somebody computes keeps its tensors, also when its request is given up meanwhile.
+  struct Taken {
+    std::optional<Job> job;
+    std::vector<Buffer> payloads;  // by transfer
   };
 
   bool serves(const PartInputs& part, std::uint64_t request) const;
@@ -89,7 +96,8 @@ class JoinTable {
   mutable std::mutex mutex_;
   std::condition_variable ready_changed_;
   std::vector<Slot> slots_;
-  std::vector<Job> ready_;  // a heap; reserved for every part of every slot
+  std::vector<Job> ready_;    // a heap; reserved for every part of every slot
+  std::vector<Taken> taken_;  // as many as were ever taken at once
   std::uint64_t given_up_ = 0;
   bool closed_ = false;
 };

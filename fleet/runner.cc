@@ -148,7 +148,8 @@ Expected<Json> Runner::deploy(const JsonReader& request) {
   return Json{{"missing", std::move(missing)}};
 }
 
-// An epoch that runs may be followed by another of the same coordinator's: only that one knows its number.
+// An epoch that runs may be followed by another of the same coordinator's, who says which. (Another coordinator that
+// says so is a coordinator of the same owner.)
 Expected<void> Runner::check_free(std::uint64_t replaces) const {
   if (assignments_.empty() && !link_) return {};
   if (assignments_.size() == 1 && !link_ && assignments_.front().epoch() == replaces &&

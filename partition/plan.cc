@@ -286,6 +286,11 @@ Expected<void> check_parity(const Stage& stage, const std::function<TensorType(c
     }
     if (part.inputs != parity.inputs)
       return fail(ErrorCode::kInvalid, "part {} and the parity part need different things", p);
+    Region all_of_its_channels = Region::whole(type.shape);
+    all_of_its_channels[kChannelAxis] = part.outputs[0].region[kChannelAxis];
+    if (part.outputs[0].region != all_of_its_channels) {
+      return fail(ErrorCode::kInvalid, "part {} gives less than all of its channels", p);
+    }
     channels = std::max(channels, part.outputs[0].region[kChannelAxis].size());
   }
   Region expected = Region::whole(type.shape);

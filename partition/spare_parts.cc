@@ -75,9 +75,10 @@ Expected<DividedPart> parity_part(const std::vector<DividedPart>& parts, PartWei
   for (const DividedPart& part : parts) {
     TRY_ASSIGN(const Node* layer, layer_of(part));
     if (part.inputs != parts[0].inputs || part.outputs[0].value != parts[0].outputs[0].value ||
-        layer->attributes != layers.emplace_back(layer)->attributes) {
+        (!layers.empty() && layer->attributes != layers.front()->attributes)) {
       return fail(ErrorCode::kUnsupported, "its parts need different inputs");
     }
+    layers.push_back(layer);
     const std::int64_t own = part.outputs[0].region[kChannelAxis].size();
     same_channels = same_channels && (channels == 0 || own == channels);
     channels = std::max(channels, own);

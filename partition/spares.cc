@@ -55,7 +55,7 @@ class SparePlanner {
     const std::size_t ways = stage.parts.size();
     stage.spare = spare;
     for (std::size_t p = ways; p < divided.parts.size(); ++p) {
-      const Part& model = stage.parts[spare == Spare::kStandby ? p - ways : 0];
+      const Part model = stage.parts[spare == Spare::kStandby ? p - ways : 0];
       std::vector<std::size_t> replicas;
       for (std::size_t replica = 0; replica < model.devices.size(); ++replica) {
         const auto least = static_cast<std::size_t>(std::min_element(busy_s.begin(), busy_s.end()) - busy_s.begin());
@@ -64,7 +64,14 @@ class SparePlanner {
         busy_s[least] +=
             model.compute_s[replica] * static_cast<double>(served) / static_cast<double>(stage.schedule.size());
       }
-      stage.parts.push_back(make_part(divided.parts[p], stage.split, std::move(replicas), engine_));
+      Part part = make_part(divided.parts[p], stage.split, replicas, engine_);
+      if (spare == Spare::kStandby) {  // with the same kernels, whatever rule chose them
+        part = model;
+        part.devices = std::move(replicas);
+        part.repeated_macs = part.macs;
+        part.compute_s.clear();
+      }
+      stage.parts.push_back(std::move(part));
     }
   }
 
