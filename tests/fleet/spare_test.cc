@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
+#include <thread>
 
 #include "base/random.h"
 #include "fleet/coordinator.h"
@@ -134,6 +136,63 @@ TEST(SpareParts, TheLossOfTwoThatAnswerForEachOtherIsALoss) {
   });
   EXPECT_EQ(streamed.right, 1000U);
   EXPECT_EQ(coordinator->counts().losses, 2U);
+}
+
+// Stops a process for most of the time.
+class SlowedDown {
+ public:
+  explicit SlowedDown(pid_t pid)
+      : thread_([this, pid] {
+          while (!done_) {
+            ::kill(pid, SIGSTOP);
+            std::this_thread::sleep_for(std::chrono::milliseconds(40));
+            ::kill(pid, SIGCONT);
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+          }
+        }) {}
+  ~SlowedDown() {
+    done_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+TEST(SpareParts, ASlowOneAnswersWhenWhatItReplacesIsLost) {
+  const Graph graph = SpareNetwork::make(5, 8);
+  const Questions questions(graph, kDecodedTolerance);
+  for (const Spare spare : {Spare::kParity, Spare::kStandby}) {
+    const Plan plan = spare_plan(graph, "b", spare);
+    const LocalFleet fleet = process_runners(plan.devices.size());
+    const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), going_on(graph)));
+    const SlowedDown slow(fleet.pid(3));
+    const Streamed streamed = stream(*coordinator, questions, 1000, [&](std::uint64_t number) {
+      if (number == 500) ::kill(fleet.pid(1), SIGKILL);
+    });
+    EXPECT_EQ(streamed.right, 1000U) << spare_name(spare);
+    if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+  }
+}
+
+// The slow device has a part that only it can compute, too.
+TEST(SpareParts, ALateSparePartDoesNotCostWhatTheDeviceIsNeededFor) {
+  const Graph graph = SpareNetwork::make(6, 8);
+  const Questions questions(graph);
+  std::vector<StageRequest> stages(3);
+  stages[0].until = {"relu_a"};
+  stages[0].devices = {"d0"};
+  stages[1].until = {"relu_b"};
+  stages[1].devices = {"d1"};
+  stages[2].spare = Spare::kStandby;
+  stages[2].devices = {"d2", "d0"};
+  const LocalFleet fleet = process_runners(3);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, stages), fleet.urls(), going_on(graph)));
+  const SlowedDown slow(fleet.pid(0));
+  const Streamed streamed = stream(*coordinator, questions, 500, [](std::uint64_t) {});
+  EXPECT_EQ(streamed.right, 500U);
+  EXPECT_EQ(coordinator->counts().resent, 0U);
 }
 
 // A device that comes back gets its share again, and nobody waits for that.
