@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 
 #include "base/log.h"
 
@@ -40,8 +41,34 @@ std::optional<HostAndPort> name_of(int descriptor, GetName get_name) {
   return read(address);
 }
 
-// Outside the mutex: a log may be slow.
+// nng's threads close connections until the very end of the process, when what they would log with is gone already. So
+// the log is closed first: the one who closes it is made after spdlog's registry, and therefore destroyed before it.
+struct Log {
+  std::mutex mutex;
+  bool is_open = true;
+};
+
+Log& the_log() {
+  struct Closer {
+    Log& log;
+    explicit Closer(Log& of) : log(of) {}
+    ~Closer() {
+      const std::scoped_lock lock(log.mutex);
+      log.is_open = false;
+    }
+  };
+  static Log& log = *new Log();
+  (void)spdlog::default_logger_raw();  // makes the registry
+  static const Closer closer(log);
+  return log;
+}
+
+// Outside the door's mutex: a log may be slow.
 void log_all(const std::vector<std::string>& lines) {
+  if (lines.empty()) return;
+  Log& log = the_log();
+  const std::scoped_lock lock(log.mutex);
+  if (!log.is_open) return;
   for (const std::string& line : lines) spdlog::info("{}", line);
 }
 
@@ -57,6 +84,7 @@ std::optional<PeerAddress> peer_of(int descriptor) {
 Door& Door::of_this_process() {
   // Never destroyed: nng's threads may close connections until the very end.
   static Door& door = *new Door();
+  (void)the_log();  // while there is one
   return door;
 }
 

@@ -332,11 +332,13 @@ Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>&
 }
 
 // 2,000 requests through 4 runners, whatever the plan, and one or two faults of them, one after the other, at random
-// moments. A sample, unless ONNX_SPLIT_FULL is set. ONNX_SPLIT_PI_CLUSTER=PREFIX takes the devices of an emulated
-// cluster that is up (scripts/pi-cluster), whose links can be cut, too.
+// moments. A sample, unless ONNX_SPLIT_FULL is set or ONNX_SPLIT_RUNS says how many. ONNX_SPLIT_PI_CLUSTER=PREFIX takes
+// the devices of an emulated cluster that is up (scripts/pi-cluster, which must be in PATH as pi-cluster), whose links
+// can be cut, too.
 TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
   const bool is_full = std::getenv("ONNX_SPLIT_FULL") != nullptr;
-  const std::uint64_t runs = is_full ? 200 : 6;
+  const char* wanted = std::getenv("ONNX_SPLIT_RUNS");
+  const std::uint64_t runs = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : is_full ? 200 : 6;
   constexpr std::uint64_t kRequests = 2000;
   const char* prefix = std::getenv("ONNX_SPLIT_PI_CLUSTER");
   const std::vector<Fault> faults = possible_faults(prefix != nullptr);
@@ -373,7 +375,7 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     });
     EXPECT_EQ(streamed.right, kRequests);
     if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
-    if (is_full) {
+    if (is_full || wanted != nullptr) {
       const CoordinatorCounts counts = coordinator->counts();
       fmt::print("{}: {} epochs, {} losses, {} returns, {} sent again, longest gap {} ms\n", what, counts.epochs,
                  counts.losses, counts.returns, counts.resent,

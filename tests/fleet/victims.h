@@ -1,6 +1,7 @@
 // Devices to which things happen, and are undone after 3 s: processes of this machine, or those of an emulated cluster.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -108,7 +109,10 @@ class ClusterVictims : public Victims {
   ClusterVictims(std::string prefix, std::size_t count) : prefix_(std::move(prefix)), state_("/var/lib/pi-cluster") {
     state_ /= prefix_;
     const Cluster cluster = must(read_cluster_file(state_ / "cluster.yaml"));
-    for (std::size_t i = 0; i < count; ++i) urls_.push_back(cluster.devices.at(i).address);
+    for (std::size_t i = 0; i < count; ++i) {
+      urls_.push_back(cluster.devices.at(i).address);
+      await_idle(urls_.back());
+    }
   }
   ~ClusterVictims() override { join(); }
   std::vector<std::string> urls() const override { return urls_; }
@@ -119,15 +123,32 @@ class ClusterVictims : public Victims {
       fill_disk(state_ / "devices" / name(victim) / "parts");
     } else {
       command(fault == Fault::kKill ? "kill" : fault == Fault::kStop ? "pause" : "cut", victim);
-      after_a_while([this, victim] { command("heal", victim); });
+      // Not while another fault of the same device stands in the way.
+      after_a_while([this, victim] {
+        for (int attempt = 0; attempt < 10 && !command("heal", victim); ++attempt) {
+          std::this_thread::sleep_for(std::chrono::seconds(1));
+        }
+      });
     }
   }
 
  private:
+  // A device that was cut off keeps what it was last given until its lease is over.
+  static void await_idle(const std::string& url) {
+    for (int attempt = 0; attempt < 300; ++attempt) {
+      auto client = ControlClient::connect("victim", url, std::chrono::milliseconds(500));
+      if (client) {
+        const auto status = client->call("status", Json::object(), {}, std::chrono::milliseconds(500));
+        if (status && (*status)["state"] == "idle") return;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    FAIL() << url << " isn't idle after 30 s";
+  }
   static std::string name(std::size_t victim) { return fmt::format("pi{}", victim + 1); }
-  void command(const std::string& what, std::size_t victim) const {
+  bool command(const std::string& what, std::size_t victim) const {
     const std::string line = fmt::format("pi-cluster {} {} --prefix {}", what, name(victim), prefix_);
-    if (std::system(line.c_str()) != 0) spdlog::warn("{}: failed", line);
+    return std::system(line.c_str()) == 0;
   }
 
   std::string prefix_;
