@@ -205,9 +205,7 @@ class WatchedCluster {
 // are given up before the rest.
 Expected<Plan> plan_for_rest(const Graph& graph, Cluster cluster, const std::vector<std::string>& left,
                              const BackendOptions& options, const std::function<bool()>& give_up) {
-  const auto is_lost = [&](const std::string& name) { return std::find(left.begin(), left.end(), name) == left.end(); };
-  std::erase_if(cluster.devices, [&](const Device& device) { return is_lost(device.name); });
-  std::erase_if(cluster.links, [&](const LinkException& link) { return is_lost(link.from) || is_lost(link.to); });
+  cluster = only_devices(std::move(cluster), left);
   if (cluster.devices.empty()) {
     return fail(ErrorCode::kNotFound, "{}: none of the devices that are left is in it", options.cluster_path);
   }

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "cli/interrupt.h"
 #include "cli/model.h"
@@ -118,28 +117,34 @@ Cluster local_cluster(std::size_t devices, unsigned threads) {
   return cluster;
 }
 
-namespace {
-
-// The first devices, and the links between them.
-Cluster first_devices(Cluster cluster, std::size_t count) {
-  std::set<std::string> dropped;
-  for (std::size_t i = count; i < cluster.devices.size(); ++i) dropped.insert(cluster.devices[i].name);
-  cluster.devices.resize(count);
-  std::erase_if(cluster.links,
-                [&](const auto& link) { return dropped.contains(link.from) || dropped.contains(link.to); });
+Cluster only_devices(Cluster cluster, const std::vector<std::string>& names) {
+  const auto is_kept = [&](const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  std::erase_if(cluster.devices, [&](const Device& device) { return !is_kept(device.name); });
+  std::erase_if(cluster.links, [&](const LinkException& link) { return !is_kept(link.from) || !is_kept(link.to); });
   return cluster;
 }
 
-Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
-                                   const ChoiceRule& rule) {
+namespace {
+
+// With the times of what the rule chooses.
+Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
+                                const ChoiceRule& rule) {
   TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
   if (!model) return fail_in(options.profile_path, std::move(model.error()));
   // Profiles, and speeds that a cluster file gives, are of this machine's rule.
   slow_down(graph, *model, default_rule(), rule);
   use_rule(*model, rule);
+  return model;
+}
+
+Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
+                                   const ChoiceRule& rule) {
+  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options, rule));
   const EngineFacts engine = engine_facts(cluster.devices.front().threads, rule);
-  if (!options.stages_path.empty()) return by_hand(graph, cluster, *model, engine, options.stages_path);
+  if (!options.stages_path.empty()) return by_hand(graph, cluster, model, engine, options.stages_path);
 
   SearchOptions search_options;
   search_options.objective = options.objective == "latency" ? Objective::kLatency : Objective::kThroughput;
@@ -147,14 +152,14 @@ Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, c
   search_options.interrupted = [&] { return interrupted() || (options.interrupted && options.interrupted()); };
   search_options.space.replicas = !options.no_replicas;
   search_options.space.splits = !options.no_splits;
-  auto plan = best_plan(graph, *model, search_options, engine);
+  auto plan = best_plan(graph, model, search_options, engine);
   if (!plan && plan.error().code != ErrorCode::kExhausted) return plan;
   // Winograd's weights are large. Where memory is short a plan without them may be better, or the only one.
   const bool given = !rule.allowed.empty();
-  if (given || (plan && !is_tight(graph, *model, rule))) return plan;
+  if (given || (plan && !is_tight(graph, model, rule))) return plan;
   ChoiceRule lean = rule;
   lean.allowed = lean_algorithms();
-  ClusterModel slower = *model;
+  ClusterModel slower = model;
   slow_down(graph, slower, rule, lean);
   use_rule(slower, lean);
   auto lean_plan = best_plan(graph, slower, search_options, engine_facts(engine.threads, lean));
@@ -165,8 +170,8 @@ Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, c
   if (plan && !is_better(*lean_plan, *plan, search_options.objective)) return plan;
   // What no plan exceeds, and one device alone, are those of the faster kernels: a plan with some of them may be
   // better.
-  StageShapes shapes(graph, *model, candidate_cuts(graph, kMostCuts));
-  compare_plan(CostModel(*model, shapes), search_options, *lean_plan->prediction);
+  StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
+  compare_plan(CostModel(model, shapes), search_options, *lean_plan->prediction);
   lean_plan->prediction->optimal = false;
   return lean_plan;
 }
@@ -180,21 +185,19 @@ Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const Planni
     return fail(ErrorCode::kInvalid, "{} of {} devices can't all be spare", options.spares, cluster.devices.size());
   }
   const std::size_t used = cluster.devices.size() - options.spares;
-  TRY_ASSIGN(Plan plan, plan_without_spares(graph, first_devices(cluster, used), options, rule));
-  TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
-  auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
-  if (!model) return fail_in(options.profile_path, std::move(model.error()));
-  slow_down(graph, *model, default_rule(), rule);
-  use_rule(*model, rule);
+  std::vector<std::string> names;
+  for (std::size_t device = 0; device < used; ++device) names.push_back(cluster.devices[device].name);
+  TRY_ASSIGN(Plan plan, plan_without_spares(graph, only_devices(cluster, names), options, rule));
+  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options, rule));
   std::vector<std::size_t> spares;
   for (std::size_t device = used; device < cluster.devices.size(); ++device) {
     plan.devices.push_back(cluster.devices[device].name);
     spares.push_back(device);
   }
-  TRY(predict(graph, *model, plan));
-  TRY(add_spares(graph, *model, engine_facts(cluster.devices.front().threads, rule), spares, plan));
-  StageShapes shapes(graph, *model, candidate_cuts(graph, kMostCuts));
-  compare_plan(CostModel(*model, shapes), {}, *plan.prediction);
+  TRY(predict(graph, model, plan));
+  TRY(add_spares(graph, model, engine_facts(cluster.devices.front().threads, rule), spares, plan));
+  StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
+  compare_plan(CostModel(model, shapes), {}, *plan.prediction);
   return plan;
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/choice.h"
 #include "graph/graph.h"
@@ -29,6 +30,9 @@ void add_planning_options(CLI::App& command, PlanningOptions& options);
 
 // The devices local0, local1, …, about which nothing is known but their threads.
 Cluster local_cluster(std::size_t devices, unsigned threads);
+
+// These devices of it, and the links between them.
+Cluster only_devices(Cluster cluster, const std::vector<std::string>& names);
 
 // The best plan that the search finds, or the one that the stages file asks for; both with their prediction. Kernels
 // are chosen by the rule. Errors name the file that doesn't fit.

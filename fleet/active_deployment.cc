@@ -112,6 +112,7 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
 tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::string>& control_urls) {
   const Json deployment = deployment_to_json(deployment_);
   runners_ = std::vector<Runner>(deployment_.plan.devices.size());
+  for (std::size_t device = 0; device < runners_.size(); ++device) may_miss_.push_back(can_miss(device));
   for (const std::size_t device : used_devices(deployment_.plan)) {
     const auto on_lost = [this, device] {
       const std::scoped_lock lock(mutex_);
@@ -311,9 +312,8 @@ std::size_t ActiveDeployment::index_of(const std::string& name) const {
   return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
-// Besides those that it misses already.
-bool ActiveDeployment::may_miss(std::size_t device) {
-  const std::scoped_lock lock(mutex_);
+// Besides those that it misses already. The lock is the caller's.
+bool ActiveDeployment::can_miss(std::size_t device) const {
   std::set<std::size_t> all = missed_;
   all.insert(device);
   return can_lose(deployment_.plan, all);
@@ -329,10 +329,9 @@ bool ActiveDeployment::goes_on_without(std::size_t device, Failure& failure) {
     if (!started_ || failure_ || ending_) return false;
     if (failure.lost) lost_.insert(missed);
     if (missed_.contains(missed)) return true;
-    std::set<std::size_t> all = missed_;
-    all.insert(missed);
-    if (!can_lose(deployment_.plan, all)) return false;
-    missed_ = std::move(all);
+    if (!can_miss(missed)) return false;
+    missed_.insert(missed);
+    for (std::size_t other = 0; other < may_miss_.size(); ++other) may_miss_[other] = can_miss(other);
   }
   failure.goes_on = true;
   events_.failed(failure);
@@ -483,9 +482,11 @@ std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pi
 }
 
 void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& inputs) {
+  std::vector<bool> may_drop;  // by device: what others answer in place of isn't waited for
   {
     const std::scoped_lock lock(mutex_);
     if (failure_ || ending_) return;
+    may_drop = may_miss_;
     Pending& pending = pending_[request % pending_.size()];
     pending.pieces.assign(result_pieces_.size(), {});
     pending.arrived.assign(result_pieces_.size(), false);
@@ -506,11 +507,9 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
       if (!frame) return fail_with(for_nobody(std::move(frame.error())));
       place({whole, input.view()}, {what.what.region, {type, frame_payload(frame->bytes()).data()}});
       seal_frame(header, frame->bytes());
-      // What others answer in place of isn't waited for.
-      const bool may_drop = may_miss(device);
-      auto sent = runners_[device].inputs->send(std::move(*frame),
-                                                may_drop ? std::chrono::milliseconds(0) : options_.heartbeat_timeout);
-      if (!sent && may_drop && sent.error().code == ErrorCode::kTimeout) continue;
+      const auto timeout = may_drop[device] ? std::chrono::milliseconds(0) : options_.heartbeat_timeout;
+      auto sent = runners_[device].inputs->send(std::move(*frame), timeout);
+      if (!sent && may_drop[device] && sent.error().code == ErrorCode::kTimeout) continue;
       if (!sent) return fail_with(lost(device, std::move(sent.error()).in(named(device))));
     }
   }

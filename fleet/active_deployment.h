@@ -117,7 +117,7 @@ class ActiveDeployment {
   void watch(std::size_t device);
   std::optional<Failure> ask(std::size_t device);
   std::optional<Failure> failure_in(std::size_t device, const Json& pong);
-  bool may_miss(std::size_t device);
+  bool can_miss(std::size_t device) const;
   bool goes_on_without(std::size_t device, Failure& failure);
   std::size_t index_of(const std::string& name) const;
   void fail_with(Failure failure);
@@ -142,6 +142,7 @@ class ActiveDeployment {
   std::vector<Pending> pending_;  // request r in pending_[r mod window]
   std::optional<Failure> failure_;
   std::set<std::size_t> missed_;  // devices that it does without
+  std::vector<bool> may_miss_;    // by device: besides those
   std::set<std::size_t> lost_;    // devices that don't answer
   bool started_ = false;
   std::atomic<bool> ending_{false};

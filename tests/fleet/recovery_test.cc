@@ -40,6 +40,7 @@ using testing::process_runners;
 using testing::Questions;
 using testing::random_inputs;
 using testing::random_network;
+using testing::recovering;
 using testing::Runners;
 using testing::send_damage;
 using testing::SpareNetwork;
@@ -47,15 +48,6 @@ using testing::stream;
 using testing::Streamed;
 using testing::Victims;
 using Clock = std::chrono::steady_clock;
-
-CoordinatorOptions recovering(const Graph& graph) {
-  CoordinatorOptions options;
-  options.replan = [&graph](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
-    return plan_of(graph, left);
-  };
-  options.return_period = std::chrono::milliseconds(100);
-  return options;
-}
 
 TEST(Recovery, AKilledDeviceCostsNoResult) {
   const Graph graph = random_network(31, 6);

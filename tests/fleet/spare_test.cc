@@ -24,6 +24,7 @@ using testing::plan_of;
 using testing::process_runners;
 using testing::Questions;
 using testing::random_inputs;
+using testing::recovering;
 using testing::SpareNetwork;
 using testing::stream;
 using testing::Streamed;
@@ -68,15 +69,6 @@ TEST(Parity, EachPartCanBeToldFromTheOthers) {
   }
 }
 
-CoordinatorOptions going_on(const Graph& graph) {
-  CoordinatorOptions options;
-  options.replan = [&graph](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
-    return plan_of(graph, left);
-  };
-  options.return_period = std::chrono::milliseconds(100);
-  return options;
-}
-
 TEST(SpareParts, ALostDeviceCostsNothingThatIsSentAgain) {
   const Graph graph = SpareNetwork::make(1, 8);
   const Questions questions(graph, kDecodedTolerance);
@@ -85,7 +77,7 @@ TEST(SpareParts, ALostDeviceCostsNothingThatIsSentAgain) {
       const Plan plan = spare_plan(graph, layer, spare);
       for (std::size_t victim = 1; victim < plan.devices.size(); ++victim) {
         const LocalFleet fleet = process_runners(plan.devices.size());
-        const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), going_on(graph)));
+        const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), recovering(graph)));
         const Streamed streamed = stream(*coordinator, questions, 1000, [&](std::uint64_t number) {
           if (number == 100) ::kill(fleet.pid(victim), SIGKILL);
         });
@@ -107,7 +99,7 @@ TEST(SpareParts, AStoppedDeviceIsNotWaitedFor) {
   for (const Spare spare : {Spare::kParity, Spare::kStandby}) {
     const Plan plan = spare_plan(graph, "b", spare);
     const LocalFleet fleet = process_runners(plan.devices.size());
-    CoordinatorOptions options = going_on(graph);
+    CoordinatorOptions options = recovering(graph);
     options.watch.heartbeat_timeout = std::chrono::seconds(20);  // it isn't found to be lost
     const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), options));
     const Streamed streamed = stream(*coordinator, questions, 2000, [&](std::uint64_t number) {
@@ -129,7 +121,7 @@ TEST(SpareParts, TheLossOfTwoThatAnswerForEachOtherIsALoss) {
   const Questions questions(graph, kDecodedTolerance);
   const LocalFleet fleet = process_runners(4);
   const auto coordinator =
-      must(Coordinator::deploy(graph, spare_plan(graph, "b", Spare::kParity), fleet.urls(), going_on(graph)));
+      must(Coordinator::deploy(graph, spare_plan(graph, "b", Spare::kParity), fleet.urls(), recovering(graph)));
   const Streamed streamed = stream(*coordinator, questions, 1000, [&](std::uint64_t number) {
     if (number == 100) ::kill(fleet.pid(1), SIGKILL);
     if (number == 101) ::kill(fleet.pid(3), SIGKILL);
@@ -166,7 +158,7 @@ TEST(SpareParts, ASlowOneAnswersWhenWhatItReplacesIsLost) {
   for (const Spare spare : {Spare::kParity, Spare::kStandby}) {
     const Plan plan = spare_plan(graph, "b", spare);
     const LocalFleet fleet = process_runners(plan.devices.size());
-    const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), going_on(graph)));
+    const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), recovering(graph)));
     const SlowedDown slow(fleet.pid(3));
     const Streamed streamed = stream(*coordinator, questions, 1000, [&](std::uint64_t number) {
       if (number == 500) ::kill(fleet.pid(1), SIGKILL);
@@ -188,7 +180,7 @@ TEST(SpareParts, ALateSparePartDoesNotCostWhatTheDeviceIsNeededFor) {
   stages[2].spare = Spare::kStandby;
   stages[2].devices = {"d2", "d0"};
   const LocalFleet fleet = process_runners(3);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, stages), fleet.urls(), going_on(graph)));
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, stages), fleet.urls(), recovering(graph)));
   const SlowedDown slow(fleet.pid(0));
   const Streamed streamed = stream(*coordinator, questions, 500, [](std::uint64_t) {});
   EXPECT_EQ(streamed.right, 500U);
@@ -201,7 +193,7 @@ TEST(SpareParts, ADeviceThatReturnsIsTakenInWhileTheOldEpochGoesOn) {
   const Questions questions(graph, kDecodedTolerance);
   const LocalFleet fleet = process_runners(4);
   const auto coordinator =
-      must(Coordinator::deploy(graph, spare_plan(graph, "b", Spare::kParity), fleet.urls(), going_on(graph)));
+      must(Coordinator::deploy(graph, spare_plan(graph, "b", Spare::kParity), fleet.urls(), recovering(graph)));
   const Clock::time_point begin = Clock::now();
   bool stopped = false, went_on = false;
   std::uint64_t count = 0;

@@ -13,10 +13,21 @@
 #include "engine/evaluate.h"
 #include "fleet/coordinator.h"
 #include "fleet/verify.h"
+#include "tests/fleet/plans.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 
 namespace onnx_split::testing {
+
+// Plans again, as equal stages, for the devices that are left.
+inline CoordinatorOptions recovering(const Graph& graph) {
+  CoordinatorOptions options;
+  options.replan = [&graph](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
+    return plan_of(graph, left);
+  };
+  options.return_period = std::chrono::milliseconds(100);
+  return options;
+}
 
 // A few inputs with their uncut answers, used in turn.
 class Questions {
