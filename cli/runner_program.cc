@@ -48,7 +48,8 @@ void add_options(CLI::App& program, RunnerProgramOptions& options) {
       ->type_name("SIZE");
   auto* folder = program
                      .add_option("--model-dir", runner.model_dir,
-                                 "folder of its own for received parts (default: in the temporary folder)")
+                                 "folder of its own for received parts; of models that lie there nothing is sent "
+                                 "(default: in the temporary folder)")
                      ->type_name("DIR");
   program
       .add_option("--keep", options.keep,

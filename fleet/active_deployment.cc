@@ -3,8 +3,9 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "fleet/part_sender.h"
+#include "fleet/part_pieces.h"
 #include "fleet/part_store.h"
+#include "fleet/requests.h"
 #include "partition/extract.h"
 
 namespace onnx_split {
@@ -61,6 +62,7 @@ tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin
   auto exported = active->export_parts(graph);
   if (!exported) return tl::unexpected(for_nobody(std::move(exported.error())));
   auto done = active->connect(control_urls);
+  if (done) done = active->wait_for_cuts();
   if (done) done = active->send_parts();
   active->parts_.clear();
   if (done) done = active->start();
@@ -96,17 +98,36 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
   Json request = {{"device", device}, {"deployment", deployment}, {"parts", std::move(announced)}};
   if (replaces_ > 0) request["replaces"] = replaces_;
   TRY_ASSIGN(const Json reply, runner.call("deploy", request));
-  TRY_ASSIGN(const JsonReader missing, JsonReader(reply).at("missing"));
-  TRY_ASSIGN(const std::vector<JsonReader> elements, missing.elements());
-  for (const JsonReader& element : elements) {
-    TRY_ASSIGN(const std::int64_t stage, element.integer("stage", 0, INT32_MAX));
-    TRY_ASSIGN(const std::int64_t part, element.integer("part", 0, INT32_MAX));
-    const PartId id{static_cast<std::size_t>(stage), static_cast<std::size_t>(part)};
-    for (PartFiles& files : parts_) {
-      if (files.id == id) files.missing_at.push_back(device);
-    }
-  }
+  TRY_ASSIGN(const std::int64_t models, JsonReader(reply).integer("models", 0, INT32_MAX));
+  TRY(note_missing(device, JsonReader(reply)));
+  const bool lacks_any = std::any_of(parts_.begin(), parts_.end(), [&](const PartFiles& files) {
+    return !files.missing_at.empty() && files.missing_at.back() == device;
+  });
+  if (models == 0 || !lacks_any) return hello;
+  TRY(runner.call("cut", {{"epoch", deployment_.epoch}, {"nodes", stage_nodes_to_json(deployment_.plan)}}));
+  runners_[device].cutting = true;
   return hello;
+}
+
+// What the runner lacks, in place of what was known of it.
+Expected<void> ActiveDeployment::note_missing(std::size_t device, const JsonReader& reply) {
+  TRY_ASSIGN(const JsonReader list, reply.at("missing"));
+  TRY_ASSIGN(const std::vector<PartId> missing, part_ids_from(list, deployment_.plan));
+  for (PartFiles& files : parts_) {
+    std::erase(files.missing_at, device);
+    if (std::find(missing.begin(), missing.end(), files.id) != missing.end()) files.missing_at.push_back(device);
+  }
+  return {};
+}
+
+tl::expected<void, Failure> ActiveDeployment::wait_for_cuts() {
+  for (std::size_t device = 0; device < runners_.size(); ++device) {
+    if (!runners_[device].cutting) continue;
+    TRY_ASSIGN(const Json pong, wait_for_state(device, "deploying"));
+    const auto noted = note_missing(device, JsonReader(pong));
+    if (!noted) return tl::unexpected(lost(device, noted.error()));
+  }
+  return {};
 }
 
 tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::string>& control_urls) {
@@ -148,9 +169,19 @@ tl::expected<void, Failure> ActiveDeployment::send_parts() {
   };
   for (const PartFiles& part : parts_) {
     for (const std::size_t device : part.missing_at) {
-      PartSender sender(*runners_[device].client, deployment_.epoch, part.id, sent);
-      auto result = sender.send_model(part.model);
-      if (result) result = sender.send_weights(part.model);
+      const auto put = [&](PartFile file, std::uint64_t offset, std::uint64_t bytes,
+                           std::span<const std::byte> piece) -> Expected<void> {
+        TRY(runners_[device].client->call("put",
+                                          {{"epoch", deployment_.epoch},
+                                           {"stage", part.id.stage},
+                                           {"part", part.id.part},
+                                           {"file", part_file_name(file)},
+                                           {"offset", offset},
+                                           {"total", bytes}},
+                                          piece));
+        return sent(piece.size());
+      };
+      auto result = for_each_piece(part.model, put);
       if (result) continue;
       if (result.error().code == ErrorCode::kCancelled) return tl::unexpected(for_nobody(std::move(result.error())));
       return tl::unexpected(lost(device, std::move(result.error())));

@@ -94,6 +94,7 @@ class ActiveDeployment {
     std::optional<transport::PushSocket> inputs;
     std::string data_url;
     std::string results_url;
+    bool cutting = false;               // parts out of models that it has
     bool connection_lost = false;       // of control
     bool data_connection_lost = false;  // or of inputs or results
     std::thread watcher;
@@ -108,6 +109,8 @@ class ActiveDeployment {
   Expected<void> export_parts(const Graph& graph);
   tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
   Expected<Json> deploy_to(std::size_t device, const Json& deployment);
+  Expected<void> note_missing(std::size_t device, const JsonReader& reply);
+  tl::expected<void, Failure> wait_for_cuts();
   tl::expected<void, Failure> send_parts();
   tl::expected<void, Failure> start();
   tl::expected<void, Failure> call_all(std::string_view op, const Json& arguments);

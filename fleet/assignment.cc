@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "fleet/held_models.h"
 #include "onnx_import/import.h"
 
 namespace onnx_split {
@@ -51,57 +52,100 @@ Expected<std::unique_ptr<Executor>> prepared(Preparation what) {
   // The weights are mapped: the files end with the store, and nothing is left behind whatever happens to this process.
 }
 
+Expected<PartStore> with_parts_cut(const std::vector<std::filesystem::path>& models, const Plan& plan,
+                                   const CutOptions& options, PartStore store) {
+  TRY(cut_from_models(models, plan, options, store));
+  return store;
+}
+
+// In the background; what takes too much memory is an error.
+template <class Work>
+auto begin(Work work) {
+  return std::async(std::launch::async, [work = std::move(work)]() mutable -> decltype(work()) {
+    try {
+      return work();
+    } catch (const std::bad_alloc&) {
+      return fail(ErrorCode::kExhausted, "out of memory");
+    }
+  });
+}
+
+template <class Result>
+bool is_ready(const std::future<Result>& future) {
+  return future.valid() && future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
 }  // namespace
 
 bool Assignment::is_running() const { return executor_ && executor_->status().state == ExecutorState::kRunning; }
 
 Expected<Json> Assignment::expect_parts(const std::vector<AnnouncedPart>& parts, PartStore store) {
-  Json missing = Json::array();
-  for (const auto& [id, hash] : parts) {
-    TRY_ASSIGN(const bool is_here, store.expect(id, hash));
-    if (!is_here) missing.push_back({{"stage", id.stage}, {"part", id.part}});
-  }
+  for (const auto& [id, hash] : parts) TRY(store.expect(id, hash));
   store_.emplace(std::move(store));
-  return missing;
+  return part_ids_to_json(store_->missing());
+}
+
+Expected<void> Assignment::cut(const JsonReader& request, std::vector<std::filesystem::path> models,
+                               std::uint64_t max_memory_bytes) {
+  take_cut();
+  if (!store_) return fail(ErrorCode::kInvalid, "this deployment awaits no parts");
+  TRY_ASSIGN(StageNodeNames names, cut_request_from(request, deployment_.plan));
+  Plan plan = deployment_.plan;
+  for (std::size_t s = 0; s < names.size(); ++s) plan.stages[s].nodes = std::move(names[s]);
+  CutOptions options;
+  options.max_memory_bytes = max_memory_bytes;
+  if (const TensorType& input = *deployment_.find_value(deployment_.inputs.front()); input.shape.rank() > 0) {
+    options.batch = input.shape[0];
+  }
+  cutting_ = begin([models = std::move(models), plan = std::move(plan), options, store = std::move(*store_)]() mutable {
+    return with_parts_cut(models, plan, options, std::move(store));
+  });
+  store_.reset();
+  return {};
 }
 
 Expected<void> Assignment::put(const JsonReader& request, std::span<const std::byte> bytes) {
   TRY_ASSIGN(const PutRequest piece, put_request_from(request, deployment_.plan));
-  if (!store_) return fail(ErrorCode::kInvalid, "{}: this deployment is prepared already", to_string(piece.part));
+  take_cut();
+  if (!store_) return fail(ErrorCode::kInvalid, "{}: this deployment awaits no parts", to_string(piece.part));
   return store_->append(piece.part, piece.file, piece.offset, piece.total, bytes);
 }
 
 Expected<void> Assignment::prepare(const ExecutorOptions& options, std::vector<std::future<void>> before) {
-  if (!store_) return fail(ErrorCode::kInvalid, "this deployment is prepared already");
+  take_cut();
+  if (!store_) return fail(ErrorCode::kInvalid, "this deployment awaits no parts: it can't be prepared");
   Preparation what{deployment_, device_, std::move(*store_), options, std::move(before)};
   store_.reset();
-  preparing_ =
-      std::async(std::launch::async, [what = std::move(what)]() mutable -> Expected<std::unique_ptr<Executor>> {
-        try {
-          return prepared(std::move(what));
-        } catch (const std::bad_alloc&) {
-          return fail(ErrorCode::kExhausted, "out of memory");
-        }
-      });
+  preparing_ = begin([what = std::move(what)]() mutable { return prepared(std::move(what)); });
   return {};
 }
 
-void Assignment::take_prepared() {
-  if (!preparing_.valid() || preparing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
-  auto executor = preparing_.get();
-  if (executor) {
-    executor_ = std::move(*executor);
-    return;
-  }
-  failure_ = executor.error().message;
+void Assignment::fail_with(const Error& error) {
+  failure_ = error.message;
   spdlog::info("{}", *failure_);
 }
 
+void Assignment::take_cut() {
+  if (!is_ready(cutting_)) return;
+  auto store = cutting_.get();
+  if (!store) return fail_with(store.error());
+  store_.emplace(std::move(*store));
+}
+
+void Assignment::take_prepared() {
+  if (!is_ready(preparing_)) return;
+  auto executor = preparing_.get();
+  if (!executor) return fail_with(executor.error());
+  executor_ = std::move(*executor);
+}
+
 Json Assignment::progress() {
+  take_cut();
   take_prepared();
   const std::vector<std::string>& names = deployment_.plan.devices;
   if (failure_) return {{"state", "failed"}, {"failure", *failure_}, {"blames", names[device_]}};
-  if (!executor_) return {{"state", preparing_.valid() ? "preparing" : "deploying"}};
+  if (store_) return {{"state", "deploying"}, {"missing", part_ids_to_json(store_->missing())}};
+  if (!executor_) return {{"state", cutting_.valid() ? "cutting" : "preparing"}};
   const ExecutorStatus status = executor_->status();
   Json json = counts_to_json(status);
   json["state"] = state_name(status.state);
@@ -125,9 +169,12 @@ Expected<void> Assignment::start(const JsonReader& request) {
 
 std::vector<std::future<void>> Assignment::end() && {
   std::vector<std::future<void>> retiring;
-  if (preparing_.valid()) {
-    retiring.push_back(std::async(std::launch::async, [preparing = std::move(preparing_)] { preparing.wait(); }));
-  }
+  const auto retire = [&](auto background) {
+    if (!background.valid()) return;
+    retiring.push_back(std::async(std::launch::async, [background = std::move(background)] { background.wait(); }));
+  };
+  retire(std::move(cutting_));
+  retire(std::move(preparing_));
   if (executor_) {
     retiring.push_back(
         std::async(std::launch::async, [executor = std::move(executor_)]() mutable { executor.reset(); }));

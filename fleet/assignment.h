@@ -1,9 +1,10 @@
 // A runner's share of one epoch, from the first order to the last: parts come, are prepared, and run. It answers at
-// once, whatever it does: parts are loaded in the background. Not thread-safe.
+// once, whatever it does: parts are cut and loaded in the background. Not thread-safe.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <optional>
@@ -30,8 +31,11 @@ class Assignment {
   // Of the executor; 0 until there is one.
   std::size_t memory_bytes() const { return executor_ ? executor_->memory_bytes() : 0; }
 
-  // Announces the device's parts to the store. Gives those that must be sent.
+  // Announces the device's parts to the store. Gives those that aren't here.
   Expected<Json> expect_parts(const std::vector<AnnouncedPart>& parts, PartStore store);
+  // Begins to cut what isn't here out of models that are.
+  Expected<void> cut(const JsonReader& request, std::vector<std::filesystem::path> models,
+                     std::uint64_t max_memory_bytes);
   // A piece of a part.
   Expected<void> put(const JsonReader& request, std::span<const std::byte> bytes);
   // Begins to load, once `before` is done: memory that others still have.
@@ -48,12 +52,15 @@ class Assignment {
 
  private:
   void take_prepared();
+  void take_cut();
+  void fail_with(const Error& error);
 
   Deployment deployment_;
   std::size_t device_;
-  std::optional<PartStore> store_;  // while parts may come
+  std::optional<PartStore> store_;            // while parts may come
+  std::future<Expected<PartStore>> cutting_;  // has the store meanwhile
   std::future<Expected<std::unique_ptr<Executor>>> preparing_;
-  std::optional<std::string> failure_;  // of preparing
+  std::optional<std::string> failure_;  // of cutting or preparing
   std::unique_ptr<Executor> executor_;
   std::chrono::steady_clock::time_point last_heard_ = std::chrono::steady_clock::now();
 };

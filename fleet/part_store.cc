@@ -124,6 +124,19 @@ Expected<bool> PartStore::expect(PartId part, const std::string& hash) {
   return true;
 }
 
+std::vector<PartId> PartStore::missing() const {
+  std::vector<PartId> missing;
+  for (const auto& [id, announced] : parts_) {
+    if (!announced.here) missing.push_back(id);
+  }
+  return missing;
+}
+
+bool PartStore::awaits(PartId part, const std::string& hash) const {
+  const auto announced = parts_.find(part);
+  return announced != parts_.end() && !announced->second.here && announced->second.hash == hash;
+}
+
 Expected<void> PartStore::begin(PartId part, PartFile file, std::uint64_t total) {
   TRY(count(part, total));
   const fs::path folder = incoming_path(part);

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -41,6 +42,11 @@ class PartStore {
   // Announces a part of this deployment. True: it is here, and takes no pieces. kInvalid if that isn't a hash, or the
   // part was announced already.
   Expected<bool> expect(PartId part, const std::string& hash);
+
+  // Those that were announced and aren't here, in order.
+  std::vector<PartId> missing() const;
+  // Whether a part with this hash is awaited as this part.
+  bool awaits(PartId part, const std::string& hash) const;
 
   // Appends a piece of a part that was announced and isn't here. Pieces of a file come in order; the file is there when
   // `total` bytes have come, and the part when both are and have the hash that was announced; after an error it takes

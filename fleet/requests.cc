@@ -17,6 +17,22 @@ Expected<PartId> read_part_id(const JsonReader& request, const Plan& plan) {
 
 }  // namespace
 
+Json part_ids_to_json(const std::vector<PartId>& ids) {
+  Json list = Json::array();
+  for (const PartId id : ids) list.push_back({{"stage", id.stage}, {"part", id.part}});
+  return list;
+}
+
+Expected<std::vector<PartId>> part_ids_from(const JsonReader& list, const Plan& plan) {
+  TRY_ASSIGN(const std::vector<JsonReader> elements, list.elements());
+  std::vector<PartId> ids;
+  for (const JsonReader& element : elements) {
+    TRY_ASSIGN(const PartId id, read_part_id(element, plan));
+    ids.push_back(id);
+  }
+  return ids;
+}
+
 Expected<DeployRequest> deploy_request_from(const JsonReader& request) {
   DeployRequest result;
   TRY_ASSIGN(const JsonReader body, request.at("deployment"));
@@ -54,6 +70,30 @@ Expected<PutRequest> put_request_from(const JsonReader& request, const Plan& pla
   result.total = static_cast<std::uint64_t>(total);
   result.offset = static_cast<std::uint64_t>(offset);
   return result;
+}
+
+Json stage_nodes_to_json(const Plan& plan) {
+  Json stages = Json::array();
+  for (const Stage& stage : plan.stages) stages.push_back(stage.nodes);
+  return stages;
+}
+
+Expected<StageNodeNames> cut_request_from(const JsonReader& request, const Plan& plan) {
+  TRY_ASSIGN(const JsonReader list, request.at("nodes"));
+  TRY_ASSIGN(const std::vector<JsonReader> stages, list.elements());
+  if (stages.size() != plan.stages.size()) {
+    return fail(ErrorCode::kInvalid, "nodes of {} stages: the plan has {}", stages.size(), plan.stages.size());
+  }
+  StageNodeNames names;
+  for (const JsonReader& stage : stages) {
+    TRY_ASSIGN(const std::vector<JsonReader> elements, stage.elements());
+    std::vector<std::string>& nodes = names.emplace_back();
+    for (const JsonReader& element : elements) {
+      TRY_ASSIGN(std::string name, element.string());
+      nodes.push_back(std::move(name));
+    }
+  }
+  return names;
 }
 
 Expected<PeerOptions> peer_options_from(const JsonReader& request) {

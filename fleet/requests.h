@@ -32,8 +32,17 @@ struct PutRequest {
   std::uint64_t total = 0;
 };
 
+// Of "cut": the names of the nodes of each stage, which the deployment's plan leaves out.
+using StageNodeNames = std::vector<std::vector<std::string>>;
+
+// Parts in a request or a reply: [{"stage": …, "part": …}, …]
+Json part_ids_to_json(const std::vector<PartId>& ids);
+Expected<std::vector<PartId>> part_ids_from(const JsonReader& list, const Plan& plan);
+
 Expected<DeployRequest> deploy_request_from(const JsonReader& request);
 Expected<PutRequest> put_request_from(const JsonReader& request, const Plan& plan);
+Expected<StageNodeNames> cut_request_from(const JsonReader& request, const Plan& plan);
+Json stage_nodes_to_json(const Plan& plan);
 Expected<PeerOptions> peer_options_from(const JsonReader& request);  // of "start"
 
 }  // namespace onnx_split

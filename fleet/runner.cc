@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "engine/blas_core.h"
+#include "fleet/held_models.h"
 #include "fleet/machine.h"
 #include "fleet/profiler.h"
 #include "fleet/requests.h"
@@ -102,6 +103,7 @@ Expected<Json> Runner::dispatch(const ControlMessage& message) {
   TRY_ASSIGN(const std::string op, request.string("op"));
   if (op == "hello") return hello(request);
   if (op == "deploy") return deploy(request);
+  if (op == "cut") return cut(request);
   if (op == "put") return put(request, message.bytes);
   if (op == "prepare") return prepare(request);
   if (op == "start") return start(request);
@@ -145,7 +147,7 @@ Expected<Json> Runner::deploy(const JsonReader& request) {
   spdlog::info("epoch {}: device {} of {}", assignment.epoch(), assignment.device(),
                assignment.deployment().plan.devices.size());
   assignments_.push_back(std::move(assignment));
-  return Json{{"missing", std::move(missing)}};
+  return Json{{"missing", std::move(missing)}, {"models", models_in(options_.model_dir).size()}};
 }
 
 // An epoch that runs may be followed by another of the same coordinator's, who says which. (Another coordinator that
@@ -174,10 +176,27 @@ Expected<std::list<Assignment>::iterator> Runner::assignment_of(const JsonReader
   return found;
 }
 
+Expected<Json> Runner::cut(const JsonReader& request) {
+  TRY_ASSIGN(const auto assignment, assignment_of(request));
+  TRY(assignment->cut(request, models_in(options_.model_dir), memory_left_for(*assignment)));
+  return Json::object();
+}
+
 Expected<Json> Runner::put(const JsonReader& request, std::span<const std::byte> bytes) {
   TRY_ASSIGN(const auto assignment, assignment_of(request));
   TRY(assignment->put(request, bytes));
   return Json::object();
+}
+
+// The limit less what others need. 0: there is none.
+std::uint64_t Runner::memory_left_for(const Assignment& assignment) const {
+  std::uint64_t left = options_.memory_limit_bytes;
+  for (const Assignment& other : assignments_) {
+    if (&other == &assignment || left == 0) continue;
+    const std::uint64_t used = other.memory_bytes();
+    left = left > used ? left - used : 1;
+  }
+  return left;
 }
 
 Expected<Json> Runner::prepare(const JsonReader& request) {
@@ -192,13 +211,7 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   options.identity = options_.identity;
   options.data_port = options_.data_port;
   options.threads = options_.threads;
-  options.memory_limit_bytes = options_.memory_limit_bytes;
-  for (const Assignment& other : assignments_) {
-    if (&other == &*assignment || options.memory_limit_bytes == 0) continue;
-    const std::uint64_t used = other.memory_bytes();
-    // A limit of 0 would be none.
-    options.memory_limit_bytes = options.memory_limit_bytes > used ? options.memory_limit_bytes - used : 1;
-  }
+  options.memory_limit_bytes = memory_left_for(*assignment);
   TRY(assignment->prepare(options, std::exchange(retiring_, {})));
   return Json::object();
 }

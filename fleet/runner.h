@@ -3,8 +3,8 @@
 // been silent for the lease. The one may deploy its next epoch while the last one still runs. While nothing is deployed
 // it measures for profiles: nodes (fleet/profiler.h) and messages (fleet/link_probe.h).
 //
-// It answers at once, whatever it does: parts are loaded, and the executor of an ended deployment is waited for, in the
-// background, so that silence means that something is wrong.
+// It answers at once, whatever it does: parts are cut and loaded, and the executor of an ended deployment is waited
+// for, in the background, so that silence means that something is wrong.
 //
 // Nothing outlives a deployment. serve() runs on the caller's thread; stop() may be called from any thread.
 #pragma once
@@ -33,7 +33,7 @@ struct RunnerOptions {
   std::string version;  // of the program, for profiles
   unsigned threads = 1;
   std::uint64_t memory_limit_bytes = 0;                    // 0: none
-  std::filesystem::path model_dir;                         // for received parts; no other runner's
+  std::filesystem::path model_dir;                         // for parts; models there needn't be sent; no other runner's
   std::uint64_t keep_bytes = 0;                            // the most of them that is kept for later deployments
   bool insecure = false;                                   // allow listening beyond loopback without TLS
   std::shared_ptr<const transport::TlsIdentity> identity;  // this device's, for tls+tcp://
@@ -60,6 +60,7 @@ class Runner {
   Expected<Json> dispatch(const ControlMessage& message);
   Expected<Json> hello(const JsonReader& request);
   Expected<Json> deploy(const JsonReader& request);
+  Expected<Json> cut(const JsonReader& request);
   Expected<Json> put(const JsonReader& request, std::span<const std::byte> bytes);
   Expected<Json> prepare(const JsonReader& request);
   Expected<Json> start(const JsonReader& request);
@@ -72,6 +73,7 @@ class Runner {
   Expected<Json> link_end(const JsonReader& request);
   Expected<void> check_free(std::uint64_t replaces = 0) const;
   Expected<std::list<Assignment>::iterator> assignment_of(const JsonReader& request);
+  std::uint64_t memory_left_for(const Assignment& assignment) const;
   void drop_if_silent();
   void release(std::list<Assignment>::iterator assignment);
 

@@ -39,6 +39,9 @@ tl::unexpected<Error> refuse(const std::vector<UnsupportedNode>& nodes) {
               list);
 }
 
+// What a graph without a name is called, here and in the files that are made from it: a plan names its model.
+constexpr const char* kUnnamed = "graph";
+
 // One model on its way into a graph.
 class Importer {
  public:
@@ -48,7 +51,7 @@ class Importer {
         opset_(opset),
         options_(options),
         external_(folder),
-        writer_(proto_.name(), all_names(proto_), output_names(proto_)) {}
+        writer_(proto_.name().empty() ? kUnnamed : proto_.name(), all_names(proto_), output_names(proto_)) {}
 
   Expected<Graph> import() {
     if (options_.batch < 1) return fail(ErrorCode::kInvalid, "batch {}: expected at least 1", options_.batch);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "partition/divide.h"
 #include "partition/spare_parts.h"
 
@@ -21,8 +22,8 @@ Expected<void> check_regions(std::string_view what, const std::vector<ValueRegio
 }
 
 // The parts of one stage.
-Expected<std::vector<Graph>> extract_stage(const Graph& graph, const Stage& stage,
-                                           const std::vector<std::int64_t>& units, PartWeights weights) {
+Expected<std::vector<Graph>> divide_again(const Graph& graph, const Stage& stage,
+                                          const std::vector<std::int64_t>& units, PartWeights weights) {
   StageNodes nodes;
   for (const std::string& name : stage.nodes) nodes.push_back(*graph.find_node(name));
   TRY_ASSIGN(DividedStage divided, divide_stage(graph, nodes, division_of(stage), units, weights));
@@ -40,15 +41,20 @@ Expected<std::vector<Graph>> extract_stage(const Graph& graph, const Stage& stag
   return graphs;
 }
 
+// The plan fits the graph.
+Expected<void> extract_into(std::vector<PartGraph>& parts, const Graph& graph, const Plan& plan, std::size_t s,
+                            const std::vector<std::int64_t>& units, PartWeights weights) {
+  auto stage = divide_again(graph, plan.stages[s], units, weights);
+  if (!stage) return fail_in(fmt::format("stage {}", s), std::move(stage.error()));
+  for (std::size_t p = 0; p < stage->size(); ++p) parts.push_back({{s, p}, std::move((*stage)[p])});
+  return {};
+}
+
 Expected<std::vector<PartGraph>> extract(const Graph& graph, const Plan& plan, PartWeights weights) {
   TRY(check_plan(plan, graph));
   const std::vector<std::int64_t> units = channel_units(graph);
   std::vector<PartGraph> parts;
-  for (std::size_t s = 0; s < plan.stages.size(); ++s) {
-    auto stage = extract_stage(graph, plan.stages[s], units, weights);
-    if (!stage) return fail_in(fmt::format("stage {}", s), std::move(stage.error()));
-    for (std::size_t p = 0; p < stage->size(); ++p) parts.push_back({{s, p}, std::move((*stage)[p])});
-  }
+  for (std::size_t s = 0; s < plan.stages.size(); ++s) TRY(extract_into(parts, graph, plan, s, units, weights));
   return parts;
 }
 
@@ -61,6 +67,14 @@ Expected<void> check_parts(const Graph& graph, const Plan& plan) {
 
 Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& plan) {
   return extract(graph, plan, PartWeights::kReal);
+}
+
+Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& plan, std::size_t stage) {
+  CHECK(stage < plan.stages.size());
+  TRY(check_plan(plan, graph));
+  std::vector<PartGraph> parts;
+  TRY(extract_into(parts, graph, plan, stage, channel_units(graph), PartWeights::kReal));
+  return parts;
 }
 
 }  // namespace onnx_split

@@ -18,6 +18,9 @@ struct PartGraph {
 // the stages anew doesn't give the regions that the plan names.
 Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& plan);
 
+// The same of one of the plan's stages.
+Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& plan, std::size_t stage);
+
 // The same checks, without making any weights.
 Expected<void> check_parts(const Graph& graph, const Plan& plan);
 

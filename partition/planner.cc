@@ -279,9 +279,10 @@ class Planner {
     auto divided = divide(draft->nodes, draft->division);
     if (divided) return divided;
     if (!draft->is_optional) {
+      const std::string what = fmt::format("stages[{}]: {}", draft->request, to_string(draft->division));
+      if (draft->division.split == Split::kWhole) return fail_in(what, std::move(divided.error()));
       const std::string nearest = nearest_choice(graph_, draft->nodes, draft->division, units_);
-      return fail(divided.error().code, "stages[{}]: {}: {}; nearest possible: {}", draft->request,
-                  to_string(draft->division), divided.error().message, nearest);
+      return fail(divided.error().code, "{}: {}; nearest possible: {}", what, divided.error().message, nearest);
     }
     // What the layer before handed on may be what stands in the way.
     StageNodes own;

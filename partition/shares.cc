@@ -124,7 +124,7 @@ Expected<std::vector<Range>> share(std::int64_t extent, std::span<const std::int
 Expected<std::vector<Region>> shares_of(const Value& value, const Division& division, std::int64_t unit) {
   const std::vector<std::int64_t> weights =
       division.weights.empty() ? std::vector<std::int64_t>(division.ways, 1) : division.weights;
-  CHECK(weights.size() == division.ways);
+  CHECK(weights.size() == division.ways && (division.split != Split::kWhole || division.ways == 1));
   switch (division.split) {
     case Split::kWhole: return std::vector<Region>{Region::whole(value.shape())};
     case Split::kSpatial: return grid_shares(value, division.grid, weights);

@@ -51,6 +51,10 @@ void read_request(const std::string& op, const JsonReader& request, std::span<co
   } else if (op == "put") {
     const auto put = put_request_from(request, fuzz::example_plans().back());
     CHECK(!put || put->offset <= put->total);
+  } else if (op == "cut") {
+    const Plan& plan = fuzz::example_plans().back();
+    const auto names = cut_request_from(request, plan);
+    CHECK(!names || names->size() == plan.stages.size());
   } else if (op == "start") {
     (void)peer_options_from(request);
   } else if (op == "link_ping") {

@@ -11,6 +11,7 @@
 #include "fleet/control.h"
 #include "fleet/link_probe.h"
 #include "fleet/profiler.h"
+#include "fleet/requests.h"
 #include "onnx/onnx.pb.h"
 #include "onnx_import/export.h"
 #include "partition/extract.h"
@@ -113,6 +114,7 @@ void write_requests(const Seeds& seeds) {
   seeds.request("hello", {{"protocol", kProtocolVersion}});
   seeds.request("put", {{"epoch", 1}, {"stage", 0}, {"part", 0}, {"file", "weights"}, {"total", 8}, {"offset", 4}},
                 "abcd");
+  seeds.request("cut", {{"epoch", 1}, {"nodes", stage_nodes_to_json(fuzz::example_plans().back())}});
   seeds.request("start", {{"epoch", 1}, {"data_urls", {"tcp://127.0.0.1:1", ""}}, {"heartbeat_period_ms", 200}});
   PingPlan pings;
   pings.epoch = 1;

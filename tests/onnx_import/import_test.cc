@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "onnx_import/export.h"
 #include "tests/onnx_import/model_maker.h"
 
 namespace onnx_split {
@@ -76,6 +77,18 @@ TEST(Import, SortsNodesAndNamesThem) {
   EXPECT_EQ(graph->nodes()[0].name, "same_1");
   EXPECT_EQ(graph->nodes()[1].name, "b");
   EXPECT_EQ(graph->nodes()[2].name, "same");
+}
+
+TEST(Import, AGraphWithoutANameIsCalledSoEverywhere) {
+  ModelMaker model(13);
+  model.input("x", {2}).output("y");
+  model.node("Relu", {"x"}, {"y"});
+  model.proto().mutable_graph()->clear_name();
+  const Expected<Graph> graph = model.import();
+  ASSERT_TRUE(graph.has_value()) << graph.error().message;
+  const Expected<std::string> exported = export_onnx_bytes(*graph);
+  ASSERT_TRUE(exported.has_value()) << exported.error().message;
+  EXPECT_EQ(to_text(import_string(*exported).value()), to_text(*graph));
 }
 
 TEST(Import, InventedNamesAvoidTheModels) {

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "graph/builder.h"
 #include "graph/operators.h"
 #include "graph/passes/passes.h"
 #include "graph/zoo/zoo.h"
@@ -141,6 +142,23 @@ TEST(Divide, NoTwoPartsHoldTheSameWeights) {
   const std::string error = error_of(plan_stages(separable, 2, {stage({}, Split::kOutputChannel, 2)}));
   EXPECT_NE(error.find("\"dw\" (Conv): two parts would need the same weights"), std::string::npos) << error;
   EXPECT_NE(error.find("nearest possible: until: dw"), std::string::npos) << error;
+}
+
+// Nothing nearer is looked for: it isn't the split that stands in the way.
+TEST(Divide, AWholeStageOfConstantsAloneIsRefused) {
+  GraphBuilder builder("constant_behind");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 7, 5}}));
+  const ValueId k = must(builder.add_constant("k", Tensor::scalar(-1.0F)));
+  const NodeId y = must(builder.add_node("y", OpType::kRelu, {}, {x}, {"y"}));
+  const NodeId z = must(builder.add_node("z", OpType::kAbs, {}, {k}, {"z"}));
+  const Graph& made = builder.graph();
+  const std::vector<ValueId> outputs = {made.node(y).outputs[0], made.node(z).outputs[0]};
+  const Graph graph = must(std::move(builder).build(outputs));
+  StageRequest rows = stage({}, Split::kSpatial, 2);
+  rows.each_layer = true;  // leaves z over
+  const std::string error = error_of(plan_stages(graph, 2, {rows}));
+  EXPECT_NE(error.find("stages[0]: whole: "), std::string::npos) << error;
+  EXPECT_EQ(error.find("nearest"), std::string::npos) << error;
 }
 
 TEST(Divide, HugeAxesCostNothing) {

@@ -1,0 +1,29 @@
+// Models that lie in a runner's folder, put there by whoever set the device up: parts that can be cut out of them
+// needn't be sent. No model is named on the wire: what has the hash that the coordinator announced is the part,
+// wherever it comes from. Pure functions, but for the store.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "fleet/part_store.h"
+#include "partition/plan.h"
+
+namespace onnx_split {
+
+// The ONNX files in a folder, not in folders below it, by name; none if it can't be read.
+std::vector<std::filesystem::path> models_in(const std::filesystem::path& folder);
+
+struct CutOptions {
+  std::int64_t batch = 1;              // what a model's symbolic batch dimension becomes
+  std::uint64_t max_memory_bytes = 0;  // cut nothing that takes more than this meanwhile; 0: no limit
+};
+
+// Cuts what the store still awaits, stage by stage, and gives it to the store. The plan names its stages' nodes. A
+// model that can't be read, that the plan doesn't fit or whose weights are others only costs time and a line in the
+// log. An error is the store's: a full disk, or its limit.
+Expected<void> cut_from_models(const std::vector<std::filesystem::path>& models, const Plan& plan,
+                               const CutOptions& options, PartStore& store);
+
+}  // namespace onnx_split

@@ -1,0 +1,192 @@
+// Devices that have the model already: nothing is sent that can be cut out of it, and what can't, is.
+#include "fleet/held_models.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <atomic>
+
+#include "fleet/coordinator.h"
+#include "fleet/part_pieces.h"
+#include "onnx_import/export.h"
+#include "onnx_import/import.h"
+#include "partition/extract.h"
+#include "tests/fleet/plans.h"
+#include "tests/fleet/processes.h"
+#include "tests/fleet/runners.h"
+#include "tests/fleet/streams.h"
+#include "tests/support/expect.h"
+#include "tests/support/random_network.h"
+#include "tests/support/spare_network.h"
+
+namespace onnx_split {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::device_names;
+using testing::must;
+using testing::plan_of;
+using testing::process_runners;
+using testing::Questions;
+using testing::random_inputs;
+using testing::random_network;
+using testing::recovering;
+using testing::Runners;
+using testing::SpareNetwork;
+using testing::stream;
+using testing::Streamed;
+
+// A network as a file, and as everybody reads it.
+struct Model {
+  TemporaryDirectory folder;
+  fs::path path;
+  Graph graph;
+};
+
+Model model_of(const Graph& network) {
+  TemporaryDirectory folder = must(TemporaryDirectory::create("held-models-test"));
+  const fs::path path = folder.path() / "model.onnx";
+  must(export_onnx_file(network, path));
+  Graph graph = must(import_onnx(path));
+  return {std::move(folder), path, std::move(graph)};
+}
+
+void give(const Model& model, const fs::path& model_dir) {
+  fs::create_directories(model_dir);
+  for (const fs::directory_entry& entry : fs::directory_iterator(model.folder.path())) {
+    fs::copy(entry.path(), model_dir, fs::copy_options::overwrite_existing);
+  }
+}
+
+// Bytes that were sent until a request was answered as by the uncut network.
+std::uint64_t bytes_sent(const Graph& graph, const Plan& plan, const std::vector<std::string>& urls) {
+  std::uint64_t sent = 0;
+  CoordinatorOptions options;
+  options.watch.progress = [&](std::uint64_t, std::uint64_t total) { sent = total; };
+  const auto coordinator = must(Coordinator::deploy(graph, plan, urls, options));
+  const Questions questions(graph, 1e-3);
+  EXPECT_TRUE(questions.right(0, must(coordinator->submit(questions.inputs(0)).get())));
+  return sent;
+}
+
+StageRequest every_layer(Split split, std::size_t ways) {
+  StageRequest stage;
+  stage.each_layer = true;
+  stage.split = split;
+  stage.ways = ways;
+  if (split == Split::kSpatial) stage.grid = {ways, 1};
+  return stage;
+}
+
+TEST(HeldModels, WhatADeviceCanCutItselfIsNotSent) {
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    const Model model = model_of(random_network(seed, 6));
+    const Runners runners(3);
+    for (std::size_t i = 0; i < 3; ++i) give(model, runners.folder() / fmt::format("d{}", i));
+    StageRequest replicas;
+    replicas.replicas = 3;
+    for (const std::vector<StageRequest>& stages : {std::vector<StageRequest>{},
+                                                    {replicas},
+                                                    {every_layer(Split::kSpatial, 3)},
+                                                    {every_layer(Split::kOutputChannel, 3)},
+                                                    {every_layer(Split::kInputChannel, 3)}}) {
+      EXPECT_EQ(bytes_sent(model.graph, plan_of(model.graph, 3, stages), runners.urls()), 0U) << "seed " << seed;
+    }
+  }
+}
+
+TEST(HeldModels, SparePartsAreCutToo) {
+  const Model model = model_of(SpareNetwork::make(7, 8));
+  const Runners runners(4);
+  for (std::size_t i = 0; i < 4; ++i) give(model, runners.folder() / fmt::format("d{}", i));
+  EXPECT_EQ(bytes_sent(model.graph, plan_of(model.graph, 4, SpareNetwork::parity_stages("b", 2)), runners.urls()), 0U);
+}
+
+TEST(HeldModels, OnlyTheOtherDevicesGetTheirParts) {
+  const Model model = model_of(random_network(31, 6));
+  const Plan plan = plan_of(model.graph, 2);
+  const Runners nobody_has_it(2);
+  const std::uint64_t all = bytes_sent(model.graph, plan, nobody_has_it.urls());
+  const Runners one_has_it(2);
+  give(model, one_has_it.folder() / "d1");
+  const std::uint64_t some = bytes_sent(model.graph, plan, one_has_it.urls());
+  EXPECT_GT(some, 0U);
+  EXPECT_LT(some, all);
+}
+
+TEST(HeldModels, WhatIsOfNoUseOnlyMeansThatPartsAreSent) {
+  const Graph network = random_network(31, 6);
+  const Model model = model_of(network);
+  const Plan plan = plan_of(model.graph, 2);
+  const Runners nobody_has_it(2);
+  const std::uint64_t all = bytes_sent(model.graph, plan, nobody_has_it.urls());
+
+  const Runners another_network(2);
+  give(model_of(random_network(32, 6)), another_network.folder() / "d0");
+  EXPECT_EQ(bytes_sent(model.graph, plan, another_network.urls()), all);
+
+  const Runners damaged(2);
+  give(model, damaged.folder() / "d0");
+  fs::resize_file(damaged.folder() / "d0" / "model.onnx", fs::file_size(model.path) / 2);
+  fs::create_directories(damaged.folder() / "d1" / "folder.onnx");
+  EXPECT_EQ(bytes_sent(model.graph, plan, damaged.urls()), all);
+
+  // The same network after another training, before the right one in the folder's order.
+  const Runners other_weights(2);
+  for (const std::string device : {"d0", "d1"}) {
+    give(model, other_weights.folder() / device);
+    const fs::path weights = other_weights.folder() / device / "model.weights";
+    std::string bytes = must(read_file(weights));
+    for (char& byte : bytes) byte = static_cast<char>(byte ^ 1);
+    must(write_file(weights, bytes));
+  }
+  EXPECT_EQ(bytes_sent(model.graph, plan, other_weights.urls()), all);
+  for (const std::string device : {"d0", "d1"}) {
+    must(write_file(other_weights.folder() / device / "right.onnx", must(export_onnx_bytes(network))));
+  }
+  EXPECT_EQ(bytes_sent(model.graph, plan, other_weights.urls()), 0U);
+}
+
+TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotRead) {
+  const Graph network = random_network(31, 6);
+  const Model model = model_of(network);
+  const Plan plan = plan_of(model.graph, 1);
+  const std::string bytes = must(export_onnx_bytes(network));
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("held-models-test"));
+  const fs::path path = folder.path() / "inside.onnx";
+  must(write_file(path, bytes));
+  const auto missing_with_limit = [&](std::uint64_t limit) {
+    PartStore store = must(PartStore::create(folder.path(), 1, 0));
+    const std::vector<PartGraph> parts = must(extract_parts(model.graph, plan));
+    for (const PartGraph& part : parts) {
+      must(store.expect(part.id, part_hash_of(must(export_onnx(part.graph, std::string(kStoredWeightsName))))));
+    }
+    CutOptions options;
+    options.max_memory_bytes = limit;
+    must(cut_from_models(models_in(folder.path()), plan, options, store));
+    return store.missing().size();
+  };
+  EXPECT_EQ(missing_with_limit(bytes.size() - 1), 1U);
+  EXPECT_EQ(missing_with_limit(bytes.size()), 0U);
+}
+
+TEST(HeldModels, AfterALossNoWeightsTravel) {
+  const Model model = model_of(random_network(31, 6));
+  const Questions questions(model.graph);
+  const LocalFleet fleet = process_runners(3);
+  for (std::size_t i = 0; i < 3; ++i) give(model, fleet.model_dir(i));
+  std::atomic<std::uint64_t> sent{0};
+  CoordinatorOptions options = recovering(model.graph);
+  options.watch.progress = [&](std::uint64_t, std::uint64_t total) { sent += total; };
+  const auto coordinator =
+      must(Coordinator::deploy(model.graph, plan_of(model.graph, device_names(3)), fleet.urls(), options));
+  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) ::kill(fleet.pid(1), SIGKILL);
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  EXPECT_EQ(sent, 0U);
+}
+
+}  // namespace
+}  // namespace onnx_split
