@@ -87,8 +87,7 @@ Expected<Json> Assignment::expect_parts(const std::vector<AnnouncedPart>& parts,
 
 Expected<void> Assignment::cut(const JsonReader& request, std::vector<std::filesystem::path> models,
                                std::uint64_t max_memory_bytes) {
-  take_cut();
-  if (!store_) return fail(ErrorCode::kInvalid, "this deployment awaits no parts");
+  TRY(check_awaits_parts());
   TRY_ASSIGN(StageNodeNames names, cut_request_from(request, deployment_.plan));
   Plan plan = deployment_.plan;
   for (std::size_t s = 0; s < names.size(); ++s) plan.stages[s].nodes = std::move(names[s]);
@@ -106,14 +105,12 @@ Expected<void> Assignment::cut(const JsonReader& request, std::vector<std::files
 
 Expected<void> Assignment::put(const JsonReader& request, std::span<const std::byte> bytes) {
   TRY_ASSIGN(const PutRequest piece, put_request_from(request, deployment_.plan));
-  take_cut();
-  if (!store_) return fail(ErrorCode::kInvalid, "{}: this deployment awaits no parts", to_string(piece.part));
+  TRY(check_awaits_parts());
   return store_->append(piece.part, piece.file, piece.offset, piece.total, bytes);
 }
 
 Expected<void> Assignment::prepare(const ExecutorOptions& options, std::vector<std::future<void>> before) {
-  take_cut();
-  if (!store_) return fail(ErrorCode::kInvalid, "this deployment awaits no parts: it can't be prepared");
+  TRY(check_awaits_parts());
   Preparation what{deployment_, device_, std::move(*store_), options, std::move(before)};
   store_.reset();
   preparing_ = begin([what = std::move(what)]() mutable { return prepared(std::move(what)); });
@@ -123,6 +120,16 @@ Expected<void> Assignment::prepare(const ExecutorOptions& options, std::vector<s
 void Assignment::fail_with(const Error& error) {
   failure_ = error.message;
   spdlog::info("{}", *failure_);
+}
+
+// Whether parts may come now; they are the store's to judge.
+Expected<void> Assignment::check_awaits_parts() {
+  take_cut();
+  if (store_) return {};
+  return fail(ErrorCode::kInvalid, "this deployment {}",
+              cutting_.valid() ? "is cutting its parts"
+              : failure_       ? "has failed"
+                               : "is prepared already");
 }
 
 void Assignment::take_cut() {

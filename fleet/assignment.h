@@ -53,6 +53,7 @@ class Assignment {
  private:
   void take_prepared();
   void take_cut();
+  Expected<void> check_awaits_parts();
   void fail_with(const Error& error);
 
   Deployment deployment_;

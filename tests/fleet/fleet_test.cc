@@ -281,6 +281,11 @@ TEST(Runner, SurvivesDeploymentsAndCommandsThatMakeNoSense) {
   must(client.call("deploy", {{"device", 0}, {"deployment", good}, {"parts", kOnePart}}));
   const Json piece = {{"epoch", 77}, {"stage", 0}, {"part", 0}, {"file", "model"}, {"offset", 0}, {"total", 5}};
   const std::vector<std::byte> bytes(5, std::byte{1});
+  // There are no models here: nothing comes of it.
+  EXPECT_NE(error_of(client.call("cut", {{"epoch", 77}, {"nodes", Json::array()}})).find("nodes of 0 stages"),
+            std::string::npos);
+  must(client.call("cut", {{"epoch", 77}, {"nodes", Json::array({Json::array({"nonsense"})})}}));
+  while (must(client.call("ping", {{"epoch", 77}}))["state"] == "cutting") continue;
   must(client.call("put", piece, bytes));
   EXPECT_FALSE(client.call("put", piece, bytes));
   EXPECT_NE(error_of(client.call("start", {{"epoch", 77}, {"data_urls", {""}}})).find("isn't prepared"),
@@ -288,6 +293,8 @@ TEST(Runner, SurvivesDeploymentsAndCommandsThatMakeNoSense) {
   // It is loaded in the background; what is wrong with it is told when it is asked for.
   must(client.call("prepare", {{"epoch", 77}}));
   EXPECT_NE(error_of(client.call("prepare", {{"epoch", 77}})).find("is prepared already"), std::string::npos);
+  EXPECT_NE(error_of(client.call("cut", {{"epoch", 77}, {"nodes", {{"x"}}}})).find("is prepared already"),
+            std::string::npos);
   Json pong;
   do {
     pong = must(client.call("ping", {{"epoch", 77}}));

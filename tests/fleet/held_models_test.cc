@@ -6,6 +6,7 @@
 
 #include <atomic>
 
+#include "fleet/control.h"
 #include "fleet/coordinator.h"
 #include "fleet/part_pieces.h"
 #include "onnx_import/export.h"
@@ -145,6 +146,35 @@ TEST(HeldModels, WhatIsOfNoUseOnlyMeansThatPartsAreSent) {
     must(write_file(other_weights.folder() / device / "right.onnx", must(export_onnx_bytes(network))));
   }
   EXPECT_EQ(bytes_sent(model.graph, plan, other_weights.urls()), 0U);
+}
+
+TEST(HeldModels, OrdersToCutThatMakeNoSenseLeaveThePartsMissing) {
+  const Model model = model_of(random_network(31, 6));
+  const Plan plan = plan_of(model.graph, 1);
+  const Runners runners(1);
+  give(model, runners.folder() / "d0");
+  ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
+  const Manifest manifest = make_manifest(model.graph, plan);
+  const Json deployment =
+      deployment_to_json(must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs)));
+  const Json parts = {{{"stage", 0}, {"part", 0}, {"hash", std::string(64, '0')}}};
+  must(client.call("deploy", {{"device", 0}, {"deployment", deployment}, {"parts", parts}}));
+  std::vector<std::string> nodes = plan.stages[0].nodes;
+  std::vector<std::string> twice = nodes;
+  twice.push_back(nodes.front());
+  const std::vector<std::string> fewer(nodes.begin(), nodes.end() - 1);
+  const std::vector<std::string> others(nodes.size(), "no such node");
+  // The last ones are right, but no part has that hash.
+  for (const std::vector<std::string>& names : {twice, fewer, others, {}, nodes}) {
+    must(client.call("cut", {{"epoch", 77}, {"nodes", Json::array({names})}}));
+    Json pong;
+    do {
+      pong = must(client.call("ping", {{"epoch", 77}}));
+    } while (pong["state"] == "cutting");
+    EXPECT_EQ(pong["state"], "deploying") << to_text(pong);
+    EXPECT_EQ(pong["missing"].size(), 1U);
+  }
+  must(client.call("end", {{"epoch", 77}}));
 }
 
 TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotRead) {
