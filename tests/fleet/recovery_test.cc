@@ -44,6 +44,7 @@ using testing::recovering;
 using testing::Runners;
 using testing::send_damage;
 using testing::SpareNetwork;
+using testing::stop;
 using testing::stream;
 using testing::Streamed;
 using testing::Victims;
@@ -95,7 +96,7 @@ TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
   Streamed streamed = stream(*coordinator, questions, 200, [&](std::uint64_t number) {
-    if (number == 50) ::kill(fleet.pid(1), SIGSTOP);
+    if (number == 50) stop(fleet, 1);
   });
   ::kill(fleet.pid(1), SIGCONT);
   EXPECT_EQ(streamed.right, 200U);
@@ -259,7 +260,7 @@ TEST(Deadline, ARequestThatCanNotBeAnsweredInTimeFailsThenAndTheRestGoesOn) {
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), recovering(graph)));
   EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::seconds(30)), "");
-  ::kill(fleet.pid(1), SIGSTOP);
+  stop(fleet, 1);
   const Clock::time_point begin = Clock::now();
   EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::milliseconds(200)),
             "the deadline has passed before there was a result");

@@ -26,6 +26,7 @@ using testing::Questions;
 using testing::random_inputs;
 using testing::recovering;
 using testing::SpareNetwork;
+using testing::stop;
 using testing::stream;
 using testing::Streamed;
 using Clock = std::chrono::steady_clock;
@@ -103,7 +104,7 @@ TEST(SpareParts, AStoppedDeviceIsNotWaitedFor) {
     options.watch.heartbeat_timeout = std::chrono::seconds(20);  // it isn't found to be lost
     const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), options));
     const Streamed streamed = stream(*coordinator, questions, 2000, [&](std::uint64_t number) {
-      if (number == 100) ::kill(fleet.pid(2), SIGSTOP);
+      if (number == 100) stop(fleet, 2);
       if (number == 1500) ::kill(fleet.pid(2), SIGCONT);
     });
     EXPECT_EQ(streamed.right, 2000U) << spare_name(spare);
@@ -201,7 +202,7 @@ TEST(SpareParts, ADeviceThatReturnsIsTakenInWhileTheOldEpochGoesOn) {
     const Streamed streamed = stream(*coordinator, questions, 200, [](std::uint64_t) {});
     ASSERT_EQ(streamed.right, 200U) << (streamed.errors.empty() ? "" : streamed.errors.front());
     count += 200;
-    if (!std::exchange(stopped, true)) ::kill(fleet.pid(1), SIGSTOP);
+    if (!std::exchange(stopped, true)) stop(fleet, 1);
     if (coordinator->counts().losses == 1 && !std::exchange(went_on, true)) ::kill(fleet.pid(1), SIGCONT);
   }
   EXPECT_EQ(coordinator->counts().returns, 1U) << count << " requests";
