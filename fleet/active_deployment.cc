@@ -229,6 +229,9 @@ tl::expected<Json, Failure> ActiveDeployment::wait_for_state(std::size_t device,
       const std::scoped_lock lock(mutex_);
       if (failure_) return tl::unexpected(*failure_);
     }
+    if (options_.interrupted && options_.interrupted()) {
+      return tl::unexpected(for_nobody({ErrorCode::kCancelled, "interrupted"}));
+    }
     auto pong = runners_[device].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
     if (!pong) return tl::unexpected(lost(device, std::move(pong.error())));
     if (auto failure = failure_in(device, *pong)) return tl::unexpected(std::move(*failure));

@@ -93,8 +93,12 @@ Expected<void> Assignment::cut(const JsonReader& request, std::vector<std::files
   for (std::size_t s = 0; s < names.size(); ++s) plan.stages[s].nodes = std::move(names[s]);
   CutOptions options;
   options.max_memory_bytes = max_memory_bytes;
-  if (const TensorType& input = *deployment_.find_value(deployment_.inputs.front()); input.shape.rank() > 0) {
-    options.batch = input.shape[0];
+  options.stop = stop_cutting_.get_token();
+  for (const std::string& name : deployment_.inputs) {
+    const TensorType* input = deployment_.find_value(name);
+    if (input == nullptr || input->shape.rank() == 0) continue;
+    options.batch = input->shape[0];
+    break;
   }
   cutting_ = begin([models = std::move(models), plan = std::move(plan), options, store = std::move(*store_)]() mutable {
     return with_parts_cut(models, plan, options, std::move(store));
@@ -180,6 +184,7 @@ std::vector<std::future<void>> Assignment::end() && {
     if (!background.valid()) return;
     retiring.push_back(std::async(std::launch::async, [background = std::move(background)] { background.wait(); }));
   };
+  stop_cutting_.request_stop();
   retire(std::move(cutting_));
   retire(std::move(preparing_));
   if (executor_) {

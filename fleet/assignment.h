@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,7 @@ class Assignment {
   std::size_t device_;
   std::optional<PartStore> store_;            // while parts may come
   std::future<Expected<PartStore>> cutting_;  // has the store meanwhile
+  std::stop_source stop_cutting_;
   std::future<Expected<std::unique_ptr<Executor>>> preparing_;
   std::optional<std::string> failure_;  // of cutting or preparing
   std::unique_ptr<Executor> executor_;

@@ -50,6 +50,7 @@ class Cutter {
     std::set<std::size_t> stages;
     for (const PartId id : store_.missing()) stages.insert(id.stage);
     for (const std::size_t stage : stages) {
+      TRY(check_goes_on());
       if (!fits(copied_bytes(*graph, plan_.stages[stage]))) {
         spdlog::info("{}: cutting stage {} takes more than the memory limit; its parts must be sent", path.string(),
                      stage);
@@ -63,6 +64,10 @@ class Cutter {
   }
 
  private:
+  Expected<void> check_goes_on() const {
+    if (!options_.stop.stop_requested()) return {};
+    return fail(ErrorCode::kCancelled, "the deployment has ended while its parts were cut");
+  }
   static bool not_of_use(const fs::path& path, const std::string& why) {
     spdlog::info("{}: no part is cut from it: {}", path.string(), why);
     return false;
@@ -80,10 +85,12 @@ class Cutter {
                    to_string(part.id));
       return {};
     }
-    TRY(for_each_piece(model,
-                       [&](PartFile file, std::uint64_t offset, std::uint64_t total, std::span<const std::byte> piece) {
-                         return store_.append(part.id, file, offset, total, piece);
-                       }));
+    const auto take = [&](PartFile file, std::uint64_t offset, std::uint64_t total,
+                          std::span<const std::byte> piece) -> Expected<void> {
+      TRY(check_goes_on());
+      return store_.append(part.id, file, offset, total, piece);
+    };
+    TRY(for_each_piece(model, take));
     spdlog::debug("{}: {} cut", path.string(), to_string(part.id));
     return {};
   }

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <mutex>
+#include <set>
 #include <vector>
 
 #include "base/log.h"
@@ -51,6 +54,33 @@ Expected<std::string> hash_in(const fs::path& folder) {
   return part_hash(model, weights);
 }
 
+// The parts that stores of this process have. One of an ended deployment may be left in the background, with parts that
+// it mustn't take away from the next one's.
+class PartsInUse {
+ public:
+  // Held while what is there is looked at and changed.
+  std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
+
+  // With the lock.
+  std::shared_ptr<const void> add(const fs::path& folder) {
+    const auto place = folders_.insert(folder);
+    return {&*place, [this, place](const void*) {
+              const std::scoped_lock lock(mutex_);
+              folders_.erase(place);
+            }};
+  }
+  bool has(const fs::path& folder) const { return folders_.contains(folder); }
+
+ private:
+  std::mutex mutex_;
+  std::multiset<fs::path> folders_;
+};
+
+PartsInUse& parts_in_use() {
+  static PartsInUse parts;
+  return parts;
+}
+
 }  // namespace
 
 std::string_view part_file_name(PartFile file) { return file == PartFile::kModel ? "model" : "weights"; }
@@ -82,6 +112,7 @@ PartStore::Folders::~Folders() {
   if (incoming.empty()) return;
   std::error_code ignored;  // a destructor has nobody to tell
   fs::remove_all(incoming, ignored);
+  const auto lock = parts_in_use().lock();
   std::vector<std::pair<fs::file_time_type, fs::path>> kept;
   for (const fs::directory_entry& entry : fs::directory_iterator(parts, ignored)) {
     kept.emplace_back(entry.last_write_time(ignored), entry.path());
@@ -90,6 +121,7 @@ PartStore::Folders::~Folders() {
   std::uint64_t bytes = 0;
   for (const auto& [time, path] : kept) {
     bytes += bytes_in(path);
+    if (parts_in_use().has(path)) continue;
     if (bytes > keep_bytes || keep_bytes == 0) fs::remove_all(path, ignored);
   }
   if (keep_bytes == 0) fs::remove(parts, ignored);
@@ -116,10 +148,12 @@ Expected<bool> PartStore::expect(PartId part, const std::string& hash) {
   Announced& announced = place->second;
   announced.hash = hash;
   const fs::path folder = folders_.parts / hash;
+  const auto lock = parts_in_use().lock();
   if (!fs::exists(file_in(folder, PartFile::kModel))) return false;
   TRY(count(part, bytes_in(folder)));
   std::error_code ignored;  // then it is thrown away a little earlier
   fs::last_write_time(folder, fs::file_time_type::clock::now(), ignored);
+  announced.use = parts_in_use().add(folder);
   announced.here = announced.kept = true;
   return true;
 }
@@ -192,10 +226,13 @@ Expected<void> PartStore::complete(PartId part) {
     return fail(ErrorCode::kInvalid, "{}: its hash is {}, {} was announced", to_string(part), hash, announced.hash);
   }
   const fs::path folder = folders_.parts / hash;
+  const auto lock = parts_in_use().lock();
+  TRY(make_folder(folders_.parts));  // a store that ended may have been the last
   std::error_code error;
   fs::remove_all(folder, error);  // of the same part, announced twice in one deployment; or what is left of one
   fs::rename(incoming_path(part), folder, error);
   if (error) return fail(ErrorCode::kIo, "{}: {}", folder.string(), error.message());
+  announced.use = parts_in_use().add(folder);
   announced.here = true;
   return {};
 }

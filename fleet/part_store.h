@@ -3,12 +3,14 @@
 // sent again: in the next epoch after a loss, or the next time that somebody runs the same plan.
 //
 // The destructor removes what came only in part, and of the rest, the longest unused first, what is more than may be
-// kept; weights that are mapped stay usable. One runner a folder. Not thread-safe.
+// kept; weights that are mapped stay usable. One runner a folder, which may have several stores there: one that ends
+// leaves what another one has. A store isn't thread-safe; two of them are.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -71,6 +73,7 @@ class PartStore {
     bool here = false;
     bool kept = false;  // from an earlier deployment
     std::map<PartFile, Incoming> files;
+    std::shared_ptr<const void> use;  // while it is here: no other store of this process removes it
   };
   struct Folders {  // movable owner: a moved-from store removes nothing
     Folders(std::filesystem::path i, std::filesystem::path p, std::uint64_t k)

@@ -177,7 +177,7 @@ TEST(HeldModels, OrdersToCutThatMakeNoSenseLeaveThePartsMissing) {
   must(client.call("end", {{"epoch", 77}}));
 }
 
-TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotRead) {
+TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotReadNorOneOfAnEndedDeployment) {
   const Graph network = random_network(31, 6);
   const Model model = model_of(network);
   const Plan plan = plan_of(model.graph, 1);
@@ -185,7 +185,7 @@ TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotRead) {
   const TemporaryDirectory folder = must(TemporaryDirectory::create("held-models-test"));
   const fs::path path = folder.path() / "inside.onnx";
   must(write_file(path, bytes));
-  const auto missing_with_limit = [&](std::uint64_t limit) {
+  const auto missing_with_limit = [&](std::uint64_t limit, bool stopped = false) {
     PartStore store = must(PartStore::create(folder.path(), 1, 0));
     const std::vector<PartGraph> parts = must(extract_parts(model.graph, plan));
     for (const PartGraph& part : parts) {
@@ -193,11 +193,17 @@ TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotRead) {
     }
     CutOptions options;
     options.max_memory_bytes = limit;
-    must(cut_from_models(models_in(folder.path()), plan, options, store));
+    std::stop_source source;
+    options.stop = source.get_token();
+    if (stopped) source.request_stop();
+    const auto cut = cut_from_models(models_in(folder.path()), plan, options, store);
+    EXPECT_EQ(cut.has_value(), !stopped);
+    if (!cut) EXPECT_EQ(cut.error().code, ErrorCode::kCancelled);
     return store.missing().size();
   };
   EXPECT_EQ(missing_with_limit(bytes.size() - 1), 1U);
   EXPECT_EQ(missing_with_limit(bytes.size()), 0U);
+  EXPECT_EQ(missing_with_limit(0, true), 1U);
 }
 
 TEST(HeldModels, AfterALossNoWeightsTravel) {

@@ -102,6 +102,27 @@ TEST(PartStore, KeepsTheNewestPartsForLaterDeployments) {
   EXPECT_TRUE(must(last.expect({0, 2}, hash_of("third", large))));
 }
 
+// The store of an ended deployment may be left in the background, loading or cutting.
+TEST(PartStore, OneThatEndsLeavesWhatAnotherHas) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  for (const std::uint64_t keep_bytes : {0, 10, 1000}) {
+    auto old = std::make_unique<PartStore>(must(PartStore::create(folder.path(), 1, 0, keep_bytes)));
+    put(*old, {0, 0}, "old model", "w");
+    put(*old, {0, 1}, "both", "w");
+    {
+      PartStore next = must(PartStore::create(folder.path(), 2, 0, keep_bytes));
+      EXPECT_TRUE(must(next.expect({0, 1}, hash_of("both", "w"))));
+      put(next, {0, 0}, "new model", "w");
+      old.reset();
+      EXPECT_EQ(must(read_file(must(next.model_path({0, 0})))), "new model");
+      EXPECT_EQ(must(read_file(must(next.model_path({0, 1})))), "both");
+      put(next, {1, 0}, "later", "w");
+    }
+    std::filesystem::remove_all(folder.path() / "parts");
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+  }
+}
+
 TEST(PartStore, AKeptPartThatTheDiskHasChangedIsNoticedAndRemoved) {
   const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
   std::filesystem::path path;

@@ -2,6 +2,7 @@
 // prediction fits can be simulated, or says why not.
 
 #include "base/check.h"
+#include "partition/extract.h"
 #include "partition/plan_json.h"
 #include "partition/simulate.h"
 #include "tests/fuzz/example.h"
@@ -30,7 +31,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Graph& graph = fuzz::example_graph();
   static const std::string fits = fingerprint(graph);
   plan->fingerprint = fits;  // so that more than the first check is reached
-  if (check_plan(*plan, graph)) fuzz::check_routing_of(*plan, graph);
+  if (check_plan(*plan, graph)) {
+    fuzz::check_routing_of(*plan, graph);
+    (void)extract_parts(graph, *plan);  // the regions needn't be those of the division
+  }
 
   if (check_prediction(*plan)) {
     SimulationOptions options;
