@@ -177,6 +177,31 @@ TEST(HeldModels, OrdersToCutThatMakeNoSenseLeaveThePartsMissing) {
   must(client.call("end", {{"epoch", 77}}));
 }
 
+// A deployment may name inputs that nobody needs; what they are like tells nothing.
+TEST(HeldModels, InputsThatAreNotListedDoNotMatter) {
+  const Model model = model_of(random_network(31, 6));
+  const Plan plan = plan_of(model.graph, 1);
+  const Runners runners(1);
+  give(model, runners.folder() / "d0");
+  ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
+  const Manifest manifest = make_manifest(model.graph, plan);
+  Json deployment =
+      deployment_to_json(must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs)));
+  deployment["inputs"].insert(deployment["inputs"].begin(), "nobody's");
+  const std::vector<PartGraph> parts = must(extract_parts(model.graph, plan));
+  const std::string hash = part_hash_of(must(export_onnx(parts[0].graph, std::string(kStoredWeightsName))));
+  const Json announced = {{{"stage", 0}, {"part", 0}, {"hash", hash}}};
+  must(client.call("deploy", {{"device", 0}, {"deployment", deployment}, {"parts", announced}}));
+  must(client.call("cut", {{"epoch", 77}, {"nodes", Json::array({plan.stages[0].nodes})}}));
+  Json pong;
+  do {
+    pong = must(client.call("ping", {{"epoch", 77}}));
+  } while (pong["state"] == "cutting");
+  EXPECT_EQ(pong["state"], "deploying") << to_text(pong);
+  EXPECT_TRUE(pong["missing"].empty());
+  must(client.call("end", {{"epoch", 77}}));
+}
+
 TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotReadNorOneOfAnEndedDeployment) {
   const Graph network = random_network(31, 6);
   const Model model = model_of(network);
