@@ -99,25 +99,22 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
   if (replaces_ > 0) request["replaces"] = replaces_;
   TRY_ASSIGN(const Json reply, runner.call("deploy", request));
   TRY_ASSIGN(const std::int64_t models, JsonReader(reply).integer("models", 0, INT32_MAX));
-  TRY(note_missing(device, JsonReader(reply)));
-  const bool lacks_any = std::any_of(parts_.begin(), parts_.end(), [&](const PartFiles& files) {
-    return !files.missing_at.empty() && files.missing_at.back() == device;
-  });
+  TRY_ASSIGN(const bool lacks_any, note_missing(device, JsonReader(reply)));
   if (models == 0 || !lacks_any) return hello;
   TRY(runner.call("cut", {{"epoch", deployment_.epoch}, {"nodes", stage_nodes_to_json(deployment_.plan)}}));
   runners_[device].cutting = true;
   return hello;
 }
 
-// What the runner lacks, in place of what was known of it.
-Expected<void> ActiveDeployment::note_missing(std::size_t device, const JsonReader& reply) {
+// What the runner lacks, in place of what was known of it. Gives whether that is anything.
+Expected<bool> ActiveDeployment::note_missing(std::size_t device, const JsonReader& reply) {
   TRY_ASSIGN(const JsonReader list, reply.at("missing"));
   TRY_ASSIGN(const std::vector<PartId> missing, part_ids_from(list, deployment_.plan));
   for (PartFiles& files : parts_) {
     std::erase(files.missing_at, device);
     if (std::find(missing.begin(), missing.end(), files.id) != missing.end()) files.missing_at.push_back(device);
   }
-  return {};
+  return !missing.empty();
 }
 
 tl::expected<void, Failure> ActiveDeployment::wait_for_cuts() {

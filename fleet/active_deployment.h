@@ -109,7 +109,7 @@ class ActiveDeployment {
   Expected<void> export_parts(const Graph& graph);
   tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
   Expected<Json> deploy_to(std::size_t device, const Json& deployment);
-  Expected<void> note_missing(std::size_t device, const JsonReader& reply);
+  Expected<bool> note_missing(std::size_t device, const JsonReader& reply);
   tl::expected<void, Failure> wait_for_cuts();
   tl::expected<void, Failure> send_parts();
   tl::expected<void, Failure> start();

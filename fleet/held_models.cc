@@ -9,6 +9,7 @@
 #include "onnx_import/export.h"
 #include "onnx_import/import.h"
 #include "partition/extract.h"
+#include "partition/shares.h"
 
 namespace onnx_split {
 namespace {
@@ -47,6 +48,7 @@ class Cutter {
     if (!graph) return not_of_use(path, graph.error().message);
     const auto fitting = check_plan(plan_, *graph);
     if (!fitting) return not_of_use(path, fitting.error().message);
+    const std::vector<std::int64_t> units = channel_units(*graph);
     std::set<std::size_t> stages;
     for (const PartId id : store_.missing()) stages.insert(id.stage);
     for (const std::size_t stage : stages) {
@@ -56,7 +58,7 @@ class Cutter {
                      stage);
         continue;
       }
-      const auto parts = extract_stage(*graph, plan_, stage);
+      const auto parts = extract_stage(*graph, plan_, stage, units);
       if (!parts) return not_of_use(path, parts.error().message);
       for (const PartGraph& part : *parts) TRY(keep(part, path));
     }
@@ -77,10 +79,10 @@ class Cutter {
            (held_bytes_ <= options_.max_memory_bytes && more <= options_.max_memory_bytes - held_bytes_);
   }
   Expected<void> keep(const PartGraph& part, const fs::path& path) {
-    const std::vector<PartId> missing = store_.missing();
-    if (std::find(missing.begin(), missing.end(), part.id) == missing.end()) return {};
+    const std::string* awaited = store_.awaited_hash(part.id);
+    if (awaited == nullptr) return {};
     TRY_ASSIGN(const ExportedModel model, export_onnx(part.graph, std::string(kStoredWeightsName)));
-    if (!store_.awaits(part.id, part_hash_of(model))) {
+    if (*awaited != part_hash_of(model)) {
       spdlog::info("{}: its {} isn't what was announced: other weights, or another version", path.string(),
                    to_string(part.id));
       return {};

@@ -17,14 +17,15 @@ namespace onnx_split {
 std::vector<std::filesystem::path> models_in(const std::filesystem::path& folder);
 
 struct CutOptions {
-  std::int64_t batch = 1;              // what a model's symbolic batch dimension becomes
-  std::uint64_t max_memory_bytes = 0;  // cut nothing that takes more than this meanwhile; 0: no limit
-  std::stop_token stop;                // gives up with kCancelled
+  std::int64_t batch = 1;  // what a model's symbolic batch dimension becomes
+  std::uint64_t max_memory_bytes =
+      0;                 // no more may be counted: weights that a file holds, copies of slices. 0: no limit
+  std::stop_token stop;  // gives up with kCancelled
 };
 
 // Cuts what the store still awaits, stage by stage, and gives it to the store. The plan names its stages' nodes. A
 // model that can't be read, that the plan doesn't fit or whose weights are others only costs time and a line in the
-// log. An error is the store's (a full disk, or its limit), or kCancelled.
+// log. An error is the store's (a full disk, its limit, a file that changed meanwhile), or kCancelled.
 Expected<void> cut_from_models(const std::vector<std::filesystem::path>& models, const Plan& plan,
                                const CutOptions& options, PartStore& store);
 

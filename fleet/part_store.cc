@@ -166,9 +166,9 @@ std::vector<PartId> PartStore::missing() const {
   return missing;
 }
 
-bool PartStore::awaits(PartId part, const std::string& hash) const {
+const std::string* PartStore::awaited_hash(PartId part) const {
   const auto announced = parts_.find(part);
-  return announced != parts_.end() && !announced->second.here && announced->second.hash == hash;
+  return announced == parts_.end() || announced->second.here ? nullptr : &announced->second.hash;
 }
 
 Expected<void> PartStore::begin(PartId part, PartFile file, std::uint64_t total) {

@@ -47,8 +47,8 @@ class PartStore {
 
   // Those that were announced and aren't here, in order.
   std::vector<PartId> missing() const;
-  // Whether a part with this hash is awaited as this part.
-  bool awaits(PartId part, const std::string& hash) const;
+  // The hash that a part which was announced and isn't here must have; null for any other.
+  const std::string* awaited_hash(PartId part) const;
 
   // Appends a piece of a part that was announced and isn't here. Pieces of a file come in order; the file is there when
   // `total` bytes have come, and the part when both are and have the hash that was announced; after an error it takes

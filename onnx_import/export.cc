@@ -93,7 +93,7 @@ class Exporter {
     model_.set_ir_version(kIrVersion);
     model_.set_producer_name("onnx-split");
     model_.add_opset_import()->set_version(opset_);
-    proto_.set_name(graph_.name().empty() ? "graph" : graph_.name());
+    proto_.set_name(graph_.name().empty() ? kUnnamedGraph : graph_.name());
     for (const ValueId input : graph_.inputs()) describe_value(graph_.value(input), *proto_.add_input());
     for (const ValueId output : graph_.outputs()) describe_value(graph_.value(output), *proto_.add_output());
     for (const Value& value : graph_.values()) {

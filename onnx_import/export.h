@@ -10,6 +10,9 @@
 
 namespace onnx_split {
 
+// What a graph without a name is called, where it is imported and where it is exported: a plan names its model.
+inline constexpr const char* kUnnamedGraph = "graph";
+
 // An exported model before it is written: the ONNX message, and where each constant's bytes stand in the weights file.
 // Refers to the graph's constants by sharing them: nothing is copied.
 struct ExportedModel {

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "graph/passes/passes.h"
 #include "onnx/onnx.pb.h"
+#include "onnx_import/export.h"
 #include "onnx_import/graph_writer.h"
 #include "onnx_import/model_nodes.h"
 #include "onnx_import/tensor_proto.h"
@@ -39,9 +40,6 @@ tl::unexpected<Error> refuse(const std::vector<UnsupportedNode>& nodes) {
               list);
 }
 
-// What a graph without a name is called, here and in the files that are made from it: a plan names its model.
-constexpr const char* kUnnamed = "graph";
-
 // One model on its way into a graph.
 class Importer {
  public:
@@ -51,7 +49,7 @@ class Importer {
         opset_(opset),
         options_(options),
         external_(folder),
-        writer_(proto_.name().empty() ? kUnnamed : proto_.name(), all_names(proto_), output_names(proto_)) {}
+        writer_(proto_.name().empty() ? kUnnamedGraph : proto_.name(), all_names(proto_), output_names(proto_)) {}
 
   Expected<Graph> import() {
     if (options_.batch < 1) return fail(ErrorCode::kInvalid, "batch {}: expected at least 1", options_.batch);

@@ -69,11 +69,11 @@ Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& p
   return extract(graph, plan, PartWeights::kReal);
 }
 
-Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& plan, std::size_t stage) {
+Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& plan, std::size_t stage,
+                                               const std::vector<std::int64_t>& units) {
   CHECK(stage < plan.stages.size());
-  TRY(check_plan(plan, graph));
   std::vector<PartGraph> parts;
-  TRY(extract_into(parts, graph, plan, stage, channel_units(graph), PartWeights::kReal));
+  TRY(extract_into(parts, graph, plan, stage, units, PartWeights::kReal));
   return parts;
 }
 

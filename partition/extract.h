@@ -1,6 +1,7 @@
 // From a plan to the graphs of its parts: each a graph of its own, with only its own weights.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "graph/graph.h"
@@ -18,8 +19,9 @@ struct PartGraph {
 // the stages anew doesn't give the regions that the plan names.
 Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& plan);
 
-// The same of one of the plan's stages.
-Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& plan, std::size_t stage);
+// The same of one of the plan's stages. `units`: channel_units(graph).
+Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& plan, std::size_t stage,
+                                               const std::vector<std::int64_t>& units);
 
 // The same checks, without making any weights.
 Expected<void> check_parts(const Graph& graph, const Plan& plan);

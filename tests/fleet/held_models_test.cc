@@ -59,6 +59,10 @@ void give(const Model& model, const fs::path& model_dir) {
   }
 }
 
+std::string hash_of(const PartGraph& part) {
+  return part_hash_of(must(export_onnx(part.graph, std::string(kStoredWeightsName))));
+}
+
 // Bytes that were sent until a request was answered as by the uncut network.
 std::uint64_t bytes_sent(const Graph& graph, const Plan& plan, const std::vector<std::string>& urls) {
   std::uint64_t sent = 0;
@@ -148,58 +152,64 @@ TEST(HeldModels, WhatIsOfNoUseOnlyMeansThatPartsAreSent) {
   EXPECT_EQ(bytes_sent(model.graph, plan, other_weights.urls()), 0U);
 }
 
+// A runner that has the model, and a deployment of all of the network as its only part.
+class OneWithAModel {
+ public:
+  OneWithAModel(const Model& model, const Plan& plan)
+      : client_([&] {
+          give(model, runners_.folder() / "d0");
+          return must(ControlClient::connect("d0", runners_.urls()[0], std::chrono::seconds(5)));
+        }()) {
+    const Manifest manifest = make_manifest(model.graph, plan);
+    deployment_ =
+        deployment_to_json(must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs)));
+  }
+  ~OneWithAModel() { must(client_.call("end", {{"epoch", 77}})); }
+
+  Json& deployment() { return deployment_; }
+  void deploy(const std::string& hash) {
+    const Json parts = {{{"stage", 0}, {"part", 0}, {"hash", hash}}};
+    must(client_.call("deploy", {{"device", 0}, {"deployment", deployment_}, {"parts", parts}}));
+  }
+  // How many parts are missing when it has cut.
+  std::size_t cut(const std::vector<std::string>& nodes) {
+    must(client_.call("cut", {{"epoch", 77}, {"nodes", Json::array({nodes})}}));
+    Json pong;
+    do {
+      pong = must(client_.call("ping", {{"epoch", 77}}));
+    } while (pong["state"] == "cutting");
+    EXPECT_EQ(pong["state"], "deploying") << to_text(pong);
+    return pong["missing"].size();
+  }
+
+ private:
+  Runners runners_{1};
+  ControlClient client_;
+  Json deployment_;
+};
+
 TEST(HeldModels, OrdersToCutThatMakeNoSenseLeaveThePartsMissing) {
   const Model model = model_of(random_network(31, 6));
   const Plan plan = plan_of(model.graph, 1);
-  const Runners runners(1);
-  give(model, runners.folder() / "d0");
-  ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
-  const Manifest manifest = make_manifest(model.graph, plan);
-  const Json deployment =
-      deployment_to_json(must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs)));
-  const Json parts = {{{"stage", 0}, {"part", 0}, {"hash", std::string(64, '0')}}};
-  must(client.call("deploy", {{"device", 0}, {"deployment", deployment}, {"parts", parts}}));
-  std::vector<std::string> nodes = plan.stages[0].nodes;
+  OneWithAModel one(model, plan);
+  one.deploy(std::string(64, '0'));
+  const std::vector<std::string> nodes = plan.stages[0].nodes;
   std::vector<std::string> twice = nodes;
   twice.push_back(nodes.front());
   const std::vector<std::string> fewer(nodes.begin(), nodes.end() - 1);
   const std::vector<std::string> others(nodes.size(), "no such node");
   // The last ones are right, but no part has that hash.
-  for (const std::vector<std::string>& names : {twice, fewer, others, {}, nodes}) {
-    must(client.call("cut", {{"epoch", 77}, {"nodes", Json::array({names})}}));
-    Json pong;
-    do {
-      pong = must(client.call("ping", {{"epoch", 77}}));
-    } while (pong["state"] == "cutting");
-    EXPECT_EQ(pong["state"], "deploying") << to_text(pong);
-    EXPECT_EQ(pong["missing"].size(), 1U);
-  }
-  must(client.call("end", {{"epoch", 77}}));
+  for (const std::vector<std::string>& names : {twice, fewer, others, {}, nodes}) EXPECT_EQ(one.cut(names), 1U);
 }
 
 // A deployment may name inputs that nobody needs; what they are like tells nothing.
 TEST(HeldModels, InputsThatAreNotListedDoNotMatter) {
   const Model model = model_of(random_network(31, 6));
   const Plan plan = plan_of(model.graph, 1);
-  const Runners runners(1);
-  give(model, runners.folder() / "d0");
-  ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
-  const Manifest manifest = make_manifest(model.graph, plan);
-  Json deployment =
-      deployment_to_json(must(make_deployment(77, plan, manifest.values, manifest.inputs, manifest.outputs)));
-  deployment["inputs"].insert(deployment["inputs"].begin(), "nobody's");
-  const std::vector<PartGraph> parts = must(extract_parts(model.graph, plan));
-  const std::string hash = part_hash_of(must(export_onnx(parts[0].graph, std::string(kStoredWeightsName))));
-  const Json announced = {{{"stage", 0}, {"part", 0}, {"hash", hash}}};
-  must(client.call("deploy", {{"device", 0}, {"deployment", deployment}, {"parts", announced}}));
-  must(client.call("cut", {{"epoch", 77}, {"nodes", Json::array({plan.stages[0].nodes})}}));
-  Json pong;
-  do {
-    pong = must(client.call("ping", {{"epoch", 77}}));
-  } while (pong["state"] == "cutting");
-  EXPECT_EQ(pong["state"], "deploying") << to_text(pong);
-  EXPECT_TRUE(pong["missing"].empty());
-  must(client.call("end", {{"epoch", 77}}));
+  OneWithAModel one(model, plan);
+  one.deployment()["inputs"].insert(one.deployment()["inputs"].begin(), "nobody's");
+  one.deploy(hash_of(must(extract_parts(model.graph, plan))[0]));
+  EXPECT_EQ(one.cut(plan.stages[0].nodes), 0U);
 }
 
 TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotReadNorOneOfAnEndedDeployment) {
@@ -214,7 +224,7 @@ TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotReadNorOneOfAnEndedDe
     PartStore store = must(PartStore::create(folder.path(), 1, 0));
     const std::vector<PartGraph> parts = must(extract_parts(model.graph, plan));
     for (const PartGraph& part : parts) {
-      must(store.expect(part.id, part_hash_of(must(export_onnx(part.graph, std::string(kStoredWeightsName))))));
+      must(store.expect(part.id, hash_of(part)));
     }
     CutOptions options;
     options.max_memory_bytes = limit;
@@ -230,7 +240,8 @@ TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotReadNorOneOfAnEndedDe
   EXPECT_EQ(missing_with_limit(0, true), 1U);
 }
 
-TEST(HeldModels, AfterALossNoWeightsTravel) {
+// What travels isn't told after the first deployment, so only that is seen to need nothing.
+TEST(HeldModels, ADeviceMayBeLostWhereAllHaveTheModel) {
   const Model model = model_of(random_network(31, 6));
   const Questions questions(model.graph);
   const LocalFleet fleet = process_runners(3);
