@@ -155,10 +155,9 @@ tl::expected<void, Failure> ActiveDeployment::send_parts() {
   for (const PartFiles& part : parts_) {
     total += (part.model.model.size() + part.model.weights_bytes) * part.missing_at.size();
   }
-  std::uint64_t done = 0;
   const auto sent = [&](std::uint64_t bytes) -> Expected<void> {
-    done += bytes;
-    if (options_.progress) options_.progress(done, total);
+    part_bytes_ += bytes;
+    if (options_.progress) options_.progress(part_bytes_, total);
     if (options_.interrupted && options_.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
     const std::scoped_lock lock(mutex_);
     if (failure_) return tl::unexpected(failure_->error);

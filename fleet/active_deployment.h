@@ -71,6 +71,8 @@ class ActiveDeployment {
   std::size_t window() const { return deployment_.plan.window; }
   std::uint64_t epoch() const { return deployment_.epoch; }
   const Plan& plan() const { return deployment_.plan; }
+  // Of the part files that runners were sent.
+  std::uint64_t part_bytes() const { return part_bytes_; }
   // What each runner says of itself (its reply to status), by device; null for devices that the plan doesn't use.
   Expected<std::vector<Json>> runner_status();
 
@@ -132,7 +134,8 @@ class ActiveDeployment {
   DeploymentEvents events_;
   std::uint64_t replaces_ = 0;
   Deployment deployment_;
-  std::vector<PartFiles> parts_;            // empty once they are sent
+  std::vector<PartFiles> parts_;  // empty once they are sent
+  std::uint64_t part_bytes_ = 0;
   std::vector<std::size_t> result_pieces_;  // transfers that carry (pieces of) outputs, in part order
   std::size_t results_needed_ = 0;          // of them
   std::vector<Port> result_ports_;          // by output; used by the receiving thread alone

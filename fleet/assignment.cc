@@ -52,10 +52,19 @@ Expected<std::unique_ptr<Executor>> prepared(Preparation what) {
   // The weights are mapped: the files end with the store, and nothing is left behind whatever happens to this process.
 }
 
-Expected<PartStore> with_parts_cut(const std::vector<std::filesystem::path>& models, const Plan& plan,
-                                   const CutOptions& options, PartStore store) {
-  TRY(cut_from_models(models, plan, options, store));
-  return store;
+// The same for cutting.
+struct Cut {
+  std::vector<std::filesystem::path> models;
+  Plan plan;
+  CutOptions options;
+  PartStore store;
+  std::vector<std::future<void>> before;
+};
+
+Expected<PartStore> with_parts_cut(Cut what) {
+  for (const std::future<void>& other : what.before) other.wait();
+  TRY(cut_from_models(what.models, what.plan, what.options, what.store));
+  return std::move(what.store);
 }
 
 // In the background; what takes too much memory is an error.
@@ -86,7 +95,7 @@ Expected<Json> Assignment::expect_parts(const std::vector<AnnouncedPart>& parts,
 }
 
 Expected<void> Assignment::cut(const JsonReader& request, std::vector<std::filesystem::path> models,
-                               std::uint64_t max_memory_bytes) {
+                               std::uint64_t max_memory_bytes, std::vector<std::future<void>>& before) {
   TRY(check_awaits_parts());
   TRY_ASSIGN(StageNodeNames names, cut_request_from(request, deployment_.plan));
   Plan plan = deployment_.plan;
@@ -100,10 +109,9 @@ Expected<void> Assignment::cut(const JsonReader& request, std::vector<std::files
     options.batch = input->shape[0];
     break;
   }
-  cutting_ = begin([models = std::move(models), plan = std::move(plan), options, store = std::move(*store_)]() mutable {
-    return with_parts_cut(models, plan, options, std::move(store));
-  });
+  Cut what{std::move(models), std::move(plan), std::move(options), std::move(*store_), std::exchange(before, {})};
   store_.reset();
+  cutting_ = begin([what = std::move(what)]() mutable { return with_parts_cut(std::move(what)); });
   return {};
 }
 
@@ -113,9 +121,9 @@ Expected<void> Assignment::put(const JsonReader& request, std::span<const std::b
   return store_->append(piece.part, piece.file, piece.offset, piece.total, bytes);
 }
 
-Expected<void> Assignment::prepare(const ExecutorOptions& options, std::vector<std::future<void>> before) {
+Expected<void> Assignment::prepare(const ExecutorOptions& options, std::vector<std::future<void>>& before) {
   TRY(check_awaits_parts());
-  Preparation what{deployment_, device_, std::move(*store_), options, std::move(before)};
+  Preparation what{deployment_, device_, std::move(*store_), options, std::exchange(before, {})};
   store_.reset();
   preparing_ = begin([what = std::move(what)]() mutable { return prepared(std::move(what)); });
   return {};
@@ -182,7 +190,9 @@ std::vector<std::future<void>> Assignment::end() && {
   std::vector<std::future<void>> retiring;
   const auto retire = [&](auto background) {
     if (!background.valid()) return;
-    retiring.push_back(std::async(std::launch::async, [background = std::move(background)] { background.wait(); }));
+    // What comes of it goes at once, files and all, not when somebody looks at the future.
+    auto drop = [background = std::move(background)]() mutable { const auto result = background.get(); };
+    retiring.push_back(std::async(std::launch::async, std::move(drop)));
   };
   stop_cutting_.request_stop();
   retire(std::move(cutting_));

@@ -34,13 +34,14 @@ class Assignment {
 
   // Announces the device's parts to the store. Gives those that aren't here.
   Expected<Json> expect_parts(const std::vector<AnnouncedPart>& parts, PartStore store);
-  // Begins to cut what isn't here out of models that are.
+  // Begins to cut what isn't here out of models that are, once `before` is done: memory that others still have. Taken
+  // if there is no error; whoever destroys them waits.
   Expected<void> cut(const JsonReader& request, std::vector<std::filesystem::path> models,
-                     std::uint64_t max_memory_bytes);
+                     std::uint64_t max_memory_bytes, std::vector<std::future<void>>& before);
   // A piece of a part.
   Expected<void> put(const JsonReader& request, std::span<const std::byte> bytes);
-  // Begins to load, once `before` is done: memory that others still have.
-  Expected<void> prepare(const ExecutorOptions& options, std::vector<std::future<void>> before);
+  // Begins to load, once `before` is done.
+  Expected<void> prepare(const ExecutorOptions& options, std::vector<std::future<void>>& before);
   Expected<void> start(const JsonReader& request);
   // The state, and what a coordinator wants to know again and again.
   Json progress();

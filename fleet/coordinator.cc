@@ -104,6 +104,7 @@ void Coordinator::install(Epoch epoch, std::uint64_t begin) {
     if (epochs.size() > 2) epochs.erase(epochs.begin());
   }
   epoch.begin = begin;
+  counts_.part_bytes += epoch.active->part_bytes();
   current_ = std::move(epoch);
   window_ = current_.active->window();
   epoch_began_ = Clock::now();

@@ -1,11 +1,13 @@
 #include "fleet/held_models.h"
 
 #include <algorithm>
+#include <new>
 #include <set>
 #include <system_error>
 
 #include "base/log.h"
 #include "fleet/part_pieces.h"
+#include "graph/passes/passes.h"
 #include "onnx_import/export.h"
 #include "onnx_import/import.h"
 #include "partition/extract.h"
@@ -16,19 +18,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Bytes that the stage's parts together may take while they are cut: slices that aren't one run of the model's memory
-// are copies, and parity is a sum. A bound: not each of its splits copies every weight.
-std::uint64_t copied_bytes(const Graph& graph, const Stage& stage) {
-  if (stage.split == Split::kWhole || stage.split == Split::kSpatial) return 0;
-  std::set<ValueId> constants;
+// Bytes that simplify() may copy: BatchNormalization goes into the weights before it.
+std::uint64_t folded_bytes(const Graph& graph) {
+  const std::vector<Node>& nodes = graph.nodes();
+  const bool folds =
+      std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.op == OpType::kBatchNormalization; });
   std::uint64_t bytes = 0;
-  for (const std::string& name : stage.nodes) {
-    for (const ValueId input : graph.node(*graph.find_node(name)).inputs) {
-      const Value& value = graph.value(input);
-      if (value.constant && constants.insert(input).second) bytes += value.type.size_bytes();
-    }
+  for (const Value& value : graph.values()) {
+    if (folds && value.constant) bytes += value.type.size_bytes();
   }
-  return stage.spare == Spare::kParity ? 2 * bytes : bytes;
+  return bytes;
 }
 
 class Cutter {
@@ -36,47 +35,51 @@ class Cutter {
   Cutter(const Plan& plan, const CutOptions& options, PartStore& store)
       : plan_(plan), options_(options), store_(store) {}
 
-  // Gives false, having said why, where the model isn't of use.
-  Expected<bool> cut_from(const fs::path& path) {
-    std::error_code error;
-    held_bytes_ = fs::file_size(path, error);  // weights in the file are held in memory, others mapped
-    if (error) return not_of_use(path, error.message());
-    if (!fits(0)) return not_of_use(path, "reading it takes more than the memory limit");
-    ImportOptions import_options;
-    import_options.batch = options_.batch;
-    const auto graph = import_onnx(path, import_options);
-    if (!graph) return not_of_use(path, graph.error().message);
-    const auto fitting = check_plan(plan_, *graph);
-    if (!fitting) return not_of_use(path, fitting.error().message);
-    const std::vector<std::int64_t> units = channel_units(*graph);
-    std::set<std::size_t> stages;
-    for (const PartId id : store_.missing()) stages.insert(id.stage);
-    for (const std::size_t stage : stages) {
-      TRY(check_goes_on());
-      if (!fits(copied_bytes(*graph, plan_.stages[stage]))) {
-        spdlog::info("{}: cutting stage {} takes more than the memory limit; its parts must be sent", path.string(),
-                     stage);
-        continue;
-      }
-      const auto parts = extract_stage(*graph, plan_, stage, units);
-      if (!parts) return not_of_use(path, parts.error().message);
-      for (const PartGraph& part : *parts) TRY(keep(part, path));
-    }
-    return true;
-  }
-
- private:
   Expected<void> check_goes_on() const {
     if (!options_.stop.stop_requested()) return {};
     return fail(ErrorCode::kCancelled, "the deployment has ended while its parts were cut");
   }
-  static bool not_of_use(const fs::path& path, const std::string& why) {
-    spdlog::info("{}: no part is cut from it: {}", path.string(), why);
-    return false;
+
+  // An error says why no part, or no further one, can be cut from it.
+  Expected<void> cut_from(const fs::path& path) {
+    TRY_ASSIGN(const Graph graph, read(path));
+    TRY(check_plan(plan_, graph));
+    const std::vector<std::int64_t> units = channel_units(graph);
+    std::set<std::size_t> stages;
+    for (const PartId id : store_.missing()) stages.insert(id.stage);
+    for (const std::size_t stage : stages) {
+      TRY(check_goes_on());
+      TRY_ASSIGN(const std::uint64_t copied, copied_weight_bytes(graph, plan_, stage, units));
+      if (const auto room = check_fits(copied); !room) {
+        spdlog::info("{}: stage {} isn't cut from it: {}", path.string(), stage, room.error().message);
+        continue;
+      }
+      TRY_ASSIGN(const std::vector<PartGraph> parts, extract_stage(graph, plan_, stage, units));
+      for (const PartGraph& part : parts) TRY(keep(part, path));
+    }
+    return {};
   }
-  bool fits(std::uint64_t more) const {
-    return options_.max_memory_bytes == 0 ||
-           (held_bytes_ <= options_.max_memory_bytes && more <= options_.max_memory_bytes - held_bytes_);
+
+ private:
+  Expected<Graph> read(const fs::path& path) {
+    std::error_code error;
+    held_bytes_ = fs::file_size(path, error);
+    if (error) return fail(ErrorCode::kIo, "{}", error.message());
+    TRY(check_fits(0));
+    ImportOptions import_options;
+    import_options.batch = options_.batch;
+    import_options.simplify = false;
+    TRY_ASSIGN(const Graph graph, import_onnx(path, import_options));
+    held_bytes_ += folded_bytes(graph);
+    TRY(check_fits(0));
+    TRY(check_goes_on());
+    return simplify(graph);
+  }
+  Expected<void> check_fits(std::uint64_t more) const {
+    const std::uint64_t most = options_.max_memory_bytes;
+    if (most == 0 || (held_bytes_ <= most && more <= most - held_bytes_)) return {};
+    return fail(ErrorCode::kExhausted, "that takes {} bytes, more than the memory limit leaves, {}", held_bytes_ + more,
+                most);
   }
   Expected<void> keep(const PartGraph& part, const fs::path& path) {
     const std::string* awaited = store_.awaited_hash(part.id);
@@ -100,7 +103,7 @@ class Cutter {
   const Plan& plan_;
   const CutOptions& options_;
   PartStore& store_;
-  std::uint64_t held_bytes_ = 0;
+  std::uint64_t held_bytes_ = 0;  // of the model that is read
 };
 
 }  // namespace
@@ -121,7 +124,15 @@ Expected<void> cut_from_models(const std::vector<fs::path>& models, const Plan& 
   Cutter cutter(plan, options, store);
   for (const fs::path& path : models) {
     if (store.missing().empty()) break;
-    TRY(cutter.cut_from(path));
+    Expected<void> cut;
+    try {
+      cut = cutter.cut_from(path);
+    } catch (const std::bad_alloc&) {
+      cut = fail(ErrorCode::kExhausted, "out of memory");
+    }
+    store.discard_incomplete();
+    TRY(cutter.check_goes_on());
+    if (!cut) spdlog::info("{}: nothing (more) is cut from it: {}", path.string(), cut.error().message);
   }
   return {};
 }

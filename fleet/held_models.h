@@ -18,14 +18,16 @@ std::vector<std::filesystem::path> models_in(const std::filesystem::path& folder
 
 struct CutOptions {
   std::int64_t batch = 1;  // what a model's symbolic batch dimension becomes
-  std::uint64_t max_memory_bytes =
-      0;                 // no more may be counted: weights that a file holds, copies of slices. 0: no limit
+  // The most that may be in memory of a model and its parts: a file's own weights (others are mapped), those that
+  // BatchNormalization is folded into, copies of slices. 0: no limit.
+  std::uint64_t max_memory_bytes = 0;
   std::stop_token stop;  // gives up with kCancelled
 };
 
-// Cuts what the store still awaits, stage by stage, and gives it to the store. The plan names its stages' nodes. A
-// model that can't be read, that the plan doesn't fit or whose weights are others only costs time and a line in the
-// log. An error is the store's (a full disk, its limit, a file that changed meanwhile), or kCancelled.
+// Cuts what the store still awaits, stage by stage, and gives it to the store. The plan names its stages' nodes. Parts
+// that can't be cut stay missing, whatever the reason, with a line in the log: a model that can't be read, that the
+// plan doesn't fit, that has other weights or changes meanwhile, a full disk, too little memory. The only error is
+// kCancelled.
 Expected<void> cut_from_models(const std::vector<std::filesystem::path>& models, const Plan& plan,
                                const CutOptions& options, PartStore& store);
 

@@ -1,11 +1,14 @@
 #include "fleet/part_store.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <mutex>
+#include <regex>
 #include <set>
 #include <vector>
 
@@ -108,6 +111,21 @@ Expected<PartStore> PartStore::create(const fs::path& model_dir, std::uint64_t e
   return PartStore(Folders(incoming, parts, keep_bytes), max_bytes);
 }
 
+void PartStore::remove_leftovers(const fs::path& model_dir) {
+  static const std::regex kIncomingName("epoch-[0-9a-f]+-([0-9]{1,9})");  // as create() makes it
+  std::error_code ignored;  // there is no folder yet, or what can't be removed stays
+  for (fs::directory_iterator entry(model_dir, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
+    const std::string name = entry->path().filename().string();
+    std::smatch match;
+    if (!std::regex_match(name, match, kIncomingName)) continue;
+    // A process that begins has nothing here yet, whoever had its number before.
+    const pid_t owner = std::stoi(match[1]);
+    const bool lives = owner != ::getpid() && (::kill(owner, 0) == 0 || errno != ESRCH);
+    std::error_code unremovable;
+    if (!lives) fs::remove_all(entry->path(), unremovable);
+  }
+}
+
 PartStore::Folders::~Folders() {
   if (incoming.empty()) return;
   std::error_code ignored;  // a destructor has nobody to tell
@@ -171,11 +189,21 @@ const std::string* PartStore::awaited_hash(PartId part) const {
   return announced == parts_.end() || announced->second.here ? nullptr : &announced->second.hash;
 }
 
+void PartStore::discard_incomplete() {
+  for (auto& [id, announced] : parts_) {
+    if (announced.here || announced.files.empty()) continue;
+    for (const auto& [file, incoming] : announced.files) promised_bytes_ -= incoming.total;
+    announced.files.clear();
+    std::error_code ignored;  // what stays goes with the store
+    fs::remove_all(incoming_path(id), ignored);
+  }
+}
+
 Expected<void> PartStore::begin(PartId part, PartFile file, std::uint64_t total) {
-  TRY(count(part, total));
   const fs::path folder = incoming_path(part);
   TRY(make_folder(folder));
   TRY_ASSIGN(AtomicFile created, AtomicFile::create(file_in(folder, file)));
+  TRY(count(part, total));
   Incoming& incoming = parts_.at(part).files[file];
   incoming.file.emplace(std::move(created));
   incoming.total = total;

@@ -38,6 +38,9 @@ class PartStore {
   // when it ends.
   static Expected<PartStore> create(const std::filesystem::path& model_dir, std::uint64_t epoch,
                                     std::uint64_t max_bytes, std::uint64_t keep_bytes = 0);
+  // Removes what processes that were killed have left there of parts that came only in part. Nothing of a runner's that
+  // lives.
+  static void remove_leftovers(const std::filesystem::path& model_dir);
   PartStore(PartStore&& other) noexcept = default;
   PartStore& operator=(PartStore&&) = delete;
 
@@ -55,6 +58,9 @@ class PartStore {
   // no more. A full disk is kExhausted, and names the file.
   Expected<void> append(PartId part, PartFile file, std::uint64_t offset, std::uint64_t total,
                         std::span<const std::byte> piece);
+
+  // Forgets what has come of parts that aren't here: they may come anew.
+  void discard_incomplete();
 
   // The part's ONNX file. kInvalid if it or its weights haven't come whole. What was kept is compared with its hash,
   // and removed if a disk has changed it.

@@ -31,6 +31,7 @@ Expected<std::unique_ptr<Runner>> Runner::create(const RunnerOptions& options) {
                 "certificate, or --insecure allows it",
                 options.listen);
   }
+  PartStore::remove_leftovers(options.model_dir);
   std::unique_ptr<Runner> runner(new Runner(options));
   runner->host_ = url.host;
   TRY_ASSIGN(runner->socket_, transport::ReplySocket::open());
@@ -178,7 +179,7 @@ Expected<std::list<Assignment>::iterator> Runner::assignment_of(const JsonReader
 
 Expected<Json> Runner::cut(const JsonReader& request) {
   TRY_ASSIGN(const auto assignment, assignment_of(request));
-  TRY(assignment->cut(request, models_in(options_.model_dir), memory_left_for(*assignment)));
+  TRY(assignment->cut(request, models_in(options_.model_dir), memory_left_for(*assignment), retiring_));
   return Json::object();
 }
 
@@ -212,7 +213,7 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   options.data_port = options_.data_port;
   options.threads = options_.threads;
   options.memory_limit_bytes = memory_left_for(*assignment);
-  TRY(assignment->prepare(options, std::exchange(retiring_, {})));
+  TRY(assignment->prepare(options, retiring_));
   return Json::object();
 }
 

@@ -77,4 +77,22 @@ Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& p
   return parts;
 }
 
+Expected<std::uint64_t> copied_weight_bytes(const Graph& graph, const Plan& plan, std::size_t stage,
+                                            const std::vector<std::int64_t>& units) {
+  CHECK(stage < plan.stages.size());
+  std::vector<PartGraph> parts;
+  TRY(extract_into(parts, graph, plan, stage, units, PartWeights::kBlank));
+  const bool has_sums = plan.stages[stage].spare == Spare::kParity;
+  std::uint64_t bytes = 0;
+  for (const PartGraph& part : parts) {
+    for (const Value& value : part.graph.values()) {
+      if (!value.constant) continue;
+      const auto original = graph.find_value(value.name);
+      const bool is_whole = original && graph.value(*original).constant && graph.value(*original).type == value.type;
+      if (!is_whole || has_sums) bytes += value.type.size_bytes();
+    }
+  }
+  return bytes;
+}
+
 }  // namespace onnx_split

@@ -23,6 +23,11 @@ Expected<std::vector<PartGraph>> extract_parts(const Graph& graph, const Plan& p
 Expected<std::vector<PartGraph>> extract_stage(const Graph& graph, const Plan& plan, std::size_t stage,
                                                const std::vector<std::int64_t>& units);
 
+// Bytes of its weights that aren't the graph's own but copies: slices, and parity's sums. A bound: a slice that is one
+// run of the graph's memory counts, too.
+Expected<std::uint64_t> copied_weight_bytes(const Graph& graph, const Plan& plan, std::size_t stage,
+                                            const std::vector<std::int64_t>& units);
+
 // The same checks, without making any weights.
 Expected<void> check_parts(const Graph& graph, const Plan& plan);
 

@@ -4,11 +4,16 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <atomic>
+#include <future>
+#include <optional>
+#include <thread>
 
+#include "base/random.h"
+#include "fleet/assignment.h"
 #include "fleet/control.h"
 #include "fleet/coordinator.h"
 #include "fleet/part_pieces.h"
+#include "graph/builder.h"
 #include "onnx_import/export.h"
 #include "onnx_import/import.h"
 #include "partition/extract.h"
@@ -25,6 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::device_names;
+using testing::error_of;
 using testing::must;
 using testing::plan_of;
 using testing::process_runners;
@@ -36,6 +42,26 @@ using testing::Runners;
 using testing::SpareNetwork;
 using testing::stream;
 using testing::Streamed;
+
+// Layers with BatchNormalization behind them, as they are trained.
+Graph normalized_network() {
+  Random random(5);
+  GraphBuilder builder("normalized");
+  int count = 0;
+  const auto weights = [&](Shape shape) {
+    TensorBuilder tensor({DataType::kFloat32, std::move(shape)});
+    for (float& value : tensor.as<float>()) value = random.uniform(0.5F, 1.5F);
+    return must(builder.add_constant(fmt::format("w{}", count++), std::move(tensor).build()));
+  };
+  ValueId x = must(builder.add_input("x", {DataType::kFloat32, {1, 8, 12, 12}}));
+  for (const std::string layer : {"a", "b"}) {
+    x = must(builder.add(layer, OpType::kConv, {{"pads", Ints{1, 1, 1, 1}}}, {x, weights({8, 8, 3, 3})}));
+    x = must(builder.add(layer + ".norm", OpType::kBatchNormalization, {},
+                         {x, weights({8}), weights({8}), weights({8}), weights({8})}));
+    x = must(builder.add(layer + ".relu", OpType::kRelu, {}, {x}));
+  }
+  return must(std::move(builder).build({x}));
+}
 
 // A network as a file, and as everybody reads it.
 struct Model {
@@ -212,51 +238,173 @@ TEST(HeldModels, InputsThatAreNotListedDoNotMatter) {
   EXPECT_EQ(one.cut(plan.stages[0].nodes), 0U);
 }
 
+// A folder with one model, and what is missing when parts were cut out of it.
+class Folder {
+ public:
+  // `simplified`: as the coordinator has it; of a plan of one part.
+  explicit Folder(Graph simplified) : graph_(std::move(simplified)), plan_(plan_of(graph_, 1)) {}
+
+  const fs::path& path() const { return folder_.path(); }
+  std::size_t missing_with(const CutOptions& options, std::uint64_t store_bytes = 0) {
+    PartStore store = must(PartStore::create(path(), ++epoch_, store_bytes));
+    for (const PartGraph& part : must(extract_parts(graph_, plan_))) must(store.expect(part.id, hash_of(part)));
+    const auto cut = cut_from_models(models_in(path()), plan_, options, store);
+    EXPECT_EQ(!cut, options.stop.stop_requested());
+    if (!cut) {
+      EXPECT_EQ(cut.error().code, ErrorCode::kCancelled);
+    }
+    return store.missing().size();
+  }
+  std::size_t missing_with_limit(std::uint64_t bytes) {
+    CutOptions options;
+    options.max_memory_bytes = bytes;
+    return missing_with(options);
+  }
+
+ private:
+  TemporaryDirectory folder_ = must(TemporaryDirectory::create("held-models-test"));
+  Graph graph_;
+  Plan plan_;
+  std::uint64_t epoch_ = 0;
+};
+
 TEST(HeldModels, AModelThatTakesMoreThanTheMemoryLimitIsNotReadNorOneOfAnEndedDeployment) {
   const Graph network = random_network(31, 6);
-  const Model model = model_of(network);
-  const Plan plan = plan_of(model.graph, 1);
   const std::string bytes = must(export_onnx_bytes(network));
-  const TemporaryDirectory folder = must(TemporaryDirectory::create("held-models-test"));
-  const fs::path path = folder.path() / "inside.onnx";
-  must(write_file(path, bytes));
-  const auto missing_with_limit = [&](std::uint64_t limit, bool stopped = false) {
-    PartStore store = must(PartStore::create(folder.path(), 1, 0));
-    const std::vector<PartGraph> parts = must(extract_parts(model.graph, plan));
-    for (const PartGraph& part : parts) {
-      must(store.expect(part.id, hash_of(part)));
-    }
-    CutOptions options;
-    options.max_memory_bytes = limit;
-    std::stop_source source;
-    options.stop = source.get_token();
-    if (stopped) source.request_stop();
-    const auto cut = cut_from_models(models_in(folder.path()), plan, options, store);
-    EXPECT_TRUE(stopped ? !cut && cut.error().code == ErrorCode::kCancelled : cut.has_value());
-    return store.missing().size();
-  };
-  EXPECT_EQ(missing_with_limit(bytes.size() - 1), 1U);
-  EXPECT_EQ(missing_with_limit(bytes.size()), 0U);
-  EXPECT_EQ(missing_with_limit(0, true), 1U);
+  Folder folder(must(import_onnx_bytes(std::as_bytes(std::span(bytes)), {})));
+  must(write_file(folder.path() / "inside.onnx", bytes));
+  EXPECT_EQ(folder.missing_with_limit(bytes.size() - 1), 1U);
+  EXPECT_EQ(folder.missing_with_limit(bytes.size()), 0U);
+  CutOptions stopped;
+  std::stop_source source;
+  stopped.stop = source.get_token();
+  source.request_stop();
+  EXPECT_EQ(folder.missing_with(stopped), 1U);
 }
 
-// What travels isn't told after the first deployment, so only that is seen to need nothing.
-TEST(HeldModels, ADeviceMayBeLostWhereAllHaveTheModel) {
+TEST(HeldModels, WhatTheDiskOrTheLimitOfThePartsHasNoRoomForStaysMissing) {
+  const Model model = model_of(random_network(31, 6));
+  Folder folder(model.graph);
+  give(model, folder.path());
+  EXPECT_EQ(folder.missing_with({}, 1000), 1U);
+  EXPECT_EQ(folder.missing_with({}), 0U);
+}
+
+TEST(HeldModels, WeightsThatBatchNormalizationIsFoldedIntoCountAsMemory) {
+  const Model model = model_of(normalized_network());
+  Folder folder(model.graph);
+  give(model, folder.path());
+  ImportOptions as_it_is;
+  as_it_is.simplify = false;
+  const Graph graph = must(import_onnx(model.path, as_it_is));
+  ASSERT_GT(graph.node_count(), model.graph.node_count());  // something is folded
+  std::uint64_t bytes = fs::file_size(model.path);
+  for (const Value& value : graph.values()) bytes += value.constant ? value.type.size_bytes() : 0;
+  EXPECT_EQ(folder.missing_with_limit(bytes - 1), 1U);
+  EXPECT_EQ(folder.missing_with_limit(bytes), 0U);
+}
+
+// An assignment that would cut, but for memory that another one still has: all that may come in between, comes.
+class Cutting {
+ public:
+  explicit Cutting(const Model& model) {
+    give(model, folder_.path());
+    const Plan plan = plan_of(model.graph, 1);
+    const Manifest manifest = make_manifest(model.graph, plan);
+    assignment_.emplace(must(make_deployment(7, plan, manifest.values, manifest.inputs, manifest.outputs)), 0);
+    hash_ = hash_of(must(extract_parts(model.graph, plan))[0]);
+    must(assignment_->expect_parts({{{0, 0}, hash_}}, must(PartStore::create(folder_.path(), 7, 0))));
+    nodes_ = {{"epoch", 7}, {"nodes", Json::array({plan.stages[0].nodes})}};
+    std::vector<std::future<void>> before;
+    before.push_back(memory_is_free_.get_future());
+    must(cut(before));
+    EXPECT_TRUE(before.empty());
+  }
+
+  Assignment& assignment() { return *assignment_; }
+  Expected<void> cut(std::vector<std::future<void>>& before) {
+    return assignment_->cut(JsonReader(nodes_), models_in(folder_.path()), 0, before);
+  }
+  void go_on() { memory_is_free_.set_value(); }
+  // As a runner releases it.
+  std::vector<std::future<void>> end() {
+    std::vector<std::future<void>> retiring = std::move(*assignment_).end();
+    assignment_.reset();
+    return retiring;
+  }
+  bool has_the_part() const { return fs::exists(folder_.path() / "parts" / hash_); }
+  // Beside the model.
+  bool leaves_files() const {
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_.path())) {
+      if (entry.is_directory()) return true;
+    }
+    return false;
+  }
+
+ private:
+  TemporaryDirectory folder_ = must(TemporaryDirectory::create("held-models-test"));
+  std::promise<void> memory_is_free_;
+  std::optional<Assignment> assignment_;
+  std::string hash_;
+  Json nodes_;
+};
+
+TEST(HeldModels, WhileItCutsADeviceTakesNoOtherOrder) {
+  const Model model = model_of(random_network(31, 6));
+  Cutting device(model);
+  EXPECT_EQ(device.assignment().progress()["state"], "cutting");
+  std::promise<void> others;
+  std::vector<std::future<void>> before;
+  before.push_back(others.get_future());
+  EXPECT_NE(error_of(device.cut(before)).find("is cutting its parts"), std::string::npos);
+  EXPECT_NE(error_of(device.assignment().prepare({}, before)).find("is cutting its parts"), std::string::npos);
+  const Json piece = {{"stage", 0}, {"part", 0}, {"file", "model"}, {"offset", 0}, {"total", 4}};
+  EXPECT_NE(
+      error_of(device.assignment().put(JsonReader(piece), std::vector<std::byte>(4))).find("is cutting its parts"),
+      std::string::npos);
+  EXPECT_EQ(before.size(), 1U);  // what is refused waits for nobody
+  device.go_on();
+  while (device.assignment().progress()["state"] == "cutting") std::this_thread::yield();
+  const Json progress = device.assignment().progress();
+  EXPECT_EQ(progress["state"], "deploying");
+  EXPECT_TRUE(progress["missing"].empty());
+}
+
+TEST(HeldModels, ADeploymentThatEndsWhileItCutsLeavesNoFiles) {
+  const Model model = model_of(random_network(31, 6));
+  enum class When { kBeforeItCuts, kUnasked, kAsked };  // it has cut, and whether somebody knows
+  for (const When when : {When::kBeforeItCuts, When::kUnasked, When::kAsked}) {
+    Cutting device(model);
+    if (when != When::kBeforeItCuts) device.go_on();
+    while (when == When::kUnasked && !device.has_the_part()) std::this_thread::yield();
+    if (when == When::kUnasked)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // then it is done, nearly always
+    while (when == When::kAsked && device.assignment().progress()["state"] == "cutting") std::this_thread::yield();
+    EXPECT_TRUE(device.leaves_files());
+    const std::vector<std::future<void>> retiring = device.end();  // kept, as a runner does
+    if (when == When::kBeforeItCuts) device.go_on();
+    for (const std::future<void>& other : retiring) other.wait();
+    EXPECT_FALSE(device.leaves_files());
+  }
+}
+
+TEST(HeldModels, AfterALossNoWeightsTravelWhereAllHaveTheModel) {
   const Model model = model_of(random_network(31, 6));
   const Questions questions(model.graph);
-  const LocalFleet fleet = process_runners(3);
-  for (std::size_t i = 0; i < 3; ++i) give(model, fleet.model_dir(i));
-  std::atomic<std::uint64_t> sent{0};
-  CoordinatorOptions options = recovering(model.graph);
-  options.watch.progress = [&](std::uint64_t, std::uint64_t total) { sent += total; };
-  const auto coordinator =
-      must(Coordinator::deploy(model.graph, plan_of(model.graph, device_names(3)), fleet.urls(), options));
-  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
-    if (number == 100) ::kill(fleet.pid(1), SIGKILL);
-  });
-  EXPECT_EQ(streamed.right, 300U);
-  EXPECT_EQ(coordinator->counts().losses, 1U);
-  EXPECT_EQ(sent, 0U);
+  for (const bool have_the_model : {false, true}) {
+    const LocalFleet fleet = process_runners(3);
+    for (std::size_t i = 0; i < 3 && have_the_model; ++i) give(model, fleet.model_dir(i));
+    const auto coordinator = must(
+        Coordinator::deploy(model.graph, plan_of(model.graph, device_names(3)), fleet.urls(), recovering(model.graph)));
+    const std::uint64_t at_first = coordinator->counts().part_bytes;
+    const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+      if (number == 100) ::kill(fleet.pid(1), SIGKILL);
+    });
+    EXPECT_EQ(streamed.right, 300U);
+    EXPECT_EQ(coordinator->counts().losses, 1U);
+    EXPECT_EQ(coordinator->counts().part_bytes > at_first, !have_the_model);
+    EXPECT_EQ(at_first > 0, !have_the_model);
+  }
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "fleet/part_store.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <thread>
@@ -66,6 +68,45 @@ TEST(PartStore, RefusesPiecesThatDoNotFit) {
   EXPECT_NE(error_of(store.append({0, 0}, PartFile::kWeights, 0, 95, bytes_of("x"))).find("the memory limit"),
             std::string::npos);
   EXPECT_FALSE(store.append({0, 0}, PartFile::kWeights, 0, 95, bytes_of("x")));  // again: refused again
+}
+
+TEST(PartStore, WhatIsForgottenMayComeAnew) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  PartStore store = must(PartStore::create(folder.path(), 5, 12));
+  EXPECT_FALSE(must(store.expect({0, 0}, hash_of("model", "weights"))));
+  for (const std::string_view wrong : {"weighty", "wei"}) {  // a whole part that is another, and half of one
+    must(store.append({0, 0}, PartFile::kModel, 0, 5, bytes_of("model")));
+    const auto appended = store.append({0, 0}, PartFile::kWeights, 0, 7, bytes_of(wrong));
+    EXPECT_EQ(appended.has_value(), wrong == "wei");
+    store.discard_incomplete();
+  }
+  must(store.append({0, 0}, PartFile::kModel, 0, 5, bytes_of("model")));
+  must(store.append({0, 0}, PartFile::kWeights, 0, 7, bytes_of("weights")));
+  store.discard_incomplete();  // it is here
+  EXPECT_EQ(must(read_file(must(store.model_path({0, 0})))), "model");
+}
+
+TEST(PartStore, WhatAKilledProcessHasLeftIsRemoved) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  ASSERT_GT(child, 0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  const std::string of_nobody = fmt::format("epoch-1f-{}", child);
+  const std::string of_another = fmt::format("epoch-1f-{}", ::getppid());
+  const std::string of_our_number = fmt::format("epoch-1f-{}", ::getpid());
+  const std::vector<std::string> kept = {"parts", "epoch-1f", "epoch-1f-2.onnx", of_another};
+  for (const std::string& name : kept) std::filesystem::create_directories(folder.path() / name / "inside");
+  for (const std::string& name : {of_nobody, of_our_number}) {
+    std::filesystem::create_directories(folder.path() / name);
+    must(write_file(folder.path() / name / "model.weights", "x"));
+  }
+  PartStore::remove_leftovers(folder.path());
+  for (const std::string& name : kept) EXPECT_TRUE(std::filesystem::exists(folder.path() / name)) << name;
+  for (const std::string& name : {of_nobody, of_our_number}) {
+    EXPECT_FALSE(std::filesystem::exists(folder.path() / name)) << name;
+  }
+  PartStore::remove_leftovers(folder.path() / "there is none");
 }
 
 TEST(PartStore, WhatIsNotWhatWasAnnouncedIsRefused) {

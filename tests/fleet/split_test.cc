@@ -16,19 +16,23 @@
 #include "graph/operators.h"
 #include "partition/extract.h"
 #include "partition/plan_json.h"
+#include "tests/fleet/plans.h"
 #include "tests/fleet/runners.h"
 #include "tests/support/layer_weights.h"
 #include "tests/support/random_network.h"
 #include "tests/support/random_plan.h"
+#include "tests/support/spare_network.h"
 
 namespace onnx_split {
 namespace {
 
 using testing::layer_weights;
 using testing::must;
+using testing::plan_of;
 using testing::random_network;
 using testing::RandomPlan;
 using testing::Runners;
+using testing::SpareNetwork;
 
 constexpr double kTolerance = 1e-4;
 
@@ -118,6 +122,53 @@ TEST(Splits, PartsOfChannelSplitsHoldEveryWeightOnce) {
     }
   }
   EXPECT_GE(checked, 200);
+}
+
+// Those that are no range of the graph's own, in one stage.
+std::uint64_t bytes_of_copies(const Graph& graph, const std::vector<PartGraph>& parts) {
+  const auto is_in = [](std::span<const std::byte> inner, std::span<const std::byte> outer) {
+    return inner.data() >= outer.data() && inner.data() + inner.size() <= outer.data() + outer.size();
+  };
+  std::uint64_t bytes = 0;
+  for (const PartGraph& part : parts) {
+    for (const Value& value : part.graph.values()) {
+      if (!value.constant) continue;
+      const auto own = value.constant->buffer().bytes();
+      const bool shared = std::any_of(graph.values().begin(), graph.values().end(), [&](const Value& of_graph) {
+        return of_graph.constant && is_in(own, of_graph.constant->buffer().bytes());
+      });
+      bytes += shared ? 0 : own.size();
+    }
+  }
+  return bytes;
+}
+
+TEST(Splits, WeightsThatArePartsOwnCopiesAreCounted) {
+  std::map<Split, int> with_copies;
+  const auto check = [&](const Graph& graph, const Plan& plan) {
+    const std::vector<std::int64_t> units = channel_units(graph);
+    std::uint64_t of_graph = 0;
+    for (const Value& value : graph.values()) of_graph += value.constant ? value.type.size_bytes() : 0;
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+      const std::uint64_t copies = bytes_of_copies(graph, must(extract_stage(graph, plan, s, units)));
+      const std::uint64_t counted = must(copied_weight_bytes(graph, plan, s, units));
+      EXPECT_LE(copies, counted) << s << "\n" << describe_plan(plan);
+      if (plan.stages[s].split == Split::kWhole) {
+        EXPECT_EQ(counted, 0U);
+      }
+      EXPECT_LE(counted, of_graph * plan.stages[s].parts.size());
+      with_copies[plan.stages[s].split] += copies > 0 ? 1 : 0;
+    }
+  };
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    const Graph graph = network_of(seed);
+    check(graph, RandomPlan(graph, seed, engine()).make());
+  }
+  for (const Split split : {Split::kOutputChannel, Split::kInputChannel}) EXPECT_GE(with_copies[split], 5);
+  const Graph network = SpareNetwork::make(3, 8);
+  const int before = with_copies[Split::kOutputChannel];
+  for (const std::string layer : {"b", "c"}) check(network, plan_of(network, 4, SpareNetwork::parity_stages(layer, 2)));
+  EXPECT_EQ(with_copies[Split::kOutputChannel], before + 2);
 }
 
 TEST(Splits, SurviveJsonAndAreCheckedAgainstTheirDivision) {
