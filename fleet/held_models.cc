@@ -18,11 +18,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Bytes that simplify() may copy: BatchNormalization goes into the weights before it.
+// Bytes of the copies that simplify() may make: nodes of constants are folded, and BatchNormalization goes into the
+// weights before it. But not what a constant grows by.
 std::uint64_t folded_bytes(const Graph& graph) {
-  const std::vector<Node>& nodes = graph.nodes();
-  const bool folds =
-      std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.op == OpType::kBatchNormalization; });
+  const auto is_constant = [&](ValueId id) { return graph.value(id).constant.has_value(); };
+  const bool folds = std::any_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& node) {
+    return node.op == OpType::kBatchNormalization || std::all_of(node.inputs.begin(), node.inputs.end(), is_constant);
+  });
   std::uint64_t bytes = 0;
   for (const Value& value : graph.values()) {
     if (folds && value.constant) bytes += value.type.size_bytes();

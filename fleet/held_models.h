@@ -18,8 +18,8 @@ std::vector<std::filesystem::path> models_in(const std::filesystem::path& folder
 
 struct CutOptions {
   std::int64_t batch = 1;  // what a model's symbolic batch dimension becomes
-  // The most that may be in memory of a model and its parts: a file's own weights (others are mapped), those that
-  // BatchNormalization is folded into, copies of slices. 0: no limit.
+  // The most that may be in memory of a model and its parts: a file's own weights (others are mapped), copies where
+  // something is folded, copies of slices. 0: no limit.
   std::uint64_t max_memory_bytes = 0;
   std::stop_token stop;  // gives up with kCancelled
 };
