@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -170,6 +171,16 @@ TemporaryDirectory::~TemporaryDirectory() {
   if (path_.empty()) return;
   std::error_code ignored;  // a destructor has nobody to tell
   std::filesystem::remove_all(path_, ignored);
+}
+
+std::optional<FolderLock> FolderLock::try_take(const std::filesystem::path& folder) {
+  FolderLock lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (lock.descriptor_ < 0 || ::flock(lock.descriptor_, LOCK_EX | LOCK_NB) != 0) return std::nullopt;
+  return lock;
+}
+
+FolderLock::~FolderLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 }  // namespace onnx_split

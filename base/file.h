@@ -1,11 +1,14 @@
-// Files: reading whole ones, mapping large ones, and writing so that a failure leaves nothing half-written behind.
+// Files: reading whole ones, mapping large ones, and writing so that a failure leaves nothing half-written behind;
+// folders that have one owner.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -67,6 +70,21 @@ class TemporaryDirectory {
  private:
   explicit TemporaryDirectory(std::filesystem::path path) : path_(std::move(path)) {}
   std::filesystem::path path_;
+};
+
+// A folder that is in use, until the object or its process ends, however that ends. It keeps out only who asks.
+class FolderLock {
+ public:
+  // Nothing if somebody has it, if there is no folder of that name (a link isn't one), or if its file system has no
+  // locks.
+  static std::optional<FolderLock> try_take(const std::filesystem::path& folder);
+  FolderLock(FolderLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FolderLock& operator=(FolderLock&&) = delete;
+  ~FolderLock();
+
+ private:
+  explicit FolderLock(int descriptor) : descriptor_(descriptor) {}
+  int descriptor_ = -1;
 };
 
 }  // namespace onnx_split

@@ -1,6 +1,8 @@
 #include "fleet/assignment.h"
 
+#include <future>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include "base/log.h"
@@ -67,16 +69,25 @@ Expected<PartStore> with_parts_cut(Cut what) {
   return std::move(what.store);
 }
 
-// In the background; what takes too much memory is an error.
+// In the background; what the system refuses is an error: memory, a file, a thread.
 template <class Work>
 auto begin(Work work) {
-  return std::async(std::launch::async, [work = std::move(work)]() mutable -> decltype(work()) {
-    try {
-      return work();
-    } catch (const std::bad_alloc&) {
-      return fail(ErrorCode::kExhausted, "out of memory");
-    }
-  });
+  using Result = decltype(work());
+  try {
+    return std::async(std::launch::async, [work = std::move(work)]() mutable -> Result {
+      try {
+        return work();
+      } catch (const std::bad_alloc&) {
+        return fail(ErrorCode::kExhausted, "out of memory");
+      } catch (const std::system_error& error) {
+        return fail(ErrorCode::kIo, "{}", error.what());
+      }
+    });
+  } catch (const std::system_error& error) {
+    std::promise<Result> failed;
+    failed.set_value(fail(ErrorCode::kExhausted, "cannot begin a thread: {}", error.what()));
+    return failed.get_future();
+  }
 }
 
 template <class Result>

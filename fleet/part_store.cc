@@ -1,14 +1,11 @@
 #include "fleet/part_store.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <memory>
 #include <mutex>
-#include <regex>
 #include <set>
 #include <vector>
 
@@ -20,10 +17,15 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kHashDigits = 64;
+constexpr std::string_view kIncomingPrefix = ".onnx-split-incoming-";  // no name that anybody else would think of
 constexpr std::array kBothFiles = {PartFile::kModel, PartFile::kWeights};
 
 fs::path file_in(const fs::path& folder, PartFile file) {
   return folder / (file == PartFile::kModel ? "model.onnx" : std::string(kStoredWeightsName));
+}
+
+bool is_hash(std::string_view text) {
+  return text.size() == kHashDigits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 Expected<void> make_folder(const fs::path& path) {
@@ -66,15 +68,26 @@ class PartsInUse {
 
   // With the lock.
   std::shared_ptr<const void> add(const fs::path& folder) {
-    const auto place = folders_.insert(folder);
-    return {&*place, [this, place](const void*) {
-              const std::scoped_lock lock(mutex_);
-              folders_.erase(place);
-            }};
+    auto use = std::make_shared<Use>(*this);
+    use->place = folders_.insert(folder);
+    return use;
   }
   bool has(const fs::path& folder) const { return folders_.contains(folder); }
 
  private:
+  struct Use {
+    explicit Use(PartsInUse& parts) : all(parts) {}
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    ~Use() {
+      if (!place) return;
+      const std::scoped_lock lock(all.mutex_);
+      all.folders_.erase(*place);
+    }
+    PartsInUse& all;
+    std::optional<std::multiset<fs::path>::iterator> place;
+  };
+
   std::mutex mutex_;
   std::multiset<fs::path> folders_;
 };
@@ -101,7 +114,7 @@ Expected<PartStore> PartStore::create(const fs::path& model_dir, std::uint64_t e
                                       std::uint64_t keep_bytes) {
   const fs::path parts = model_dir / "parts";
   TRY(make_folder(parts));
-  const fs::path incoming = model_dir / fmt::format("epoch-{:x}-{}", epoch, ::getpid());
+  const fs::path incoming = model_dir / fmt::format("{}{:x}-{}", kIncomingPrefix, epoch, ::getpid());
   std::error_code error;
   if (!fs::create_directory(incoming, error)) {
     return fail(error == std::errc::no_space_on_device ? ErrorCode::kExhausted : ErrorCode::kIo,
@@ -112,17 +125,12 @@ Expected<PartStore> PartStore::create(const fs::path& model_dir, std::uint64_t e
 }
 
 void PartStore::remove_leftovers(const fs::path& model_dir) {
-  static const std::regex kIncomingName("epoch-[0-9a-f]+-([0-9]{1,9})");  // as create() makes it
   std::error_code ignored;  // there is no folder yet, or what can't be removed stays
   for (fs::directory_iterator entry(model_dir, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
-    const std::string name = entry->path().filename().string();
-    std::smatch match;
-    if (!std::regex_match(name, match, kIncomingName)) continue;
-    // A process that begins has nothing here yet, whoever had its number before.
-    const pid_t owner = std::stoi(match[1]);
-    const bool lives = owner != ::getpid() && (::kill(owner, 0) == 0 || errno != ESRCH);
+    if (!entry->path().filename().string().starts_with(kIncomingPrefix)) continue;
+    const auto nobody_uses_it = FolderLock::try_take(entry->path());
     std::error_code unremovable;
-    if (!lives) fs::remove_all(entry->path(), unremovable);
+    if (nobody_uses_it) fs::remove_all(entry->path(), unremovable);
   }
 }
 
@@ -133,7 +141,7 @@ PartStore::Folders::~Folders() {
   const auto lock = parts_in_use().lock();
   std::vector<std::pair<fs::file_time_type, fs::path>> kept;
   for (const fs::directory_entry& entry : fs::directory_iterator(parts, ignored)) {
-    kept.emplace_back(entry.last_write_time(ignored), entry.path());
+    if (is_hash(entry.path().filename().string())) kept.emplace_back(entry.last_write_time(ignored), entry.path());
   }
   std::sort(kept.rbegin(), kept.rend());  // the newest first
   std::uint64_t bytes = 0;
@@ -159,8 +167,7 @@ Expected<void> PartStore::count(PartId part, std::uint64_t bytes) {
 }
 
 Expected<bool> PartStore::expect(PartId part, const std::string& hash) {
-  const bool is_hash = hash.size() == kHashDigits && hash.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!is_hash) return fail(ErrorCode::kInvalid, "{}: \"{}\" isn't a hash", to_string(part), hash.substr(0, 80));
+  if (!is_hash(hash)) return fail(ErrorCode::kInvalid, "{}: \"{}\" isn't a hash", to_string(part), hash.substr(0, 80));
   const auto [place, is_new] = parts_.try_emplace(part);
   if (!is_new) return fail(ErrorCode::kInvalid, "{} is announced twice", to_string(part));
   Announced& announced = place->second;

@@ -38,8 +38,8 @@ class PartStore {
   // when it ends.
   static Expected<PartStore> create(const std::filesystem::path& model_dir, std::uint64_t epoch,
                                     std::uint64_t max_bytes, std::uint64_t keep_bytes = 0);
-  // Removes what processes that were killed have left there of parts that came only in part. Nothing of a runner's that
-  // lives.
+  // Removes what processes that were killed have left there of parts that came only in part; nothing of one that lives,
+  // and no file or folder of another name than a store's own.
   static void remove_leftovers(const std::filesystem::path& model_dir);
   PartStore(PartStore&& other) noexcept = default;
   PartStore& operator=(PartStore&&) = delete;
@@ -83,13 +83,17 @@ class PartStore {
   };
   struct Folders {  // movable owner: a moved-from store removes nothing
     Folders(std::filesystem::path i, std::filesystem::path p, std::uint64_t k)
-        : incoming(std::move(i)), parts(std::move(p)), keep_bytes(k) {}
+        : incoming(std::move(i)), parts(std::move(p)), keep_bytes(k), in_use(FolderLock::try_take(incoming)) {}
     Folders(Folders&& other) noexcept
-        : incoming(std::exchange(other.incoming, {})), parts(std::move(other.parts)), keep_bytes(other.keep_bytes) {}
+        : incoming(std::exchange(other.incoming, {})),
+          parts(std::move(other.parts)),
+          keep_bytes(other.keep_bytes),
+          in_use(std::move(other.in_use)) {}
     ~Folders();
     std::filesystem::path incoming;
     std::filesystem::path parts;
     std::uint64_t keep_bytes;
+    std::optional<FolderLock> in_use;  // of `incoming`, for remove_leftovers()
   };
 
   PartStore(Folders folders, std::uint64_t max_bytes) : folders_(std::move(folders)), max_bytes_(max_bytes) {}

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include "base/log.h"
@@ -93,6 +94,8 @@ Json Runner::handle(std::span<const std::byte> request) {
     reply = dispatch(*message);
   } catch (const std::bad_alloc&) {
     reply = fail(ErrorCode::kExhausted, "out of memory");
+  } catch (const std::system_error& error) {  // of a thread or a file
+    reply = fail(ErrorCode::kExhausted, "{}", error.what());
   }
   if (reply) return std::move(*reply);
   spdlog::info("refused: {}", reply.error().message);
@@ -179,7 +182,10 @@ Expected<std::list<Assignment>::iterator> Runner::assignment_of(const JsonReader
 
 Expected<Json> Runner::cut(const JsonReader& request) {
   TRY_ASSIGN(const auto assignment, assignment_of(request));
-  TRY(assignment->cut(request, models_in(options_.model_dir), memory_left_for(*assignment), retiring_));
+  // Without a limit as well: reading a large model mustn't end the runner where its parts, sent, would fit.
+  const std::uint64_t limit =
+      options_.memory_limit_bytes != 0 ? memory_left_for(*assignment) : available_memory_bytes();
+  TRY(assignment->cut(request, models_in(options_.model_dir), limit, retiring_));
   return Json::object();
 }
 

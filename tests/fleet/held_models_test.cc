@@ -241,8 +241,9 @@ TEST(HeldModels, InputsThatAreNotListedDoNotMatter) {
 // A folder with one model, and what is missing when parts were cut out of it.
 class Folder {
  public:
-  // `simplified`: as the coordinator has it; of a plan of one part.
-  explicit Folder(Graph simplified) : graph_(std::move(simplified)), plan_(plan_of(graph_, 1)) {}
+  // `simplified`: as the coordinator has it.
+  Folder(Graph simplified, Plan plan) : graph_(std::move(simplified)), plan_(std::move(plan)) {}
+  explicit Folder(const Graph& simplified) : Folder(simplified, plan_of(simplified, 1)) {}
 
   const fs::path& path() const { return folder_.path(); }
   std::size_t missing_with(const CutOptions& options, std::uint64_t store_bytes = 0) {
@@ -302,6 +303,22 @@ TEST(HeldModels, WeightsThatBatchNormalizationIsFoldedIntoCountAsMemory) {
   for (const Value& value : graph.values()) bytes += value.constant ? value.type.size_bytes() : 0;
   EXPECT_EQ(folder.missing_with_limit(bytes - 1), 1U);
   EXPECT_EQ(folder.missing_with_limit(bytes), 0U);
+}
+
+TEST(HeldModels, StagesWhosePartsTakeMoreThanTheMemoryLimitStayMissing) {
+  const Graph network = random_network(31, 6);
+  const std::string bytes = must(export_onnx_bytes(network));
+  const Graph graph = must(import_onnx_bytes(std::as_bytes(std::span(bytes)), {}));
+  const Plan plan = plan_of(graph, 2, {every_layer(Split::kOutputChannel, 2)});
+  std::uint64_t most = 0;
+  for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+    most = std::max(most, must(copied_weight_bytes(graph, plan, s, channel_units(graph))));
+  }
+  ASSERT_GT(most, 0U);
+  Folder folder(graph, plan);
+  must(write_file(folder.path() / "inside.onnx", bytes));
+  EXPECT_GT(folder.missing_with_limit(bytes.size() + most - 1), 0U);
+  EXPECT_EQ(folder.missing_with_limit(bytes.size() + most), 0U);
 }
 
 // An assignment that would cut, but for memory that another one still has: all that may come in between, comes.

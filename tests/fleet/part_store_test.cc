@@ -4,8 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "base/random.h"
 #include "fleet/assemble.h"
@@ -86,27 +89,52 @@ TEST(PartStore, WhatIsForgottenMayComeAnew) {
   EXPECT_EQ(must(read_file(must(store.model_path({0, 0})))), "model");
 }
 
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 TEST(PartStore, WhatAKilledProcessHasLeftIsRemoved) {
   const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
   const pid_t child = ::fork();
-  if (child == 0) ::_exit(0);
+  if (child == 0) {
+    auto store = PartStore::create(folder.path(), 6, 0);
+    const bool begun = store && store->expect({0, 0}, hash_of("model", "weights")) &&
+                       store->append({0, 0}, PartFile::kWeights, 0, 7, bytes_of("wei"));
+    ::_exit(begun ? 0 : 1);
+  }
   ASSERT_GT(child, 0);
-  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
-  const std::string of_nobody = fmt::format("epoch-1f-{}", child);
-  const std::string of_another = fmt::format("epoch-1f-{}", ::getppid());
-  const std::string of_our_number = fmt::format("epoch-1f-{}", ::getpid());
-  const std::vector<std::string> kept = {"parts", "epoch-1f", "epoch-1f-2.onnx", of_another};
-  for (const std::string& name : kept) std::filesystem::create_directories(folder.path() / name / "inside");
-  for (const std::string& name : {of_nobody, of_our_number}) {
-    std::filesystem::create_directories(folder.path() / name);
-    must(write_file(folder.path() / name / "model.weights", "x"));
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  std::vector<std::string> names = names_in(folder.path());
+  std::erase(names, "parts");
+  ASSERT_EQ(names.size(), 1U);
+  const std::string left = names[0];
+
+  // One that lives, with all that a user may have there: names like it, a link with its name to something dear.
+  PartStore living = must(PartStore::create(folder.path(), 7, 0));
+  for (const char* const name : {"epoch-1f-2", "epoch-1f", "dear"}) {
+    std::filesystem::create_directories(folder.path() / name / "inside");
   }
+  std::filesystem::create_directory_symlink(folder.path() / "dear", folder.path() / (left + "1"));
+  must(write_file(folder.path() / (left + "2"), "x"));
+  names = names_in(folder.path());
   PartStore::remove_leftovers(folder.path());
-  for (const std::string& name : kept) EXPECT_TRUE(std::filesystem::exists(folder.path() / name)) << name;
-  for (const std::string& name : {of_nobody, of_our_number}) {
-    EXPECT_FALSE(std::filesystem::exists(folder.path() / name)) << name;
-  }
+  std::erase(names, left);
+  EXPECT_EQ(names_in(folder.path()), names);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "dear" / "inside"));
+  put(living, {0, 0}, "model", "weights");
   PartStore::remove_leftovers(folder.path() / "there is none");
+}
+
+TEST(PartStore, WhatSomebodyElseHasInItsFoldersStays) {
+  const TemporaryDirectory folder = must(TemporaryDirectory::create("part-store-test"));
+  std::filesystem::create_directories(folder.path() / "parts" / "of my bicycle");
+  { PartStore store = must(PartStore::create(folder.path(), 7, 0)); }
+  EXPECT_EQ(names_in(folder.path() / "parts"), std::vector<std::string>{"of my bicycle"});
 }
 
 TEST(PartStore, WhatIsNotWhatWasAnnouncedIsRefused) {
