@@ -19,8 +19,8 @@ constexpr unsigned kMaxStrikes = 2;
 // So many epochs in a row may fail without anybody to blame.
 constexpr unsigned kMaxFailures = 5;
 constexpr unsigned kMaxDoublings = 6;
-// After a device was lost that others answer for: how often it is asked whether anything comes, and how long nothing
-// may, besides three times what a request took at most.
+// Where others may answer for a device: how often it is asked whether anything comes, and how long nothing may, besides
+// three times what a request took at most.
 constexpr std::chrono::milliseconds kStallCheck{200};
 constexpr std::chrono::milliseconds kPatience{1000};
 constexpr std::size_t kFewResults = 8;
@@ -30,6 +30,10 @@ std::string list_of(const std::vector<std::string>& names) {
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
   return list.empty() ? "none" : list;
+}
+
+bool has_spares(const Plan& plan) {
+  return std::any_of(plan.stages.begin(), plan.stages.end(), [](const Stage& s) { return s.spare != Spare::kNone; });
 }
 
 bool uses_only(const Plan& plan, const std::vector<std::string>& names) {
@@ -357,12 +361,16 @@ void Coordinator::supervise() {
   }
 }
 
-// Spare parts answer in place of a lost device, but perhaps not to what they were too late for just then: if nothing
-// comes any more, everything is sent again. The lock is the caller's.
+// Spare parts answer in place of a lost device, but perhaps not to what they were too late for just then. The same
+// where no device is lost but two are late: each sender may drop what one of them can do without, and not the same one.
+// If nothing comes any more, everything is sent again. The lock is the caller's.
 void Coordinator::check_stall() {
-  if (broken_ || oldest_ == next_ || !(former_ || has_missed_)) return;
+  if (broken_ || oldest_ == next_) return;
+  const bool may_be_dropped =
+      slowest_way_ > Clock::duration{} && current_.active && has_spares(current_.active->plan());
+  if (!former_ && !has_missed_ && !may_be_dropped) return;
   if (Clock::now() - last_progress_ < kPatience + 3 * slowest_way_) return;
-  broken_ = Failure{{ErrorCode::kUnavailable, "nothing is answered any more since a device was lost"}, {}, {}, {}};
+  broken_ = Failure{{ErrorCode::kUnavailable, "nothing is answered any more: devices are lost or late"}, {}, {}, {}};
   accepting_ = false;
 }
 

@@ -324,6 +324,29 @@ Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>&
   return plan_of(graph, devices, {stage});
 }
 
+// Neither is lost, but each may be too late for what the other one is too late for.
+TEST(Recovery, TwoSparePartsThatAreLateByTurnsCostNoResult) {
+  const Graph graph = SpareNetwork::make(31, 8);
+  const Questions questions(graph, kDecodedTolerance);
+  const LocalFleet fleet = process_runners(4);
+  CoordinatorOptions options;
+  options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
+    return plan_of_kind(graph, Kind::kParity, left);
+  };
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of_kind(graph, Kind::kParity, device_names(4)), fleet.urls(), options));
+  std::jthread late([&](const std::stop_token& stop) {
+    Random random(3);
+    while (!stop.stop_requested()) {
+      for (const std::size_t device : {1, 2}) ::kill(fleet.pid(device), random.integer(0, 1) == 0 ? SIGSTOP : SIGCONT);
+      std::this_thread::sleep_for(std::chrono::milliseconds(random.integer(1, 100)));
+    }
+    for (const std::size_t device : {1, 2}) ::kill(fleet.pid(device), SIGCONT);
+  });
+  const Streamed streamed = stream(*coordinator, questions, 2000, [](std::uint64_t) {});
+  EXPECT_EQ(streamed.right, 2000U);
+}
+
 // 2,000 requests through 4 runners, whatever the plan, and one or two faults of them, one after the other, at random
 // moments. A sample, unless ONNX_SPLIT_FULL is set or ONNX_SPLIT_RUNS says how many. ONNX_SPLIT_PI_CLUSTER=PREFIX takes
 // the devices of an emulated cluster that is up (scripts/pi-cluster, which must be in PATH as pi-cluster), whose links
