@@ -324,17 +324,22 @@ Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>&
   return plan_of(graph, devices, {stage});
 }
 
+// On four devices; plans of the same kind for those that are left. The graph outlives it.
+std::unique_ptr<Coordinator> deploy_kind(const Graph& graph, Kind kind, const std::vector<std::string>& urls) {
+  CoordinatorOptions options;
+  options.replan = [&graph, kind](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
+    return plan_of_kind(graph, kind, left);
+  };
+  options.return_period = std::chrono::milliseconds(200);
+  return must(Coordinator::deploy(graph, plan_of_kind(graph, kind, device_names(4)), urls, options));
+}
+
 // Neither is lost, but each may be too late for what the other one is too late for.
 TEST(Recovery, TwoSparePartsThatAreLateByTurnsCostNoResult) {
   const Graph graph = SpareNetwork::make(31, 8);
   const Questions questions(graph, kDecodedTolerance);
   const LocalFleet fleet = process_runners(4);
-  CoordinatorOptions options;
-  options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
-    return plan_of_kind(graph, Kind::kParity, left);
-  };
-  const auto coordinator =
-      must(Coordinator::deploy(graph, plan_of_kind(graph, Kind::kParity, device_names(4)), fleet.urls(), options));
+  const auto coordinator = deploy_kind(graph, Kind::kParity, fleet.urls());
   std::jthread late([&](const std::stop_token& stop) {
     Random random(3);
     while (!stop.stop_requested()) {
@@ -377,13 +382,7 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     }
     SCOPED_TRACE(what);
     const std::unique_ptr<Victims> victims = prefix == nullptr ? local_victims(4) : cluster_victims(prefix, 4);
-    CoordinatorOptions options;
-    options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
-      return plan_of_kind(graph, kind, left);
-    };
-    options.return_period = std::chrono::milliseconds(200);
-    const auto coordinator =
-        must(Coordinator::deploy(graph, plan_of_kind(graph, kind, device_names(4)), victims->urls(), options));
+    const auto coordinator = deploy_kind(graph, kind, victims->urls());
     const Questions& asked = questions[has_spares ? 1 : 0];
     const Streamed streamed = stream(*coordinator, asked, kRequests, [&](std::uint64_t number) {
       const auto found = plan.find(number);
