@@ -17,6 +17,9 @@ using transport::PushSocket;
 
 constexpr std::chrono::milliseconds kPoll{200};
 constexpr std::chrono::milliseconds kLastBreath{50};
+// What a piece of a part file may take: pings go behind it, and mustn't come too late on a slow link.
+constexpr std::chrono::milliseconds kPieceTime{100};
+constexpr std::size_t kLeastPieceBytes = std::size_t{4} << 10;
 // Between questions whether a runner is done loading: from the first to the second.
 constexpr std::chrono::milliseconds kFirstPause{2};
 constexpr std::chrono::milliseconds kLongestPause{20};
@@ -167,21 +170,40 @@ tl::expected<void, Failure> ActiveDeployment::send_parts() {
     for (const std::size_t device : part.missing_at) {
       const auto put = [&](PartFile file, std::uint64_t offset, std::uint64_t bytes,
                            std::span<const std::byte> piece) -> Expected<void> {
-        TRY(runners_[device].client->call("put",
-                                          {{"epoch", deployment_.epoch},
-                                           {"stage", part.id.stage},
-                                           {"part", part.id.part},
-                                           {"file", part_file_name(file)},
-                                           {"offset", offset},
-                                           {"total", bytes}},
-                                          piece));
-        return sent(piece.size());
+        do {
+          const auto now = piece.first(std::min(piece.size(), runners_[device].piece_bytes));
+          TRY(put_piece(runners_[device],
+                        {{"epoch", deployment_.epoch},
+                         {"stage", part.id.stage},
+                         {"part", part.id.part},
+                         {"file", part_file_name(file)},
+                         {"offset", offset},
+                         {"total", bytes}},
+                        now));
+          TRY(sent(now.size()));
+          offset += now.size();
+          piece = piece.subspan(now.size());
+        } while (!piece.empty());
+        return {};
       };
       auto result = for_each_piece(part.model, put);
       if (result) continue;
       if (result.error().code == ErrorCode::kCancelled) return tl::unexpected(for_nobody(std::move(result.error())));
       return tl::unexpected(lost(device, std::move(result.error())));
     }
+  }
+  return {};
+}
+
+// The next one is as large as the link seems to carry in kPieceTime.
+Expected<void> ActiveDeployment::put_piece(Runner& runner, Json arguments, std::span<const std::byte> piece) {
+  const auto begin = std::chrono::steady_clock::now();
+  TRY(runner.client->call("put", std::move(arguments), piece));
+  const auto took = std::chrono::steady_clock::now() - begin;
+  if (took > kPieceTime) {
+    runner.piece_bytes = std::max(runner.piece_bytes / 2, kLeastPieceBytes);
+  } else if (took < kPieceTime / 3 && piece.size() == runner.piece_bytes) {
+    runner.piece_bytes = std::min(runner.piece_bytes * 2, kPieceBytes);
   }
   return {};
 }

@@ -96,9 +96,10 @@ class ActiveDeployment {
     std::optional<transport::PushSocket> inputs;
     std::string data_url;
     std::string results_url;
-    bool cutting = false;               // parts out of models that it has
-    bool connection_lost = false;       // of control
-    bool data_connection_lost = false;  // or of inputs or results
+    std::size_t piece_bytes = std::size_t{64} << 10;  // of a part file, sent at once: as its link can carry them
+    bool cutting = false;                             // parts out of models that it has
+    bool connection_lost = false;                     // of control
+    bool data_connection_lost = false;                // or of inputs or results
     std::thread watcher;
   };
 
@@ -114,6 +115,7 @@ class ActiveDeployment {
   Expected<bool> note_missing(std::size_t device, const JsonReader& reply);
   tl::expected<void, Failure> wait_for_cuts();
   tl::expected<void, Failure> send_parts();
+  Expected<void> put_piece(Runner& runner, Json arguments, std::span<const std::byte> piece);
   tl::expected<void, Failure> start();
   tl::expected<void, Failure> call_all(std::string_view op, const Json& arguments);
   tl::expected<Json, Failure> wait_for_state(std::size_t device, std::string_view state);

@@ -361,9 +361,9 @@ void Coordinator::supervise() {
   }
 }
 
-// Spare parts answer in place of a lost device, but perhaps not to what they were too late for just then. The same
-// where no device is lost but two are late: each sender may drop what one of them can do without, and not the same one.
-// If nothing comes any more, everything is sent again. The lock is the caller's.
+// Spare parts answer in place of a lost device, but perhaps not to what they were too late for just then. Where no
+// device is lost, what senders drop is answered without it (Deployment::send_queue); should that ever not be so, nothing
+// else would notice. If nothing comes any more, everything is sent again. The lock is the caller's.
 void Coordinator::check_stall() {
   if (broken_ || oldest_ == next_) return;
   const bool may_be_dropped =

@@ -30,7 +30,12 @@ struct Deployment {
   // Bytes of a transfer's payload.
   std::size_t payload_bytes(std::size_t transfer) const;
   std::size_t largest_frame_bytes() const;
-  // Messages that a push socket must hold so that sending `transfers` transfers of the whole window never blocks.
+  // Messages that a push socket must hold so that sending `transfers` transfers of the whole window never blocks. Where
+  // it is full all the same, in a plan with spare parts, the oldest in it is of a request that has been answered
+  // without this receiver: a request is sent only when the one a window before has its result. So what doesn't fit may
+  // be dropped, for every receiver whose queue is full at once: their spare parts did without the same ones before. (At
+  // most 8192, the transport's limit. A plan that needs more may drop more than that; the coordinator sends again what
+  // nobody answers.)
   int send_queue(std::size_t transfers) const;
   // The parts that a device computes (as any replica).
   std::vector<PartId> parts_of(std::size_t device) const;

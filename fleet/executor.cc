@@ -149,16 +149,17 @@ std::size_t Executor::transfers_to(std::size_t device) const {
 }
 
 Expected<void> Executor::connect(std::size_t device) {
-  PushSocket* socket = nullptr;
+  Peer* peer = nullptr;
   {
-    TRY_ASSIGN(PushSocket opened, PushSocket::open(deployment_.send_queue(transfers_to(device))));
+    TRY_ASSIGN(PushSocket frames, PushSocket::open(deployment_.send_queue(transfers_to(device))));
+    TRY_ASSIGN(PushSocket heartbeats, PushSocket::open());
     // In its place before it dials: there the destructor can close it.
     const std::scoped_lock lock(mutex_);
     if (stopping_) return fail(ErrorCode::kCancelled, "stopping");
-    socket = &peers_[device].emplace(std::move(opened));
+    peer = &peers_[device].emplace(std::move(frames), std::move(heartbeats));
   }
   // What was on its way is lost.
-  socket->on_disconnect([this, device](const std::string& url) {
+  peer->frames.on_disconnect([this, device](const std::string& url) {
     do_without({ErrorCode::kUnavailable,
                 fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)},
                device);
@@ -166,7 +167,9 @@ Expected<void> Executor::connect(std::size_t device) {
   transport::DialOptions dial;
   dial.connect_timeout = peer_options_.connect_timeout;
   dial.tls = {identity_, transport::Peers::kDevices, deployment_.plan.devices[device]};
-  auto dialled = socket->dial(peer_options_.data_urls[device], dial);
+  auto dialled = peer->frames.dial(peer_options_.data_urls[device], dial);
+  dial.connect_timeout = {};  // in the background: who isn't heard in time has that time to connect, too
+  if (dialled) dialled = peer->heartbeats.dial(peer_options_.data_urls[device], dial);
   if (dialled) return {};
   return fail_in(fmt::format("device \"{}\"", deployment_.plan.devices[device]), std::move(dialled.error()));
 }
@@ -192,11 +195,11 @@ void Executor::connect_and_beat() {
 
 // A full queue means that enough is on its way already.
 Expected<void> Executor::beat() {
-  for (std::optional<PushSocket>& peer : peers_) {
+  for (std::optional<Peer>& peer : peers_) {
     if (!peer) continue;
     TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes));
     seal_frame(heartbeat_of(deployment_, device_), frame.bytes());
-    const auto sent = peer->send(std::move(frame), std::chrono::milliseconds(0));
+    const auto sent = peer->heartbeats.send(std::move(frame), std::chrono::milliseconds(0));
     if (!sent && sent.error().code == ErrorCode::kInvalid) return tl::unexpected(sent.error());
   }
   return {};
@@ -225,8 +228,10 @@ Executor::~Executor() {
   // Closing wakes the threads wherever they wait.
   if (data_) data_->close();
   if (results_) results_->close();
-  for (std::optional<PushSocket>& peer : peers_) {
-    if (peer) peer->close();
+  for (std::optional<Peer>& peer : peers_) {
+    if (!peer) continue;
+    peer->frames.close();
+    peer->heartbeats.close();
   }
   if (beater_.joinable()) beater_.join();  // it makes the computer
   if (receiver_.joinable()) receiver_.join();
@@ -390,7 +395,7 @@ Expected<void> Executor::send(const Job& job, std::size_t transfer, Message fram
       const std::size_t bytes = copy.size() - kFrameHeaderBytes;
       TRY(join_.deliver(job.request, transfer, transport::share(std::move(copy)).sub(kFrameHeaderBytes, bytes)));
     } else {
-      TRY(push(*peers_[device], std::move(copy), can_do_without_[device]));
+      TRY(push(peers_[device]->frames, std::move(copy), can_do_without_[device]));
     }
   }
   if (what.to_coordinator) {

@@ -105,6 +105,13 @@ class Executor {
     std::vector<transport::Message> output_frames;  // of outputs that are computed right into a frame
   };
 
+  // A device that this one sends to. Heartbeats have a connection of their own: behind large frames on a slow link they
+  // would come too late, and in the frames' queue they would take the place of frames (Deployment::send_queue).
+  struct Peer {
+    transport::PushSocket frames;
+    transport::PushSocket heartbeats;
+  };
+
   Executor(Deployment deployment, std::size_t device)
       : deployment_(std::move(deployment)), device_(device), join_(deployment_, device) {}
   Expected<void> add_part(LoadedPart part, const ExecutorOptions& options);
@@ -132,8 +139,8 @@ class Executor {
   std::optional<transport::PushSocket> results_;
   std::shared_ptr<const transport::TlsIdentity> identity_;
   PeerOptions peer_options_;
-  std::vector<std::optional<transport::PushSocket>> peers_;  // by device; each in its place before kRunning
-  std::map<std::size_t, std::atomic<std::int64_t>> heard_;   // by device that sends here: ns of the steady clock
+  std::vector<std::optional<Peer>> peers_;                  // by device; each in its place before kRunning
+  std::map<std::size_t, std::atomic<std::int64_t>> heard_;  // by device that sends here: ns of the steady clock
   std::string data_url_;
   std::string results_url_;
 

@@ -122,6 +122,30 @@ TEST(SpareParts, AStoppedDeviceIsNotWaitedFor) {
   }
 }
 
+// Who is behind by less than a window isn't late, however many heartbeats it hasn't heard meanwhile: what is dropped
+// for all spare parts at once nobody answers.
+TEST(SpareParts, HeartbeatsTakeNoPlaceOfAFrame) {
+  const Graph graph = SpareNetwork::make(4, 8, 192);  // frames that the system's buffers don't hold a window of
+  const Questions questions(graph, kDecodedTolerance);
+  const Plan plan = spare_plan(graph, "b", Spare::kParity);
+  const LocalFleet fleet = process_runners(plan.devices.size());
+  CoordinatorOptions options = patient(graph);
+  options.watch.heartbeat_period = std::chrono::milliseconds(1);
+  const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), options));
+  for (const std::size_t device : {1, 2, 3}) stop(fleet, device);
+  std::vector<std::future<Result>> results;
+  for (std::uint64_t number = 0; number < coordinator->window(); ++number) {
+    results.push_back(coordinator->submit(questions.inputs(number)));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  for (const std::size_t device : {1, 2, 3}) ::kill(fleet.pid(device), SIGCONT);
+  for (std::uint64_t number = 0; number < results.size(); ++number) {
+    EXPECT_TRUE(questions.right(number, must(results[number].get())));
+  }
+  EXPECT_EQ(coordinator->counts().epochs, 1U);
+  EXPECT_EQ(must(coordinator->runner_status())[0]["sends_dropped"], 0);
+}
+
 TEST(SpareParts, TheLossOfTwoThatAnswerForEachOtherIsALoss) {
   const Graph graph = SpareNetwork::make(3, 8);
   const Questions questions(graph, kDecodedTolerance);

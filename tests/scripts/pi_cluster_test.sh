@@ -212,6 +212,18 @@ runs "$script" down
 nothing_left "${pids[@]}"
 [[ -e $cluster ]] || wrong "a file of the user's went with the cluster"
 
+# Each piece of a part file, and each tensor, keeps these links busy for longer than a device may be silent.
+step "slow links"
+runs "$script" up --devices 2 --cpu 50% --memory 400MB --bandwidth-mbps 10 --output "$cluster" --bin "$bin"
+printf 'stages:\n  - {until: [features.1], devices: [pi1]}\n  - {devices: [pi2]}\n' >"$scratch/stages.yaml"
+runs "$bin/onnx-split" plan "$scratch/model.onnx" --cluster "$cluster" --stages "$scratch/stages.yaml" \
+  -o "$scratch/plan.json"
+runs timeout 120 "$bin/onnx-split" bench "$scratch/model.onnx" --cluster "$cluster" --plan "$scratch/plan.json" \
+  --scenario offline --requests 4 --warm-up 0
+[[ ! -s $errors ]] || wrong "a device was lost, or something else was"
+runs "$script" down
+nothing_left
+
 # killed WHEN…: an up that is killed by -9 as soon as the command is true.
 killed() {
   "$script" up --devices 3 --bin "$bin" >"$output" 2>"$errors" &
