@@ -19,7 +19,6 @@ constexpr std::chrono::milliseconds kPoll{200};
 constexpr std::chrono::milliseconds kLastBreath{50};
 // What a piece of a part file may take: pings go behind it, and mustn't come too late on a slow link.
 constexpr std::chrono::milliseconds kPieceTime{100};
-constexpr std::size_t kLeastPieceBytes = std::size_t{4} << 10;
 // Between questions whether a runner is done loading: from the first to the second.
 constexpr std::chrono::milliseconds kFirstPause{2};
 constexpr std::chrono::milliseconds kLongestPause{20};
@@ -92,7 +91,9 @@ Expected<void> ActiveDeployment::export_parts(const Graph& graph) {
 // Gives the runner's reply to hello.
 Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deployment) {
   ControlClient& runner = *runners_[device].client;
+  const auto begin = std::chrono::steady_clock::now();
   TRY_ASSIGN(Json hello, runner.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
+  runners_[device].round_trip = std::chrono::steady_clock::now() - begin;
   Json announced = Json::array();
   for (const PartFiles& part : parts_) {
     if (!devices_of(deployment_.plan, part.id).contains(device)) continue;
@@ -195,11 +196,11 @@ tl::expected<void, Failure> ActiveDeployment::send_parts() {
   return {};
 }
 
-// The next one is as large as the link seems to carry in kPieceTime.
+// The next one is as large as the link seems to carry in kPieceTime, without the way to the runner and back.
 Expected<void> ActiveDeployment::put_piece(Runner& runner, Json arguments, std::span<const std::byte> piece) {
   const auto begin = std::chrono::steady_clock::now();
   TRY(runner.client->call("put", std::move(arguments), piece));
-  const auto took = std::chrono::steady_clock::now() - begin;
+  const auto took = std::chrono::steady_clock::now() - begin - runner.round_trip;
   if (took > kPieceTime) {
     runner.piece_bytes = std::max(runner.piece_bytes / 2, kLeastPieceBytes);
   } else if (took < kPieceTime / 3 && piece.size() == runner.piece_bytes) {
@@ -533,6 +534,11 @@ std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pi
   return outputs;
 }
 
+bool ActiveDeployment::is_over() {
+  const std::scoped_lock lock(mutex_);
+  return failure_ || ending_;
+}
+
 void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& inputs) {
   std::vector<bool> may_drop;  // by device: what others answer in place of isn't waited for
   {
@@ -559,9 +565,14 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
       if (!frame) return fail_with(for_nobody(std::move(frame.error())));
       place({whole, input.view()}, {what.what.region, {type, frame_payload(frame->bytes()).data()}});
       seal_frame(header, frame->bytes());
-      const auto timeout = may_drop[device] ? std::chrono::milliseconds(0) : options_.heartbeat_timeout;
+      const auto timeout = may_drop[device] ? std::chrono::milliseconds(0) : kPoll;
       auto sent = runners_[device].inputs->send(std::move(*frame), timeout);
-      if (!sent && may_drop[device] && sent.error().code == ErrorCode::kTimeout) continue;
+      // Whether a device that takes nothing is lost, its watcher decides.
+      while (!sent && sent.error().code == ErrorCode::kTimeout && !may_drop[device] && !is_over()) {
+        sent = runners_[device].inputs->send(std::move(*frame), timeout);
+      }
+      if (!sent && sent.error().code == ErrorCode::kTimeout && may_drop[device]) continue;
+      if (!sent && is_over()) return;
       if (!sent) return fail_with(lost(device, std::move(sent.error()).in(named(device))));
     }
   }

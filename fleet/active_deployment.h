@@ -91,15 +91,17 @@ class ActiveDeployment {
     std::string hash;
     std::vector<std::size_t> missing_at;  // devices
   };
+  static constexpr std::size_t kLeastPieceBytes = std::size_t{64} << 10;
   struct Runner {
     std::optional<ControlClient> client;  // nothing: the plan doesn't use it
     std::optional<transport::PushSocket> inputs;
     std::string data_url;
     std::string results_url;
-    std::size_t piece_bytes = std::size_t{64} << 10;  // of a part file, sent at once: as its link can carry them
-    bool cutting = false;                             // parts out of models that it has
-    bool connection_lost = false;                     // of control
-    bool data_connection_lost = false;                // or of inputs or results
+    std::chrono::steady_clock::duration round_trip{};  // of a message without content
+    std::size_t piece_bytes = kLeastPieceBytes;        // of a part file, sent at once: as its link can carry them
+    bool cutting = false;                              // parts out of models that it has
+    bool connection_lost = false;                      // of control
+    bool data_connection_lost = false;                 // or of inputs or results
     std::thread watcher;
   };
 
@@ -128,6 +130,7 @@ class ActiveDeployment {
   bool goes_on_without(std::size_t device, Failure& failure);
   std::size_t index_of(const std::string& name) const;
   void fail_with(Failure failure);
+  bool is_over();
   void receive_results();
   void take_result(transport::Message message);
   std::vector<Tensor> put_together(const std::vector<Buffer>& pieces);

@@ -17,7 +17,7 @@ namespace onnx_split {
 
 inline constexpr std::int64_t kProtocolVersion = 4;
 inline constexpr std::size_t kMaxControlBytes = std::size_t{16} << 20;
-inline constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+inline constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
 struct ControlMessage {
   Json json;

@@ -19,7 +19,7 @@ constexpr unsigned kMaxStrikes = 2;
 // So many epochs in a row may fail without anybody to blame.
 constexpr unsigned kMaxFailures = 5;
 constexpr unsigned kMaxDoublings = 6;
-// Where others may answer for a device: how often it is asked whether anything comes, and how long nothing may, besides
+// How often it is asked whether anything comes. Where others may answer for a device: how long nothing may, besides
 // three times what a request took at most.
 constexpr std::chrono::milliseconds kStallCheck{200};
 constexpr std::chrono::milliseconds kPatience{1000};
@@ -361,15 +361,18 @@ void Coordinator::supervise() {
   }
 }
 
-// Spare parts answer in place of a lost device, but perhaps not to what they were too late for just then. Where no
-// device is lost, what senders drop is answered without it (Deployment::send_queue); should that ever not be so, nothing
-// else would notice. If nothing comes any more, everything is sent again. The lock is the caller's.
+// Spare parts answer in place of a lost device, but perhaps not to what they were too late for just then; and where
+// several devices are late, it may be for different requests (Deployment::send_queue). If nothing comes any more,
+// everything is sent again. In other plans that takes a connection that stands still although both its ends answer, and
+// has time. The lock is the caller's.
 void Coordinator::check_stall() {
   if (broken_ || oldest_ == next_) return;
   const bool may_be_dropped =
       slowest_way_ > Clock::duration{} && current_.active && has_spares(current_.active->plan());
-  if (!former_ && !has_missed_ && !may_be_dropped) return;
-  if (Clock::now() - last_progress_ < kPatience + 3 * slowest_way_) return;
+  const auto patience = former_ || has_missed_ || may_be_dropped ? kPatience : options_.stall_timeout;
+  const Clock::duration waited = Clock::now() - last_progress_;
+  if (waited < patience + 3 * slowest_way_) return;
+  slowest_way_ = std::max(slowest_way_, waited);  // perhaps it is only slower than it was: the next one has longer
   broken_ = Failure{{ErrorCode::kUnavailable, "nothing is answered any more: devices are lost or late"}, {}, {}, {}};
   accepting_ = false;
 }

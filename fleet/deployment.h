@@ -33,9 +33,11 @@ struct Deployment {
   // Messages that a push socket must hold so that sending `transfers` transfers of the whole window never blocks. Where
   // it is full all the same, in a plan with spare parts, the oldest in it is of a request that has been answered
   // without this receiver: a request is sent only when the one a window before has its result. So what doesn't fit may
-  // be dropped, for every receiver whose queue is full at once: their spare parts did without the same ones before. (At
-  // most 8192, the transport's limit. A plan that needs more may drop more than that; the coordinator sends again what
-  // nobody answers.)
+  // be dropped, for every receiver whose queue is full at once: the latest of those oldest ones was answered without
+  // any of them. That holds for one sender, or several that send in the same order, and one transfer to each receiver.
+  // Where replicas send in different orders, or a receiver has parts of stages side by side, or a window is more than
+  // 8192 (the transport's limit), a request may be dropped for too many; the coordinator sends again what nobody
+  // answers.
   int send_queue(std::size_t transfers) const;
   // The parts that a device computes (as any replica).
   std::vector<PartId> parts_of(std::size_t device) const;

@@ -156,7 +156,7 @@ Expected<void> Executor::connect(std::size_t device) {
     // In its place before it dials: there the destructor can close it.
     const std::scoped_lock lock(mutex_);
     if (stopping_) return fail(ErrorCode::kCancelled, "stopping");
-    peer = &peers_[device].emplace(std::move(frames), std::move(heartbeats));
+    peer = &peers_[device].emplace(Peer{std::move(frames), std::move(heartbeats)});
   }
   // What was on its way is lost.
   peer->frames.on_disconnect([this, device](const std::string& url) {
@@ -182,14 +182,11 @@ void Executor::connect_and_beat() {
   }
   computer_ = std::thread([this] { compute_loop(); });
   state_ = ExecutorState::kRunning;
-  while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      stop_changed_.wait_for(lock, peer_options_.heartbeat_period, [&] { return stopping_.load(); });
-    }
-    if (stopping_) return;
+  while (!stopping_) {
     if (const auto beaten = beat(); !beaten) set_failure(beaten.error());
     check_heard();
+    std::unique_lock lock(mutex_);
+    stop_changed_.wait_for(lock, peer_options_.heartbeat_period, [&] { return stopping_.load(); });
   }
 }
 

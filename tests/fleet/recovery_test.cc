@@ -248,6 +248,29 @@ TEST(Recovery, AConnectionThatBreaksBetweenTwoThatAnswerCostsNoResultAndNoDevice
   }
 }
 
+// A stopped device that is given much time to answer pings stands for a connection that stands still.
+TEST(Recovery, WhereNothingIsAnsweredAnyMoreEverythingIsSentAgain) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = process_runners(3);
+  CoordinatorOptions options = recovering(graph);
+  options.watch.heartbeat_timeout = std::chrono::seconds(20);
+  options.stall_timeout = std::chrono::milliseconds(300);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), options));
+  std::jthread resume;
+  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number != 100) return;
+    stop(fleet, 1);
+    resume = std::jthread([&] {
+      std::this_thread::sleep_for(std::chrono::seconds(3));
+      ::kill(fleet.pid(1), SIGCONT);
+    });
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  EXPECT_GE(coordinator->counts().epochs, 2U);
+  EXPECT_EQ(coordinator->counts().losses, 0U);
+}
+
 std::string answer_by(Coordinator& coordinator, const Questions& questions, Clock::duration time) {
   const auto result = coordinator.submit(questions.inputs(0), Clock::now() + time).get();
   return result ? "" : result.error().message;

@@ -127,7 +127,7 @@ TEST(SpareParts, AStoppedDeviceIsNotWaitedFor) {
 TEST(SpareParts, HeartbeatsTakeNoPlaceOfAFrame) {
   const Graph graph = SpareNetwork::make(4, 8, 192);  // frames that the system's buffers don't hold a window of
   const Questions questions(graph, kDecodedTolerance);
-  const Plan plan = spare_plan(graph, "b", Spare::kParity);
+  const Plan plan = plan_of(graph, 4, spare_stages("b", Spare::kParity), 8);
   const LocalFleet fleet = process_runners(plan.devices.size());
   CoordinatorOptions options = patient(graph);
   options.watch.heartbeat_period = std::chrono::milliseconds(1);
@@ -140,6 +140,7 @@ TEST(SpareParts, HeartbeatsTakeNoPlaceOfAFrame) {
   }
   for (const std::size_t device : {1, 2, 3}) ::kill(fleet.pid(device), SIGCONT);
   for (std::uint64_t number = 0; number < results.size(); ++number) {
+    ASSERT_EQ(results[number].wait_for(std::chrono::seconds(30)), std::future_status::ready) << number;
     EXPECT_TRUE(questions.right(number, must(results[number].get())));
   }
   EXPECT_EQ(coordinator->counts().epochs, 1U);

@@ -212,7 +212,7 @@ runs "$script" down
 nothing_left "${pids[@]}"
 [[ -e $cluster ]] || wrong "a file of the user's went with the cluster"
 
-# Each piece of a part file, and each tensor, keeps these links busy for longer than a device may be silent.
+# A tensor, or 1 MiB of a part file, keeps these links busy for about as long as a device may be silent, or longer.
 step "slow links"
 runs "$script" up --devices 2 --cpu 50% --memory 400MB --bandwidth-mbps 10 --output "$cluster" --bin "$bin"
 printf 'stages:\n  - {until: [features.1], devices: [pi1]}\n  - {devices: [pi2]}\n' >"$scratch/stages.yaml"
