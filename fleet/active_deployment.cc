@@ -93,7 +93,9 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
   ControlClient& runner = *runners_[device].client;
   const auto begin = std::chrono::steady_clock::now();
   TRY_ASSIGN(Json hello, runner.call("hello", {{"protocol", kProtocolVersion}}, {}, options_.connect_timeout));
-  runners_[device].round_trip = std::chrono::steady_clock::now() - begin;
+  // Not more than that: it may have been late for another reason.
+  runners_[device].round_trip =
+      std::min<std::chrono::steady_clock::duration>(std::chrono::steady_clock::now() - begin, 2 * kPieceTime);
   Json announced = Json::array();
   for (const PartFiles& part : parts_) {
     if (!devices_of(deployment_.plan, part.id).contains(device)) continue;
@@ -539,7 +541,8 @@ bool ActiveDeployment::is_over() {
   return failure_ || ending_;
 }
 
-void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& inputs) {
+void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& inputs,
+                            const std::function<bool()>& given_up) {
   std::vector<bool> may_drop;  // by device: what others answer in place of isn't waited for
   {
     const std::scoped_lock lock(mutex_);
@@ -568,11 +571,11 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
       const auto timeout = may_drop[device] ? std::chrono::milliseconds(0) : kPoll;
       auto sent = runners_[device].inputs->send(std::move(*frame), timeout);
       // Whether a device that takes nothing is lost, its watcher decides.
-      while (!sent && sent.error().code == ErrorCode::kTimeout && !may_drop[device] && !is_over()) {
+      while (!sent && sent.error().code == ErrorCode::kTimeout && !may_drop[device]) {
+        if (is_over() || given_up()) return;
         sent = runners_[device].inputs->send(std::move(*frame), timeout);
       }
-      if (!sent && sent.error().code == ErrorCode::kTimeout && may_drop[device]) continue;
-      if (!sent && is_over()) return;
+      if (!sent && sent.error().code == ErrorCode::kTimeout) continue;
       if (!sent) return fail_with(lost(device, std::move(sent.error()).in(named(device))));
     }
   }

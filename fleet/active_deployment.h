@@ -63,7 +63,8 @@ class ActiveDeployment {
 
   // Requests are numbered upwards, with at most a window between the oldest without a result and the newest. Inputs in
   // the graph's order and of its types. What goes wrong is told by events.failed.
-  void send(std::uint64_t request, const std::vector<Tensor>& inputs);
+  // Waits for a device that others can't answer in place of; `given_up` is asked every 0.2 s whether that goes on.
+  void send(std::uint64_t request, const std::vector<Tensor>& inputs, const std::function<bool()>& given_up);
 
   // Stops everything and releases the runners that can be reached. No event comes after it. Idempotent.
   void end();

@@ -12,7 +12,7 @@
 namespace onnx_split {
 namespace {
 
-// Failures are in a row until an epoch has lasted this long.
+// Failures are in a row until an epoch has lasted this long, and has answered what there was.
 constexpr std::chrono::seconds kSteady{10};
 // So many connections of a device may break in a row although it answers; then it is left out.
 constexpr unsigned kMaxStrikes = 2;
@@ -241,7 +241,7 @@ Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>
   }
   if (deadline != kNoDeadline) changed_.notify_all();
   // If that fails, the epoch has failed, and the request is sent again in the next one.
-  active->send(number, inputs);
+  active->send(number, inputs, [this] { return gives_up(); });
   return future;
 }
 
@@ -258,6 +258,8 @@ void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, st
     if (arrived.done) return;
     const Clock::time_point now = Clock::now();
     last_progress_ = now;
+    waited_in_vain_ = {};
+    has_answered_ = true;
     slowest_way_ = std::max(slowest_way_, now - arrived.sent);
     if (fastest_way_ == Clock::duration{} || now - arrived.sent < fastest_way_) fastest_way_ = now - arrived.sent;
     last_results_.push_back(now);
@@ -371,10 +373,18 @@ void Coordinator::check_stall() {
       slowest_way_ > Clock::duration{} && current_.active && has_spares(current_.active->plan());
   const auto patience = former_ || has_missed_ || may_be_dropped ? kPatience : options_.stall_timeout;
   const Clock::duration waited = Clock::now() - last_progress_;
-  if (waited < patience + 3 * slowest_way_) return;
-  slowest_way_ = std::max(slowest_way_, waited);  // perhaps it is only slower than it was: the next one has longer
+  // Perhaps it is only slower than it was: the next epoch has longer.
+  if (waited < patience + 3 * std::max(slowest_way_, waited_in_vain_)) return;
+  waited_in_vain_ = waited;
   broken_ = Failure{{ErrorCode::kUnavailable, "nothing is answered any more: devices are lost or late"}, {}, {}, {}};
   accepting_ = false;
+}
+
+// Asked by who waits to send.
+bool Coordinator::gives_up() {
+  const std::scoped_lock lock(mutex_);
+  check_stall();
+  return end_ || broken_;
 }
 
 void Coordinator::retire_former() {
@@ -498,7 +508,8 @@ void Coordinator::begin_again(std::optional<Failure> failure) {
 bool Coordinator::resend() {
   std::unique_lock lock(mutex_);
   for (std::uint64_t number = oldest_; number < next_; ++number) {
-    changed_.wait(lock, [&] { return end_ || broken_ || number < oldest_ + window_; });
+    const auto goes_on = [&] { return end_ || broken_ || number < oldest_ + window_; };
+    while (!changed_.wait_for(lock, kStallCheck, goes_on)) check_stall();
     if (end_ || broken_) return end_.has_value();
     if (number < oldest_ || request(number).done) continue;
     if (request(number).answered) {
@@ -511,7 +522,7 @@ bool Coordinator::resend() {
     const std::shared_ptr<ActiveDeployment> active = current_.active;
     ++counts_.resent;
     lock.unlock();
-    active->send(in_epoch, inputs);
+    active->send(in_epoch, inputs, [this] { return gives_up(); });
     lock.lock();
   }
   if (broken_) return false;
@@ -546,8 +557,9 @@ Expected<void> Coordinator::blame(const Failure& failure) {
   if (failure.error.code == ErrorCode::kCancelled) return tl::unexpected(failure.error);
   if (Clock::now() - epoch_began_ > kSteady) {
     strikes_.clear();
-    failures_in_a_row_ = 0;
+    if (has_answered_ || oldest_ == next_) failures_in_a_row_ = 0;
   }
+  has_answered_ = false;
   Member* left_out = find(failure.lost);
   for (const std::optional<std::string>& name : {failure.reporter, failure.suspect}) {
     Member* member = find(name);

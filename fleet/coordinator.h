@@ -47,8 +47,8 @@ struct CoordinatorOptions {
   std::function<std::vector<FleetDevice>()> devices;
   // How often a lost device is asked whether it is back; twice as long after each further loss of it.
   std::chrono::milliseconds return_period{1000};
-  // How long there may be no result, besides three times what a request took at most, where every device answers and
-  // none has spare parts: a connection may stand still. Then everything is sent again in a new epoch.
+  // How long there may be no result, besides three times what a request took at most, though every device answers: a
+  // connection may stand still. Then everything is sent again in a new epoch. (Where spare parts may answer: a second.)
   std::chrono::milliseconds stall_timeout{60000};
 };
 
@@ -137,6 +137,7 @@ class Coordinator {
   void retire_former();
   void change_over();
   void check_stall();
+  bool gives_up();
   void begin_again(std::optional<Failure> failure);
   bool resend();
   Expected<void> blame(const Failure& failure);
@@ -186,7 +187,9 @@ class Coordinator {
   std::deque<Clock::time_point> last_results_;
   bool has_missed_ = false;                            // the current epoch goes on without a device
   Clock::time_point last_progress_;                    // a result, or the first request after none
-  Clock::duration slowest_way_{};                      // of all, or a time that was waited for one in vain
+  Clock::duration slowest_way_{};                      // of all
+  Clock::duration waited_in_vain_{};                   // for a result, at last, with none since
+  bool has_answered_ = false;                          // anything since the last failure
   std::map<std::vector<std::string>, Plan> prepared_;  // by the devices that are left
   CoordinatorCounts counts_;
   std::thread supervisor_;

@@ -262,7 +262,7 @@ TEST(Recovery, WhereNothingIsAnsweredAnyMoreEverythingIsSentAgain) {
     if (number != 100) return;
     stop(fleet, 1);
     resume = std::jthread([&] {
-      std::this_thread::sleep_for(std::chrono::seconds(3));
+      std::this_thread::sleep_for(std::chrono::seconds(8));  // the lease is longer, and what they may be silent
       ::kill(fleet.pid(1), SIGCONT);
     });
   });

@@ -147,6 +147,31 @@ TEST(SpareParts, HeartbeatsTakeNoPlaceOfAFrame) {
   EXPECT_EQ(must(coordinator->runner_status())[0]["sends_dropped"], 0);
 }
 
+// Nobody else answers for it any more, and it takes nothing.
+TEST(SpareParts, WhoWaitsForPlaceInAQueueCanGiveUp) {
+  const Graph graph = SpareNetwork::make(5, 8, 192);
+  const Questions questions(graph, kDecodedTolerance);
+  StageRequest front, rest;
+  front.until = {"relu_a"};
+  front.spare = Spare::kStandby;
+  front.devices = {"d1", "d2"};
+  rest.devices = {"d0"};
+  const LocalFleet fleet = process_runners(3);
+  CoordinatorOptions options = recovering(graph);
+  options.watch.heartbeat_timeout = std::chrono::seconds(6);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, {front, rest}), fleet.urls(), options));
+  stop(fleet, 1);
+  EXPECT_EQ(stream(*coordinator, questions, 60, [](std::uint64_t) {}).right, 60U);  // its queue is full
+  ::kill(fleet.pid(2), SIGKILL);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  auto waiting = std::async(std::launch::async, [&] { return coordinator->submit(questions.inputs(0)).get(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  coordinator->cancel({ErrorCode::kCancelled, "given up"});
+  EXPECT_EQ(waiting.wait_for(std::chrono::seconds(3)), std::future_status::ready);
+  ::kill(fleet.pid(1), SIGCONT);
+  EXPECT_FALSE(waiting.get());
+}
+
 TEST(SpareParts, TheLossOfTwoThatAnswerForEachOtherIsALoss) {
   const Graph graph = SpareNetwork::make(3, 8);
   const Questions questions(graph, kDecodedTolerance);
