@@ -157,17 +157,17 @@ TEST(SpareParts, WhoWaitsForPlaceInAQueueCanGiveUp) {
   front.devices = {"d1", "d2"};
   rest.devices = {"d0"};
   const LocalFleet fleet = process_runners(3);
-  CoordinatorOptions options = recovering(graph);
-  options.watch.heartbeat_timeout = std::chrono::seconds(6);
+  CoordinatorOptions options = patient(graph);
+  options.return_period = std::chrono::seconds(60);  // the end would wait for the answer of a lost device
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, {front, rest}), fleet.urls(), options));
   stop(fleet, 1);
-  EXPECT_EQ(stream(*coordinator, questions, 60, [](std::uint64_t) {}).right, 60U);  // its queue is full
+  EXPECT_EQ(stream(*coordinator, questions, 30, [](std::uint64_t) {}).right, 30U);  // its queue is full
   ::kill(fleet.pid(2), SIGKILL);
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   auto waiting = std::async(std::launch::async, [&] { return coordinator->submit(questions.inputs(0)).get(); });
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   coordinator->cancel({ErrorCode::kCancelled, "given up"});
-  EXPECT_EQ(waiting.wait_for(std::chrono::seconds(3)), std::future_status::ready);
+  EXPECT_EQ(waiting.wait_for(std::chrono::seconds(5)), std::future_status::ready);
   ::kill(fleet.pid(1), SIGCONT);
   EXPECT_FALSE(waiting.get());
 }
