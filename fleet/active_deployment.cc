@@ -569,14 +569,16 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
       place({whole, input.view()}, {what.what.region, {type, frame_payload(frame->bytes()).data()}});
       seal_frame(header, frame->bytes());
       const auto timeout = may_drop[device] ? std::chrono::milliseconds(0) : kPoll;
-      auto sent = runners_[device].inputs->send(std::move(*frame), timeout);
-      // Whether a device that takes nothing is lost, its watcher decides.
-      while (!sent && sent.error().code == ErrorCode::kTimeout && !may_drop[device]) {
+      while (true) {
+        auto sent = runners_[device].inputs->send(std::move(*frame), timeout);
+        if (sent) break;
+        if (sent.error().code != ErrorCode::kTimeout) {
+          return fail_with(lost(device, std::move(sent.error()).in(named(device))));
+        }
+        if (may_drop[device]) break;
+        // Whether a device that takes nothing is lost, its watcher decides.
         if (is_over() || given_up()) return;
-        sent = runners_[device].inputs->send(std::move(*frame), timeout);
       }
-      if (!sent && sent.error().code == ErrorCode::kTimeout) continue;
-      if (!sent) return fail_with(lost(device, std::move(sent.error()).in(named(device))));
     }
   }
 }
