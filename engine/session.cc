@@ -35,11 +35,11 @@ std::size_t rounded(std::size_t size) { return (size + kBufferAlignment - 1) / k
 }  // namespace
 
 struct Session::Impl {
-  Impl(Graph g, unsigned threads) : graph(std::move(g)), pool(threads) {}
+  Impl(Graph g, std::shared_ptr<ThreadPool> p) : graph(std::move(g)), pool(std::move(p)) {}
 
   Graph graph;
   KernelChoices choices;
-  ThreadPool pool;
+  std::shared_ptr<ThreadPool> pool;
   PagePool pages;  // of the kernels too
   std::vector<PreparedStep> steps;
   std::vector<NodeId> nodes;  // of the steps; neighbours with the same one are one
@@ -147,7 +147,7 @@ std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool referen
                       .outputs = outputs,
                       .choice = choice == choices.end() ? std::string_view{} : choice->second,
                       .epilogue = step.epilogue,
-                      .threads = pool.threads(),
+                      .threads = pool->threads(),
                       .blocked = step.outputs.front().layout == Layout::kBlocked,
                       .constants = constants,
                       .pages = &pages},
@@ -156,7 +156,7 @@ std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool referen
 
 void Session::Impl::allocate() {
   arena = pages.allocate(memory.arena_bytes);
-  workspace = pages.allocate(workspace_stride * pool.threads());
+  workspace = pages.allocate(workspace_stride * pool->threads());
   pages.trim();
   addresses.assign(memory.places.size(), nullptr);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
@@ -214,7 +214,7 @@ Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, co
   std::size_t node = 0;
   for (PreparedStep& prepared : steps) {
     if (prepared.step.node != nodes[node]) after_node(node++);
-    auto result = prepared.kernel->run({prepared.inputs, prepared.outputs, pool, workspace, workspace_stride});
+    auto result = prepared.kernel->run({prepared.inputs, prepared.outputs, *pool, workspace, workspace_stride});
     if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));
   }
   if (!nodes.empty()) after_node(node);
@@ -231,7 +231,8 @@ Session::~Session() = default;
 Expected<std::unique_ptr<Session>> Session::create(Graph graph, const SessionOptions& options) {
   silence_blas_threads();
   std::unique_ptr<Session> session(new Session);
-  session->impl_ = std::make_unique<Impl>(std::move(graph), options.threads);
+  session->impl_ = std::make_unique<Impl>(std::move(graph),
+                                          options.pool ? options.pool : std::make_shared<ThreadPool>(options.threads));
   Impl& impl = *session->impl_;
   try {
     TRY(impl.prepare(options));
@@ -261,11 +262,11 @@ Expected<void> Session::run_timed(std::span<const TensorView> inputs, std::span<
   CHECK(busy_ns.size() == impl.nodes.size());
   TRY(impl.check(inputs, outputs));
   impl.bind(inputs, outputs);
-  std::vector<std::int64_t> before(impl.pool.threads());
-  std::vector<std::int64_t> after(impl.pool.threads());
-  impl.pool.processor_times(before);
+  std::vector<std::int64_t> before(impl.pool->threads());
+  std::vector<std::int64_t> after(impl.pool->threads());
+  impl.pool->processor_times(before);
   return impl.run(outputs, [&](std::size_t step) {
-    impl.pool.processor_times(after);
+    impl.pool->processor_times(after);
     busy_ns[step] = 0;
     for (std::size_t i = 0; i < after.size(); ++i) busy_ns[step] = std::max(busy_ns[step], after[i] - before[i]);
     std::swap(before, after);
@@ -273,7 +274,7 @@ Expected<void> Session::run_timed(std::span<const TensorView> inputs, std::span<
 }
 
 std::size_t Session::arena_bytes() const { return impl_->memory.arena_bytes; }
-std::size_t Session::workspace_bytes() const { return impl_->workspace_stride * impl_->pool.threads(); }
+std::size_t Session::workspace_bytes() const { return impl_->workspace_stride * impl_->pool->threads(); }
 std::size_t Session::weight_bytes() const {
   std::size_t bytes = 0;
   for (const PreparedStep& prepared : impl_->steps) bytes += prepared.kernel->weight_bytes();

@@ -18,8 +18,12 @@
 
 namespace onnx_split {
 
+class ThreadPool;
+
 struct SessionOptions {
-  unsigned threads = 1;
+  unsigned threads = 1;  // of the session's own
+  // In place of them: shared with sessions that never run at the same time.
+  std::shared_ptr<ThreadPool> pool = nullptr;
   // Obeyed where they name a node; an impossible or unknown one is an error. The others follow the rule.
   KernelChoices choices;
   ChoiceRule rule = default_rule();

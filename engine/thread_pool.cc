@@ -150,7 +150,10 @@ struct ThreadPool::Impl {
   }
 };
 
-ThreadPool::ThreadPool(unsigned threads) : impl_(std::make_unique<Impl>(threads)) {
+ThreadPool::ThreadPool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+// The delegate has made it complete: if a thread is refused, the destructor ends those that were begun.
+ThreadPool::ThreadPool(unsigned threads) : ThreadPool(std::make_unique<Impl>(threads)) {
   for (unsigned worker = 1; worker < threads; ++worker) {
     impl_->helpers.emplace_back([impl = impl_.get(), worker] { impl->help(worker); });
     clockid_t clock{};

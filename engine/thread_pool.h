@@ -30,7 +30,8 @@ class TaskRef {
 
 class ThreadPool {
  public:
-  // `threads` includes the caller of parallel_for: 0 and 1 start none.
+  // `threads` includes the caller of parallel_for: 0 and 1 start none. Throws std::system_error if the system refuses
+  // one.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -50,6 +51,8 @@ class ThreadPool {
 
  private:
   struct Impl;
+  explicit ThreadPool(std::unique_ptr<Impl> impl);
+
   std::unique_ptr<Impl> impl_;
 };
 

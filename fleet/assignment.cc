@@ -7,10 +7,15 @@
 
 #include "base/log.h"
 #include "fleet/held_models.h"
+#include "fleet/machine.h"
 #include "onnx_import/import.h"
 
 namespace onnx_split {
 namespace {
+
+// Of preparing and cutting, beside an epoch that computes: a tenth of a core that both want. It waits for nobody, but
+// should end: until then there may be no spare part left.
+constexpr int kPriority = 10;
 
 Json counts_to_json(const ExecutorStatus& status) {
   return {{"jobs_done", status.jobs_done},
@@ -69,13 +74,14 @@ Expected<PartStore> with_parts_cut(Cut what) {
   return std::move(what.store);
 }
 
-// In the background; what the system refuses is an error: memory, a file, a thread.
+// In the background, and not at the cost of what runs; what the system refuses is an error: memory, a file, a thread.
 template <class Work>
 auto begin(Work work) {
   using Result = decltype(work());
   try {
     return std::async(std::launch::async, [work = std::move(work)]() mutable -> Result {
       try {
+        lower_priority(kPriority);
         return work();
       } catch (const std::bad_alloc&) {
         return fail(ErrorCode::kExhausted, "out of memory");

@@ -1,13 +1,11 @@
 #include "fleet/coordinator.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
 #include "fleet/control.h"
+#include "fleet/machine.h"
 
 namespace onnx_split {
 namespace {
@@ -633,8 +631,7 @@ Expected<Plan> Coordinator::plan_for_rest() {
 // Those for the loss of one device, so that it doesn't have to be waited for when it happens.
 void Coordinator::prepare_plans() {
   if (!options_.replan) return;
-  // Of this thread alone, on Linux: nothing waits for these plans. If that is refused it only takes the time.
-  if (::setpriority(PRIO_PROCESS, 0, kLowestPriority) != 0) spdlog::debug("{}", errno_message(errno));
+  lower_priority(kLowestPriority);  // nothing waits for these plans
   Plan full;
   std::vector<std::string> names;
   {

@@ -45,7 +45,7 @@ Expected<void> check_memory(std::size_t bytes, const ExecutorOptions& options) {
 Expected<std::unique_ptr<Executor>> Executor::create(Deployment deployment, std::size_t device,
                                                      std::vector<LoadedPart> parts, const ExecutorOptions& options) {
   const std::vector<PartId> own = deployment.parts_of(device);
-  std::unique_ptr<Executor> executor(new Executor(std::move(deployment), device));
+  std::unique_ptr<Executor> executor(new Executor(std::move(deployment), device, options.cores));
   CHECK(parts.size() == own.size());
   for (LoadedPart& part : parts) {
     const PartId id = part.id;
@@ -82,7 +82,7 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
   }
   TRY(check_memory(least_bytes, options));
   SessionOptions session_options;
-  session_options.threads = options.threads;
+  session_options.pool = options.cores->threads();
   session_options.choices = choices_for(part.graph, choices_of(deployment_.plan, part.id));
   TRY_ASSIGN(own.session, Session::create(std::move(part.graph), session_options));
   for (auto* ports : {&own.inputs, &own.outputs}) {
@@ -240,6 +240,7 @@ void Executor::set_failure(const Error& error, std::optional<std::size_t> blames
   const std::scoped_lock lock(mutex_);
   if (failure_ && !failure_->goes_on) return;
   failure_ = {error.message, blames, false};
+  join_.close();  // of this epoch nothing more is needed: what has no result yet is sent again in the next one
   spdlog::info("{}", error.message);  // the coordinator asks for it and tells the user
 }
 
@@ -314,22 +315,27 @@ void Executor::receive_loop() {
 }
 
 void Executor::compute_loop() {
-  while (const std::optional<Job> job = join_.take()) {
-    const auto begin = std::chrono::steady_clock::now();
-    auto computed = compute(*job);
+  std::optional<Cores::Place> place;
+  while (true) {
+    std::optional<Job> job = join_.take_if_ready();
+    if (!job) {
+      place.reset();
+      job = join_.take();
+      if (!job) return;
+    }
+    if (!place) place.emplace(*cores_, number_);
+    auto computed = compute(*job, *place);
     if (!computed) {
       set_failure(
           std::move(computed.error()).in(fmt::format("{}: request {}", to_string(parts_[job->part].id), job->request)),
           device_);
       return;
     }
-    const auto spent = std::chrono::steady_clock::now() - begin;
-    compute_ns_ += static_cast<std::uint64_t>(std::chrono::nanoseconds(spent).count());
     ++jobs_done_;
   }
 }
 
-Expected<void> Executor::compute(const Job& job) {
+Expected<void> Executor::compute(const Job& job, Cores::Place& place) {
   OwnPart& part = parts_[job.part];
   part.input_views.clear();
   part.output_views.clear();
@@ -351,7 +357,12 @@ Expected<void> Executor::compute(const Job& job) {
     TRY_ASSIGN(part.output_frames[i], Message::allocate(kFrameHeaderBytes + port.type().size_bytes()));
     part.output_views.emplace_back(port.type(), frame_payload(part.output_frames[i].bytes()).data());
   }
-  TRY(part.session->run(part.input_views, part.output_views));
+  {
+    const Cores::Turn turn = place.wait_for_turn();
+    const std::int64_t begin = steady_ns();
+    TRY(part.session->run(part.input_views, part.output_views));
+    compute_ns_ += static_cast<std::uint64_t>(steady_ns() - begin);
+  }
   join_.finish(job);
   for (std::size_t i = 0; i < part.outputs.size(); ++i) TRY(send_output(part, i, job));
   return {};

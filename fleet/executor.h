@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "engine/session.h"
+#include "fleet/cores.h"
 #include "fleet/deployment.h"
 #include "fleet/join_table.h"
 #include "fleet/port.h"
@@ -35,8 +36,8 @@ struct ExecutorOptions {
   std::string host = "127.0.0.1";                          // to listen on
   std::shared_ptr<const transport::TlsIdentity> identity;  // a device's: listens at tls+tcp://; none: at tcp://
   std::uint16_t data_port = 0;                             // 0: chosen by the system
-  unsigned threads = 1;                                    // of each part's session
   std::uint64_t memory_limit_bytes = 0;                    // 0: none
+  std::shared_ptr<Cores> cores;                            // the device's; not null
 };
 
 struct LoadedPart {
@@ -70,7 +71,7 @@ struct ExecutorStatus {
   transport::Counters received;
   std::uint64_t payload_bytes_received = 0;
   std::uint64_t payload_bytes_sent = 0;
-  double compute_s = 0.0;  // time that the computing thread was busy
+  double compute_s = 0.0;  // in which parts were computed
 };
 
 class Executor {
@@ -112,8 +113,12 @@ class Executor {
     transport::PushSocket heartbeats;
   };
 
-  Executor(Deployment deployment, std::size_t device)
-      : deployment_(std::move(deployment)), device_(device), join_(deployment_, device) {}
+  Executor(Deployment deployment, std::size_t device, std::shared_ptr<Cores> cores)
+      : deployment_(std::move(deployment)),
+        device_(device),
+        join_(deployment_, device),
+        cores_(std::move(cores)),
+        number_(cores_->next_number()) {}
   Expected<void> add_part(LoadedPart part, const ExecutorOptions& options);
   Expected<void> listen(const ExecutorOptions& options);
   void connect_and_beat();
@@ -123,7 +128,7 @@ class Executor {
   void check_heard();
   void receive_loop();
   void compute_loop();
-  Expected<void> compute(const Job& job);
+  Expected<void> compute(const Job& job, Cores::Place& place);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
   Expected<void> push(transport::PushSocket& socket, transport::Message frame, bool may_drop);
@@ -138,6 +143,8 @@ class Executor {
   std::optional<transport::PullSocket> data_;
   std::optional<transport::PushSocket> results_;
   std::shared_ptr<const transport::TlsIdentity> identity_;
+  std::shared_ptr<Cores> cores_;
+  std::uint64_t number_;  // among their users
   PeerOptions peer_options_;
   std::vector<std::optional<Peer>> peers_;                  // by device; each in its place before kRunning
   std::map<std::size_t, std::atomic<std::int64_t>> heard_;  // by device that sends here: ns of the steady clock

@@ -60,7 +60,7 @@ bool JoinTable::serves(const PartInputs& part, std::uint64_t request) const {
 Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   if (slot.newest && request < *slot.newest) return false;
   if (slot.newest && request == *slot.newest) return slot.open;
-  if (slot.open && slot.needed_parts_left == 0) give_up(slot);
+  give_up_until(request);
   if (slot.open) {
     return fail(ErrorCode::kInvalid, "request {} arrived while request {} isn't done: the window is {}", request,
                 *slot.newest, slots_.size());
@@ -84,12 +84,15 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   return true;
 }
 
-void JoinTable::give_up(Slot& slot) {
-  std::erase_if(ready_, [&](const Job& job) { return job.request == *slot.newest; });
+void JoinTable::give_up_until(std::uint64_t request) {
+  for (Slot& slot : slots_) {
+    if (!slot.open || slot.needed_parts_left > 0 || *slot.newest + slots_.size() > request) continue;
+    std::erase_if(ready_, [&](const Job& job) { return job.request == *slot.newest; });
+    for (Buffer& payload : slot.payloads) payload = {};
+    slot.open = false;
+    ++given_up_;
+  }
   std::make_heap(ready_.begin(), ready_.end(), later);
-  for (Buffer& payload : slot.payloads) payload = {};
-  slot.open = false;
-  ++given_up_;
 }
 
 Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
@@ -120,7 +123,16 @@ Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfe
 std::optional<Job> JoinTable::take() {
   std::unique_lock lock(mutex_);
   ready_changed_.wait(lock, [&] { return closed_ || !ready_.empty(); });
-  if (closed_) return std::nullopt;
+  return take_first();
+}
+
+std::optional<Job> JoinTable::take_if_ready() {
+  const std::scoped_lock lock(mutex_);
+  return take_first();
+}
+
+std::optional<Job> JoinTable::take_first() {
+  if (closed_ || ready_.empty()) return std::nullopt;
   std::pop_heap(ready_.begin(), ready_.end(), later);
   const Job job = ready_.back();
   ready_.pop_back();

@@ -3,8 +3,9 @@
 // A table of fixed size: at most `window` requests are in flight, numbered without gaps, so request r has slot r mod
 // window and nothing grows. A tensor for a request that this device has finished, a second copy, or one more than its
 // alternatives take (partition/routing.h), is dropped. A request outside the window is an error of the sender's, but
-// where the device is late with parts that have spare ones: then others have answered already, and it gives the old
-// request up for the new one.
+// where the device is late with parts that have spare ones: then others have answered already, and it gives up all
+// requests that are a window before the new one. So a device that was away for a while is up to date with the first
+// request that reaches it again, and doesn't compute what nobody waits for.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
@@ -45,6 +46,8 @@ class JoinTable {
   // The ready job of the oldest request (and of the earliest stage within it); blocks until there is one. Nothing after
   // close().
   std::optional<Job> take();
+  // The same without waiting: nothing if there is none.
+  std::optional<Job> take_if_ready();
 
   // A tensor of a job that was taken and isn't finished; null if it was an alternative that hasn't come or wasn't
   // needed.
@@ -86,7 +89,8 @@ class JoinTable {
 
   bool serves(const PartInputs& part, std::uint64_t request) const;
   Expected<bool> open_slot(Slot& slot, std::uint64_t request);
-  void give_up(Slot& slot);
+  std::optional<Job> take_first();
+  void give_up_until(std::uint64_t request);
 
   const Deployment& deployment_;
   std::size_t device_;

@@ -1,10 +1,12 @@
 #include "fleet/machine.h"
 
 #include <malloc.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <fstream>
 #include <iterator>
@@ -12,6 +14,7 @@
 #include <sstream>
 #include <vector>
 
+#include "base/log.h"
 #include "base/utf8.h"
 
 namespace fs = std::filesystem;
@@ -133,6 +136,10 @@ std::uint64_t trimmed_resident_bytes() {
 
 std::int64_t process_time_ns() { return time_ns(CLOCK_PROCESS_CPUTIME_ID); }
 std::int64_t thread_time_ns() { return time_ns(CLOCK_THREAD_CPUTIME_ID); }
+
+void lower_priority(int nice) {
+  if (::setpriority(PRIO_PROCESS, 0, nice) != 0) spdlog::debug("{}", errno_message(errno));  // on Linux: of the thread
+}
 
 CpuQuota cpu_quota(const std::filesystem::path& root) {
   CpuQuota tightest;

@@ -33,7 +33,13 @@ Expected<std::unique_ptr<Runner>> Runner::create(const RunnerOptions& options) {
                 options.listen);
   }
   PartStore::remove_leftovers(options.model_dir);
-  std::unique_ptr<Runner> runner(new Runner(options));
+  std::shared_ptr<Cores> cores;
+  try {
+    cores = std::make_shared<Cores>(options.threads);
+  } catch (const std::system_error& error) {
+    return fail(ErrorCode::kExhausted, "cannot begin {} threads: {}", options.threads, error.what());
+  }
+  std::unique_ptr<Runner> runner(new Runner(options, std::move(cores)));
   runner->host_ = url.host;
   TRY_ASSIGN(runner->socket_, transport::ReplySocket::open());
   TRY_ASSIGN(runner->url_, runner->socket_->listen(options.listen, kMaxControlBytes,
@@ -217,8 +223,8 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   options.host = host_;
   options.identity = options_.identity;
   options.data_port = options_.data_port;
-  options.threads = options_.threads;
   options.memory_limit_bytes = memory_left_for(*assignment);
+  options.cores = cores_;
   TRY(assignment->prepare(options, retiring_));
   return Json::object();
 }

@@ -54,7 +54,8 @@ class Runner {
   void stop();
 
  private:
-  explicit Runner(RunnerOptions options) : options_(std::move(options)) {}
+  Runner(RunnerOptions options, std::shared_ptr<Cores> cores)
+      : options_(std::move(options)), cores_(std::move(cores)) {}
 
   Json handle(std::span<const std::byte> request);
   Expected<Json> dispatch(const ControlMessage& message);
@@ -83,6 +84,7 @@ class Runner {
   std::optional<transport::ReplySocket> socket_;
   std::atomic<bool> stopping_{false};
 
+  std::shared_ptr<Cores> cores_;       // of all executors here
   std::list<Assignment> assignments_;  // the last may be there to replace the one before
   // Of ended deployments, until their last computation is done and their memory is free.
   std::vector<std::future<void>> retiring_;

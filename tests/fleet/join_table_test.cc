@@ -169,6 +169,29 @@ TEST(JoinTable, ALateDeviceGivesUpWhatOthersHaveAnswered) {
   EXPECT_EQ(table.given_up(), 2U);
 }
 
+TEST(JoinTable, ADeviceThatWasAwayIsUpToDateWithTheFirstRequestThatReachesItAgain) {
+  const std::size_t window = 4;
+  const Deployment deployment = parity_deployment(window);
+  const std::size_t transfer = needs_of(deployment, 1)[0];
+  JoinTable table(deployment, 1);
+  const auto deliver = [&](std::uint64_t request) {
+    must(table.deliver(request, transfer, payload(request, transfer)));
+  };
+  for (std::uint64_t request = 0; request < window; ++request) deliver(request);
+  deliver(window + 1);  // 0 and 1 have been answered, 2 and 3 may be waited for
+  EXPECT_EQ(table.given_up(), 2U);
+  deliver(103);  // 99 may, if it comes
+  EXPECT_EQ(table.given_up(), window + 1);
+  deliver(102);
+  for (const std::uint64_t request : {102U, 103U}) {
+    const std::optional<Job> job = table.take_if_ready();
+    ASSERT_TRUE(job);
+    EXPECT_EQ(job->request, request);
+    table.finish(*job);
+  }
+  EXPECT_FALSE(table.take_if_ready());
+}
+
 TEST(JoinTable, RefusesWhatTheDeviceDoesNotNeed) {
   const Deployment deployment = deployment_of(random_network(1, 4), 2, 2);
   JoinTable table(deployment, 0);

@@ -1,10 +1,12 @@
 #include "fleet/machine.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <thread>
 
 #include "base/file.h"
 
@@ -37,6 +39,18 @@ class CpuQuotaOf : public ::testing::Test {
   std::optional<TemporaryDirectory> folder_;
   fs::path root_;
 };
+
+TEST(Machine, AThreadsPriorityIsItsOwnAndThatOfThoseItBegins) {
+  const auto priority = [] { return ::getpriority(PRIO_PROCESS, 0); };
+  const int before = priority();
+  if (before > 10) GTEST_SKIP() << "this process has priority " << before << " already";
+  std::thread([&] {
+    lower_priority(11);
+    EXPECT_EQ(priority(), 11);
+    std::thread([&] { EXPECT_EQ(priority(), 11); }).join();
+  }).join();
+  EXPECT_EQ(priority(), before);
+}
 
 TEST_F(CpuQuotaOf, AMachineWithoutControlGroups) { expect_quota(0.0, 0.0); }
 
