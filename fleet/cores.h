@@ -1,9 +1,9 @@
 // The processor cores of a device, which all executors there share.
 //
 // While one epoch follows another there are two of them: the old one has requests in flight, the new one gets those
-// that come next. Results are given in the order of the requests, so what the new one computes before the old one is
-// done helps nobody, and takes the cores from what is waited for. So one job is computed at a time, by all threads, and
-// the oldest executor's first.
+// that come next. The window's places get free in the order of the
+// requests, so what the new one computes before the old one is done doesn't help the stream, and takes the cores from
+// what it waits for. So one job is computed at a time, by all threads, and the oldest executor's first.
 //
 // Thread-safe.
 #pragma once

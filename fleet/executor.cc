@@ -240,7 +240,6 @@ void Executor::set_failure(const Error& error, std::optional<std::size_t> blames
   const std::scoped_lock lock(mutex_);
   if (failure_ && !failure_->goes_on) return;
   failure_ = {error.message, blames, false};
-  join_.close();  // of this epoch nothing more is needed: what has no result yet is sent again in the next one
   spdlog::info("{}", error.message);  // the coordinator asks for it and tells the user
 }
 

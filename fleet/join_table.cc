@@ -86,7 +86,9 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
 
 void JoinTable::give_up_until(std::uint64_t request) {
   for (Slot& slot : slots_) {
-    if (!slot.open || slot.needed_parts_left > 0 || *slot.newest + slots_.size() > request) continue;
+    if (!slot.open || slot.needed_parts_left > 0 || request < *slot.newest || request - *slot.newest < slots_.size()) {
+      continue;
+    }
     std::erase_if(ready_, [&](const Job& job) { return job.request == *slot.newest; });
     for (Buffer& payload : slot.payloads) payload = {};
     slot.open = false;

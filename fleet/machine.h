@@ -21,8 +21,8 @@ std::uint64_t trimmed_resident_bytes();
 std::int64_t process_time_ns();
 std::int64_t thread_time_ns();
 
-// Lets others go first: the calling thread, and those that it begins afterwards, get `nice` (setpriority(2)). Where
-// that is refused they only take others' time.
+// Lets others go first: the calling thread, and those that it begins afterwards, get `nice`, if they had less
+// (setpriority(2)). Where that is refused they only take others' time.
 void lower_priority(int nice);
 
 // A quota on this process's processor time: its threads may together run for `run_ms` of each period, and stand still
