@@ -161,10 +161,10 @@ Expected<void> run(std::size_t requests, int rounds) {
       for (const int signal : {SIGKILL, SIGSTOP}) {
         for (std::size_t victim = 1; victim < stages_with(spare)[1].devices.size() + 1; ++victim) {
           TRY_ASSIGN(const Gaps gaps, measure(graph, {spare, signal, victim}, requests));
+          const auto in_periods = [&](double ms) { return fmt::format("{:.2f}", ms / gaps.period_ms); };
           print(spare_name(spare), signal == SIGKILL ? "killed" : "paused 3 s", victim,
                 fmt::format("{:.1f}", gaps.period_ms), fmt::format("{:.1f}", gaps.largest_ms),
-                fmt::format("{:.2f}", gaps.largest_ms / gaps.period_ms),
-                fmt::format("{:.2f}", gaps.largest_before_ms / gaps.period_ms), gaps.errors);
+                in_periods(gaps.largest_ms), in_periods(gaps.largest_before_ms), gaps.errors);
         }
       }
     }

@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/model.h"
 #include "cli/progress.h"
+#include "engine/evaluate.h"
 #include "fleet/composer.h"
 #include "fleet/local_fleet.h"
 #include "partition/cluster.h"
@@ -40,16 +41,7 @@ class SingleProcess : public Backend {
  private:
   Result compute(const std::vector<Tensor>& inputs) {
     TRY(check_interrupted());
-    std::vector<TensorView> input_views;
-    for (const Tensor& input : inputs) input_views.push_back(input.view());
-    std::vector<TensorBuilder> builders;
-    for (const ValueId id : session_->graph().outputs()) builders.emplace_back(session_->graph().value(id).type);
-    std::vector<MutableTensorView> output_views;
-    for (TensorBuilder& builder : builders) output_views.push_back(builder.view());
-    TRY(session_->run(input_views, output_views));
-    std::vector<Tensor> outputs;
-    for (TensorBuilder& builder : builders) outputs.push_back(std::move(builder).build());
-    return outputs;
+    return evaluate(*session_, inputs);
   }
 
   std::unique_ptr<Session> session_;

@@ -1,9 +1,9 @@
 // The processor cores of a device, which all executors there share.
 //
 // While one epoch follows another there are two of them: the old one has requests in flight, the new one gets those
-// that come next. The window's places get free in the order of the
-// requests, so what the new one computes before the old one is done doesn't help the stream, and takes the cores from
-// what it waits for. So one job is computed at a time, by all threads, and the oldest executor's first.
+// that come next. The window's places get free in the order of the requests, so what the new one computes before the
+// old one is done doesn't help the stream, and takes the cores from what it waits for. So one job is computed at a
+// time, by all threads, and the oldest executor's first.
 //
 // Thread-safe.
 #pragma once
@@ -25,7 +25,7 @@ class Cores {
 
   const std::shared_ptr<ThreadPool>& threads() const { return threads_; }
 
-  // How many were given a number before: who has a smaller one comes first.
+  // For a new user of the cores: larger than all before.
   std::uint64_t next_number();
 
   // The cores are the holder's until it is destroyed.

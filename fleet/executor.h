@@ -4,9 +4,9 @@
 // Three threads of its own: one receives and never stops reading (the join space is reserved for the whole window), one
 // computes, one tells the devices that it sends to that it is there, and notices which of those that send to it are
 // silent; nng's threads send, so that receiving, computing and sending overlap. A failure (a part that can't be
-// computed, a frame that can't be right, a silent peer) stops the computing and is kept for status(); it goes on where
-// the peer isn't needed, because spare parts answer in its place (can_lose, partition/plan.h). What such a peer doesn't
-// take in time is dropped.
+// computed, a peer that is silent or can't be reached) is kept for status(), and the coordinator decides; without a
+// peer that isn't needed, because spare parts answer in its place (can_lose, partition/plan.h), it goes on, and what
+// such a peer doesn't take in time is dropped.
 #pragma once
 
 #include <atomic>

@@ -60,7 +60,10 @@ bool JoinTable::serves(const PartInputs& part, std::uint64_t request) const {
 Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   if (slot.newest && request < *slot.newest) return false;
   if (slot.newest && request == *slot.newest) return slot.open;
-  give_up_until(request);
+  for (Slot& other : slots_) {
+    if (!other.open || other.needed_parts_left > 0 || request < *other.newest) continue;
+    if (request - *other.newest >= slots_.size()) give_up(other);
+  }
   if (slot.open) {
     return fail(ErrorCode::kInvalid, "request {} arrived while request {} isn't done: the window is {}", request,
                 *slot.newest, slots_.size());
@@ -84,17 +87,12 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   return true;
 }
 
-void JoinTable::give_up_until(std::uint64_t request) {
-  for (Slot& slot : slots_) {
-    if (!slot.open || slot.needed_parts_left > 0 || request < *slot.newest || request - *slot.newest < slots_.size()) {
-      continue;
-    }
-    std::erase_if(ready_, [&](const Job& job) { return job.request == *slot.newest; });
-    for (Buffer& payload : slot.payloads) payload = {};
-    slot.open = false;
-    ++given_up_;
-  }
+void JoinTable::give_up(Slot& slot) {
+  std::erase_if(ready_, [&](const Job& job) { return job.request == *slot.newest; });
   std::make_heap(ready_.begin(), ready_.end(), later);
+  for (Buffer& payload : slot.payloads) payload = {};
+  slot.open = false;
+  ++given_up_;
 }
 
 Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {

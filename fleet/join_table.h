@@ -4,8 +4,8 @@
 // window and nothing grows. A tensor for a request that this device has finished, a second copy, or one more than its
 // alternatives take (partition/routing.h), is dropped. A request outside the window is an error of the sender's, but
 // where the device is late with parts that have spare ones: then others have answered already, and it gives up all
-// requests that are a window before the new one. So a device that was away for a while is up to date with the
-// first such request that reaches it, and doesn't compute what nobody waits for.
+// requests that are a window before the new one. So a device that was away for a while is up to date with the first
+// such request that reaches it, and doesn't compute what nobody waits for.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
@@ -89,8 +89,8 @@ class JoinTable {
 
   bool serves(const PartInputs& part, std::uint64_t request) const;
   Expected<bool> open_slot(Slot& slot, std::uint64_t request);
+  void give_up(Slot& slot);
   std::optional<Job> take_first();
-  void give_up_until(std::uint64_t request);
 
   const Deployment& deployment_;
   std::size_t device_;

@@ -138,8 +138,7 @@ std::int64_t process_time_ns() { return time_ns(CLOCK_PROCESS_CPUTIME_ID); }
 std::int64_t thread_time_ns() { return time_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 void lower_priority(int nice) {
-  const int now = ::getpriority(PRIO_PROCESS, 0);
-  if (now >= nice) return;
+  if (::getpriority(PRIO_PROCESS, 0) >= nice) return;
   if (::setpriority(PRIO_PROCESS, 0, nice) != 0) spdlog::debug("{}", errno_message(errno));  // on Linux: of the thread
 }
 

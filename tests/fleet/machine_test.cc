@@ -47,6 +47,8 @@ TEST(Machine, AThreadsPriorityIsItsOwnAndThatOfThoseItBegins) {
   std::thread([&] {
     lower_priority(11);
     EXPECT_EQ(priority(), 11);
+    lower_priority(5);  // it has less already
+    EXPECT_EQ(priority(), 11);
     std::thread([&] { EXPECT_EQ(priority(), 11); }).join();
   }).join();
   EXPECT_EQ(priority(), before);
