@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "engine/thread_pool.h"
@@ -25,9 +26,6 @@ class Cores {
 
   const std::shared_ptr<ThreadPool>& threads() const { return threads_; }
 
-  // For a new user of the cores: larger than all before.
-  std::uint64_t next_number();
-
   // The cores are the holder's until it is destroyed.
   class Turn {
    public:
@@ -40,21 +38,27 @@ class Cores {
     Cores& cores_;
   };
 
-  // A place in the line, to be had for as long as there are jobs that are ready, between two of them as well. Nobody
-  // with a larger number gets a turn meanwhile.
-  class Place {
+  // One who computes in turns: before those that were made after it, for as long as it is in the line. It should be
+  // there for as long as it has jobs that are ready, between two of them as well.
+  class User {
    public:
-    Place(Cores& cores, std::uint64_t number);
-    ~Place();
-    Place(const Place&) = delete;
-    Place& operator=(const Place&) = delete;
+    explicit User(std::shared_ptr<Cores> cores);
+    ~User() { leave_line(); }
+    User(const User&) = delete;
+    User& operator=(const User&) = delete;
 
-    // Waits until nobody computes and nobody with a smaller number is in the line.
-    [[nodiscard]] Turn wait_for_turn();
+    // Does nothing if it is where it should be already.
+    void enter_line();
+    void leave_line();
+    // Waits, in the line, until nobody computes and nobody older is in it. Nothing after close().
+    [[nodiscard]] std::optional<Turn> wait_for_turn();
+    // Wakes wait_for_turn(), which then returns nothing.
+    void close();
 
    private:
-    Cores& cores_;
+    std::shared_ptr<Cores> cores_;
     std::uint64_t number_;
+    bool is_closed_ = false;  // guarded by the cores' mutex
   };
 
  private:
@@ -62,7 +66,7 @@ class Cores {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t next_number_ = 0;
-  std::set<std::uint64_t> line_;  // numbers
+  std::set<std::uint64_t> line_;  // users' numbers
   bool is_taken_ = false;
 };
 

@@ -222,6 +222,7 @@ Executor::~Executor() {
   }
   stop_changed_.notify_all();
   join_.close();
+  cores_.close();
   // Closing wakes the threads wherever they wait.
   if (data_) data_->close();
   if (results_) results_->close();
@@ -314,27 +315,25 @@ void Executor::receive_loop() {
 }
 
 void Executor::compute_loop() {
-  std::optional<Cores::Place> place;
   while (true) {
     std::optional<Job> job = join_.take_if_ready();
     if (!job) {
-      place.reset();
+      cores_.leave_line();
       job = join_.take();
       if (!job) return;
     }
-    if (!place) place.emplace(*cores_, number_);
-    auto computed = compute(*job, *place);
+    cores_.enter_line();
+    auto computed = compute(*job);
     if (!computed) {
       set_failure(
           std::move(computed.error()).in(fmt::format("{}: request {}", to_string(parts_[job->part].id), job->request)),
           device_);
       return;
     }
-    ++jobs_done_;
   }
 }
 
-Expected<void> Executor::compute(const Job& job, Cores::Place& place) {
+Expected<void> Executor::compute(const Job& job) {
   OwnPart& part = parts_[job.part];
   part.input_views.clear();
   part.output_views.clear();
@@ -357,13 +356,19 @@ Expected<void> Executor::compute(const Job& job, Cores::Place& place) {
     part.output_views.emplace_back(port.type(), frame_payload(part.output_frames[i].bytes()).data());
   }
   {
-    const Cores::Turn turn = place.wait_for_turn();
+    const std::optional<Cores::Turn> turn = cores_.wait_for_turn();
+    if (!turn) return fail(ErrorCode::kCancelled, "stopping");
+    if (join_.is_given_up(job)) {
+      join_.finish(job);
+      return {};
+    }
     const std::int64_t begin = steady_ns();
     TRY(part.session->run(part.input_views, part.output_views));
     compute_ns_ += static_cast<std::uint64_t>(steady_ns() - begin);
   }
   join_.finish(job);
   for (std::size_t i = 0; i < part.outputs.size(); ++i) TRY(send_output(part, i, job));
+  ++jobs_done_;
   return {};
 }
 
@@ -424,8 +429,10 @@ Expected<void> Executor::push(PushSocket& socket, Message frame, bool may_drop) 
       ++sends_dropped_;
       return {};
     }
-    // A slow or vanished peer: the coordinator decides which; we wait until it ends the deployment.
+    // A slow or vanished peer: the coordinator decides which; we wait until it ends the deployment. Meanwhile a newer
+    // executor can compute.
     if (sent.error().code != ErrorCode::kTimeout || stopping_) return tl::unexpected(std::move(sent.error()));
+    cores_.leave_line();
   }
 }
 

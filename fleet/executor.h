@@ -114,11 +114,7 @@ class Executor {
   };
 
   Executor(Deployment deployment, std::size_t device, std::shared_ptr<Cores> cores)
-      : deployment_(std::move(deployment)),
-        device_(device),
-        join_(deployment_, device),
-        cores_(std::move(cores)),
-        number_(cores_->next_number()) {}
+      : deployment_(std::move(deployment)), device_(device), join_(deployment_, device), cores_(std::move(cores)) {}
   Expected<void> add_part(LoadedPart part, const ExecutorOptions& options);
   Expected<void> listen(const ExecutorOptions& options);
   void connect_and_beat();
@@ -128,7 +124,7 @@ class Executor {
   void check_heard();
   void receive_loop();
   void compute_loop();
-  Expected<void> compute(const Job& job, Cores::Place& place);
+  Expected<void> compute(const Job& job);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
   Expected<void> push(transport::PushSocket& socket, transport::Message frame, bool may_drop);
@@ -143,8 +139,7 @@ class Executor {
   std::optional<transport::PullSocket> data_;
   std::optional<transport::PushSocket> results_;
   std::shared_ptr<const transport::TlsIdentity> identity_;
-  std::shared_ptr<Cores> cores_;
-  std::uint64_t number_;  // among their users
+  Cores::User cores_;
   PeerOptions peer_options_;
   std::vector<std::optional<Peer>> peers_;                  // by device; each in its place before kRunning
   std::map<std::size_t, std::atomic<std::int64_t>> heard_;  // by device that sends here: ns of the steady clock

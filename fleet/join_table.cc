@@ -156,6 +156,16 @@ const std::byte* JoinTable::payload(const Job& job, std::size_t transfer) const 
   return payload.size() > 0 ? payload.bytes().data() : nullptr;
 }
 
+bool JoinTable::is_open(std::uint64_t request) const {
+  const Slot& slot = slots_[request % slots_.size()];
+  return slot.open && slot.newest == request;
+}
+
+bool JoinTable::is_given_up(const Job& job) const {
+  const std::scoped_lock lock(mutex_);
+  return !is_open(job.request);
+}
+
 std::uint64_t JoinTable::given_up() const {
   const std::scoped_lock lock(mutex_);
   return given_up_;
@@ -167,8 +177,8 @@ void JoinTable::finish(const Job& job) {
   CHECK(taken != taken_.end());
   taken->job.reset();
   for (const std::size_t transfer : parts_[job.part].transfers) taken->payloads[transfer] = {};
+  if (!is_open(job.request)) return;  // it was given up meanwhile
   Slot& slot = slots_[job.request % slots_.size()];
-  if (!slot.open || slot.newest != job.request) return;  // it was given up meanwhile
   CHECK(slot.parts_left > 0);
   for (const std::size_t transfer : parts_[job.part].transfers) {
     if (--slot.users_left[transfer] == 0) slot.payloads[transfer] = {};

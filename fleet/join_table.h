@@ -53,6 +53,8 @@ class JoinTable {
   // needed.
   const std::byte* payload(const Job& job, std::size_t transfer) const;
 
+  // Whether nobody waits any more for a job that was taken and isn't finished.
+  bool is_given_up(const Job& job) const;
   // Requests given up.
   std::uint64_t given_up() const;
 
@@ -88,6 +90,7 @@ class JoinTable {
   };
 
   bool serves(const PartInputs& part, std::uint64_t request) const;
+  bool is_open(std::uint64_t request) const;
   Expected<bool> open_slot(Slot& slot, std::uint64_t request);
   void give_up(Slot& slot);
   std::optional<Job> take_first();

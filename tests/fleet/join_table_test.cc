@@ -154,9 +154,11 @@ TEST(JoinTable, ALateDeviceGivesUpWhatOthersHaveAnswered) {
   const std::optional<Job> job = table.take();
   ASSERT_TRUE(job);
   EXPECT_EQ(job->request, 1U);
+  EXPECT_FALSE(table.is_given_up(*job));
   const std::byte* const computed = table.payload(*job, transfer);
   EXPECT_EQ(deliver(3), Delivery::kKept);  // in place of 1, although that is being computed
   EXPECT_EQ(table.given_up(), 2U);
+  EXPECT_TRUE(table.is_given_up(*job));
   EXPECT_EQ(table.payload(*job, transfer), computed);
   table.finish(*job);
   EXPECT_EQ(deliver(1), Delivery::kDropped);
