@@ -5,7 +5,7 @@
 // old one is done doesn't help the stream, and takes the cores from what it waits for. So one job is computed at a
 // time, by all threads, and the oldest executor's first.
 //
-// Thread-safe.
+// Thread-safe, but for what User says.
 #pragma once
 
 #include <condition_variable>
@@ -39,7 +39,8 @@ class Cores {
   };
 
   // One who computes in turns: before those that were made after it, for as long as it is in the line. It should be
-  // there for as long as it has jobs that are ready, between two of them as well.
+  // there for as long as it can compute, between two of its jobs as well. Only close() may be called by another thread
+  // than the one that waits.
   class User {
    public:
     explicit User(std::shared_ptr<Cores> cores);
@@ -50,7 +51,7 @@ class Cores {
     // Does nothing if it is where it should be already.
     void enter_line();
     void leave_line();
-    // Waits, in the line, until nobody computes and nobody older is in it. Nothing after close().
+    // In the line, waits until nobody computes and nobody older is in it. Nothing after close().
     [[nodiscard]] std::optional<Turn> wait_for_turn();
     // Wakes wait_for_turn(), which then returns nothing.
     void close();

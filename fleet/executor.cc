@@ -315,22 +315,22 @@ void Executor::receive_loop() {
 }
 
 void Executor::compute_loop() {
-  while (true) {
-    std::optional<Job> job = join_.take_if_ready();
-    if (!job) {
-      cores_.leave_line();
-      job = join_.take();
-      if (!job) return;
-    }
+  while (const std::optional<Job> job = next_job()) {
     cores_.enter_line();
     auto computed = compute(*job);
-    if (!computed) {
-      set_failure(
-          std::move(computed.error()).in(fmt::format("{}: request {}", to_string(parts_[job->part].id), job->request)),
-          device_);
-      return;
-    }
+    if (computed) continue;
+    set_failure(
+        std::move(computed.error()).in(fmt::format("{}: request {}", to_string(parts_[job->part].id), job->request)),
+        device_);
+    break;
   }
+  cores_.leave_line();
+}
+
+std::optional<Job> Executor::next_job() {
+  if (const std::optional<Job> job = join_.take_if_ready()) return job;
+  cores_.leave_line();
+  return join_.take();
 }
 
 Expected<void> Executor::compute(const Job& job) {

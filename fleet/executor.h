@@ -124,6 +124,7 @@ class Executor {
   void check_heard();
   void receive_loop();
   void compute_loop();
+  std::optional<Job> next_job();
   Expected<void> compute(const Job& job);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
