@@ -1,31 +1,32 @@
 // How long results stay away when a device is lost or pauses while requests stream through a layer with spare parts
 // (parity, standby) and, for comparison, without: a table of the median time between results (the period), the largest
-// one before and after the fault, and both in periods. The runners are processes of this machine. Usage: gaps_bench
-// [--requests N] [--rounds N]
+// one before and after the fault, and both in periods. The runners are processes of this machine, or devices of an
+// emulated cluster, each with a processor share of its own. Usage: gaps_bench [--requests N] [--rounds N] [--pi-cluster
+// PREFIX]
 #include <fmt/core.h>
-#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <deque>
-#include <filesystem>
 #include <future>
-#include <thread>
+#include <memory>
+#include <stdexcept>
 
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/blas_core.h"
-#include "engine/choice.h"
 #include "fleet/coordinator.h"
-#include "fleet/local_fleet.h"
 #include "graph/builder.h"
 #include "graph/zoo/zoo.h"
-#include "partition/planner.h"
+#include "tests/fleet/plans.h"
+#include "tests/fleet/victims.h"
 
 namespace onnx_split {
 namespace {
+
+using testing::Fault;
 
 using Clock = std::chrono::steady_clock;
 
@@ -60,10 +61,10 @@ std::vector<StageRequest> stages_with(Spare spare) {
   middle.split = Split::kOutputChannel;
   middle.ways = 2;
   middle.spare = spare;
-  front.devices = rest.devices = {"local0"};
-  middle.devices = {"local1", "local2"};
-  if (spare != Spare::kNone) middle.devices.emplace_back("local3");
-  if (spare == Spare::kStandby) middle.devices.emplace_back("local4");
+  front.devices = rest.devices = {"d0"};
+  middle.devices = {"d1", "d2"};
+  if (spare != Spare::kNone) middle.devices.emplace_back("d3");
+  if (spare == Spare::kStandby) middle.devices.emplace_back("d4");
   return {front, middle, rest};
 }
 
@@ -77,14 +78,6 @@ std::vector<StageRequest> stages_without(Spare spare, const std::vector<std::str
   return stages;
 }
 
-Expected<Plan> plan_for(const Graph& graph, std::vector<std::string> devices, std::vector<StageRequest> stages) {
-  PlanRequest request;
-  request.devices = std::move(devices);
-  request.stages = std::move(stages);
-  request.engine = {1, blas_core(), [](const Graph& of) { return choose_all(of, default_rule()); }};
-  return make_plan(graph, request);
-}
-
 struct Gaps {
   double period_ms = 0.0;
   double largest_before_ms = 0.0;  // without any fault
@@ -94,43 +87,35 @@ struct Gaps {
 
 struct Case {
   Spare spare;
-  int signal;
+  Fault fault;
   std::size_t victim;
 };
 
-Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests) {
+// `prefix`: of the emulated cluster; empty: on this machine.
+Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests, const std::string& prefix) {
   const std::vector<StageRequest> stages = stages_with(of.spare);
-  std::vector<std::string> devices;
-  for (std::size_t i = 0; i < stages[1].devices.size() + 1; ++i) devices.push_back(LocalFleet::device_name(i));
-  LocalFleetOptions fleet_options;
-  fleet_options.runner = std::filesystem::path(ONNX_SPLIT_BIN) / "onnx-split-runner";
-  fleet_options.log_level = "off";
-  TRY_ASSIGN(const LocalFleet fleet, LocalFleet::start(devices.size(), fleet_options));
+  const std::vector<std::string> devices = testing::device_names(stages[1].devices.size() + 1);
+  const std::unique_ptr<testing::Victims> victims =
+      prefix.empty() ? testing::local_victims(devices.size()) : testing::cluster_victims(prefix, devices.size());
   CoordinatorOptions options;
-  options.replan = [&](const std::vector<std::string>& left, const auto&) {
-    return plan_for(graph, left, stages_without(of.spare, left));
+  options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
+    return testing::plan_of(graph, left, stages_without(of.spare, left));
   };
-  TRY_ASSIGN(const Plan plan, plan_for(graph, devices, stages));
-  TRY_ASSIGN(const auto coordinator, Coordinator::deploy(graph, plan, fleet.urls(), options));
+  const Plan plan = testing::plan_of(graph, devices, stages);
+  TRY_ASSIGN(const auto coordinator, Coordinator::deploy(graph, plan, victims->urls(), options));
   const std::vector<Tensor> inputs{zoo::random_input(graph.value(graph.inputs()[0]).shape(), 1)};
   Gaps gaps;
   std::vector<double> before;
   std::deque<std::future<Result>> pending;
   Clock::time_point last;
-  std::thread healer;
+  std::future<void> struck;
   const std::size_t fault = requests / 2;
   for (std::size_t sent = 0, taken = 0; taken < requests;) {
     if (sent < requests && pending.size() < coordinator->window()) {
       pending.push_back(coordinator->submit(inputs));
       if (++sent != fault) continue;
-      const pid_t victim = fleet.pid(of.victim);
-      ::kill(victim, of.signal);
-      if (of.signal == SIGSTOP) {
-        healer = std::thread([victim] {
-          std::this_thread::sleep_for(std::chrono::seconds(3));
-          ::kill(victim, SIGCONT);
-        });
-      }
+      // Beside the stream: on a cluster that takes a while.
+      struck = std::async(std::launch::async, [&] { victims->strike(of.fault, of.victim); });
       continue;
     }
     gaps.errors += pending.front().get() ? 0 : 1;
@@ -142,14 +127,14 @@ Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests)
     if (sent < fault) before.push_back(ms);
     if (sent >= fault) gaps.largest_ms = std::max(gaps.largest_ms, ms);
   }
-  if (healer.joinable()) healer.join();
+  struck.get();
   gaps.largest_before_ms = *std::max_element(before.begin(), before.end());
   std::nth_element(before.begin(), before.begin() + static_cast<std::ptrdiff_t>(before.size() / 2), before.end());
   gaps.period_ms = before[before.size() / 2];
   return gaps;
 }
 
-Expected<void> run(std::size_t requests, int rounds) {
+Expected<void> run(std::size_t requests, int rounds, const std::string& prefix) {
   TRY_ASSIGN(const Graph graph, make_network());
   const auto print = [](const auto&... cells) {
     fmt::print("{:<8} {:<11} {:>6} {:>10} {:>15} {:>8} {:>7} {:>7}\n", cells...);
@@ -158,11 +143,11 @@ Expected<void> run(std::size_t requests, int rounds) {
   print("spare", "fault", "device", "period ms", "largest gap ms", "periods", "before", "errors");
   for (int round = 0; round < rounds; ++round) {
     for (const Spare spare : {Spare::kParity, Spare::kStandby, Spare::kNone}) {
-      for (const int signal : {SIGKILL, SIGSTOP}) {
+      for (const Fault fault : {Fault::kKill, Fault::kStop}) {
         for (std::size_t victim = 1; victim < stages_with(spare)[1].devices.size() + 1; ++victim) {
-          TRY_ASSIGN(const Gaps gaps, measure(graph, {spare, signal, victim}, requests));
+          TRY_ASSIGN(const Gaps gaps, measure(graph, {spare, fault, victim}, requests, prefix));
           const auto in_periods = [&](double ms) { return fmt::format("{:.2f}", ms / gaps.period_ms); };
-          print(spare_name(spare), signal == SIGKILL ? "killed" : "paused 3 s", victim,
+          print(spare_name(spare), fault == Fault::kKill ? "killed" : "paused 3 s", victim,
                 fmt::format("{:.1f}", gaps.period_ms), fmt::format("{:.1f}", gaps.largest_ms),
                 in_periods(gaps.largest_ms), in_periods(gaps.largest_before_ms), gaps.errors);
         }
@@ -182,10 +167,16 @@ int main(int argc, char** argv) {
   program.add_option("--requests", requests, "of each case; the fault comes after half of them")
       ->check(CLI::Range(60, 100000));
   program.add_option("--rounds", rounds, "how often each case is measured")->check(CLI::PositiveNumber);
+  std::string prefix;
+  program.add_option("--pi-cluster", prefix,
+                     "the prefix of an emulated cluster of five devices that is up; scripts/pi-cluster is in PATH");
   CLI11_PARSE(program, argc, argv);
   spdlog::set_level(spdlog::level::off);
-  const auto done = onnx_split::run(requests, rounds);
-  if (done) return 0;
-  fmt::print(stderr, "gaps_bench: {}\n", done.error().message);
-  return 1;
+  try {
+    onnx_split::testing::must(onnx_split::run(requests, rounds, prefix));
+    return 0;
+  } catch (const std::exception& error) {  // of the tests' helpers, too
+    fmt::print(stderr, "gaps_bench: {}\n", error.what());
+    return 1;
+  }
 }
