@@ -58,7 +58,8 @@ struct Session::Impl {
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
   template <class AfterNode>
-  Expected<void> run(std::span<const MutableTensorView> outputs, const AfterNode& after_node);
+  Expected<void> run(std::span<const MutableTensorView> outputs, const AfterNode& after_node,
+                     const std::stop_token& stop = {});
 };
 
 Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted, const ChoiceRule& rule) {
@@ -210,11 +211,15 @@ void Session::Impl::bind(std::span<const TensorView> inputs, std::span<const Mut
 
 // What bind() has prepared; after_node(i) is called when all steps of nodes[i] are done.
 template <class AfterNode>
-Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, const AfterNode& after_node) {
+Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, const AfterNode& after_node,
+                                  const std::stop_token& stop) {
+  pool->stop_with(stop);
   std::size_t node = 0;
   for (PreparedStep& prepared : steps) {
     if (prepared.step.node != nodes[node]) after_node(node++);
     auto result = prepared.kernel->run({prepared.inputs, prepared.outputs, *pool, workspace, workspace_stride});
+    // Before what was left out is read.
+    if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "graph \"{}\": stopped", graph.name());
     if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));
   }
   if (!nodes.empty()) after_node(node);
@@ -248,10 +253,12 @@ Expected<std::unique_ptr<Session>> Session::create(Graph graph, const SessionOpt
 const Graph& Session::graph() const { return impl_->graph; }
 const KernelChoices& Session::choices() const { return impl_->choices; }
 
-Expected<void> Session::run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) {
+Expected<void> Session::run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
+                            const std::stop_token& stop) {
   TRY(impl_->check(inputs, outputs));
   impl_->bind(inputs, outputs);
-  return impl_->run(outputs, [](std::size_t) {});
+  return impl_->run(
+      outputs, [](std::size_t) {}, stop);
 }
 
 std::vector<NodeId> Session::steps() const { return impl_->nodes; }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,9 @@ class Session {
 
   // Computes the outputs into the given memory; both in the graph's order, shapes and types as the graph says
   // (checked). Outputs must not overlap inputs or each other. The inputs needn't be aligned beyond their element type.
-  Expected<void> run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
+  // kCancelled once `stop` is requested, within the time of a kernel's task: the outputs are left half written.
+  Expected<void> run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
+                     const std::stop_token& stop = {});
 
   // What a run does one after the other, each by its first node, in order. A node that isn't named is computed in the
   // epilogue of one that is, or keeps the bytes of its input and takes no time.

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -89,6 +90,7 @@ struct ThreadPool::Impl {
   const TaskRef* body = nullptr;
   std::size_t workers = 0;  // that have a share
   std::vector<Share> shares;
+  std::stop_token stop;
 
   alignas(kCacheLine) Gate gate;
 
@@ -116,7 +118,7 @@ struct ThreadPool::Impl {
       Share& share = shares[(worker + i) % workers];
       while (share.next.load(std::memory_order_relaxed) < share.end) {
         const std::size_t task = share.next.fetch_add(1, std::memory_order_relaxed);
-        if (task < share.end) (*body)(task, worker);
+        if (task < share.end && !stop.stop_requested()) (*body)(task, worker);
       }
     }
   }
@@ -176,7 +178,7 @@ unsigned ThreadPool::threads() const { return static_cast<unsigned>(impl_->helpe
 void ThreadPool::parallel_for(std::size_t tasks, TaskRef body) {
   Impl& impl = *impl_;
   if (tasks <= 1 || impl.helpers.empty()) {
-    for (std::size_t task = 0; task < tasks; ++task) body(task, 0);
+    for (std::size_t task = 0; task < tasks && !impl.stop.stop_requested(); ++task) body(task, 0);
     return;
   }
   impl.body = &body;
@@ -197,6 +199,8 @@ void ThreadPool::parallel_for(std::size_t tasks, TaskRef body) {
   impl.finished.wait(lock, alone);
   impl.caller_waits = false;
 }
+
+void ThreadPool::stop_with(std::stop_token stop) { impl_->stop = std::move(stop); }
 
 void ThreadPool::processor_times(std::span<std::int64_t> times_ns) const {
   CHECK(times_ns.size() == threads());

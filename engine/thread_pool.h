@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <type_traits>
 
 namespace onnx_split {
@@ -44,6 +45,10 @@ class ThreadPool {
   // with its own equal share of neighbouring tasks and then takes others'; the caller is worker 0. One caller at a
   // time; the body must not throw and must not call parallel_for. Doesn't allocate.
   void parallel_for(std::size_t tasks, TaskRef body);
+
+  // From when `stop` is requested tasks that haven't begun are left out, until another one is given. Not while a
+  // parallel_for runs.
+  void stop_with(std::stop_token stop);
 
   // How long each thread has been on a processor since it began, in nanoseconds: the calling thread's first, then the
   // pool's own. `times_ns` has an element for each of threads(). Not while a parallel_for runs. Doesn't allocate.

@@ -170,6 +170,20 @@ std::set<std::size_t> Deployment::senders_to(std::size_t device) const {
   return senders;
 }
 
+std::set<std::size_t> Deployment::senders_of_alternatives_to(std::optional<std::size_t> receiver) const {
+  std::set<std::size_t> senders;
+  for (std::size_t transfer = 0; transfer < routing.transfers.size(); ++transfer) {
+    if (!routing.alternatives_of[transfer]) continue;
+    const Transfer& what = routing.transfers[transfer];
+    const std::size_t one[] = {transfer};
+    if (receiver ? !receivers_of_transfers(one).contains(*receiver) : !what.to_coordinator) continue;
+    const std::vector<std::size_t>& devices = plan.stages[what.source->stage].parts[what.source->part].devices;
+    senders.insert(devices.begin(), devices.end());
+  }
+  if (receiver) senders.erase(*receiver);
+  return senders;
+}
+
 FrameHeader Deployment::header_of(std::size_t transfer) const {
   const Transfer& what = routing.transfers[transfer];
   FrameHeader header;
@@ -216,6 +230,17 @@ FrameHeader heartbeat_of(const Deployment& deployment, std::size_t device) {
   return header;
 }
 
+FrameHeader enough_of(const Deployment& deployment, std::uint64_t request, std::size_t transfer,
+                      std::uint32_t receiver) {
+  FrameHeader header;
+  header.epoch = deployment.epoch;
+  header.request = request;
+  header.transfer = kEnough;
+  header.value = static_cast<std::uint32_t>(transfer);
+  header.source_part = receiver;
+  return header;
+}
+
 Json deployment_to_json(const Deployment& deployment) {
   Plan plan = deployment.plan;
   for (Stage& stage : plan.stages) stage.nodes.clear();
@@ -255,6 +280,12 @@ Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const 
     if (header.value < deployment.plan.devices.size() && frame_payload(frame).empty()) return header;
     return fail(ErrorCode::kInvalid, "heartbeat of device {} with {} bytes: there are {} devices", header.value,
                 frame_payload(frame).size(), deployment.plan.devices.size());
+  }
+  if (header.transfer == kEnough) {
+    const bool is_known = header.source_part == kFromCoordinator || header.source_part < deployment.plan.devices.size();
+    if (header.value < deployment.routing.transfers.size() && is_known && frame_payload(frame).empty()) return header;
+    return fail(ErrorCode::kInvalid, "device {} says that it has enough of transfer {} with {} bytes",
+                header.source_part, header.value, frame_payload(frame).size());
   }
   if (header.transfer >= deployment.routing.transfers.size()) {
     return fail(ErrorCode::kInvalid, "frame of transfer {}: there are {}", header.transfer,

@@ -46,6 +46,8 @@ struct Deployment {
   // The devices that a device sends tensors to, and those that send some to it, for whatever request; without itself.
   std::set<std::size_t> receivers_of(std::size_t device) const;
   std::set<std::size_t> senders_to(std::size_t device) const;
+  // The devices that send a receiver alternatives, for whatever request; without itself. Nothing: the coordinator.
+  std::set<std::size_t> senders_of_alternatives_to(std::optional<std::size_t> receiver) const;
   // The header that a transfer's frame must have, request and deadline left open.
   FrameHeader header_of(std::size_t transfer) const;
 };
@@ -59,10 +61,13 @@ Expected<Deployment> deployment_from_json(const Json& json);
 
 // The frame with which a device says that it is there.
 FrameHeader heartbeat_of(const Deployment& deployment, std::size_t device);
+// The frame with which a receiver, a device or kFromCoordinator, says that it needs a transfer no more.
+FrameHeader enough_of(const Deployment& deployment, std::uint64_t request, std::size_t transfer,
+                      std::uint32_t receiver);
 
 // Checks a received frame's header against the deployment: another epoch is kCancelled (to be dropped silently),
 // anything else that doesn't fit is kInvalid. Then the payload's size and checksum.
-// Heartbeats fit where their device does.
+// Heartbeats, and what says that a receiver has enough, fit where their numbers do.
 Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const std::byte> frame);
 
 }  // namespace onnx_split

@@ -148,37 +148,48 @@ std::size_t Executor::transfers_to(std::size_t device) const {
   return count;
 }
 
+Expected<Executor::Peer*> Executor::add_peer(std::size_t device, std::optional<PushSocket> frames) {
+  // At most one for each request comes from each thread before the next heartbeat.
+  TRY_ASSIGN(PushSocket signals, PushSocket::open(deployment_.send_queue(1)));
+  // In its place before it dials: there the destructor can close it.
+  const std::scoped_lock lock(mutex_);
+  if (stopping_) return fail(ErrorCode::kCancelled, "stopping");
+  return &peers_[device].emplace(Peer{std::move(frames), std::move(signals)});
+}
+
 Expected<void> Executor::connect(std::size_t device) {
-  Peer* peer = nullptr;
-  {
-    TRY_ASSIGN(PushSocket frames, PushSocket::open(deployment_.send_queue(transfers_to(device))));
-    TRY_ASSIGN(PushSocket heartbeats, PushSocket::open());
-    // In its place before it dials: there the destructor can close it.
-    const std::scoped_lock lock(mutex_);
-    if (stopping_) return fail(ErrorCode::kCancelled, "stopping");
-    peer = &peers_[device].emplace(Peer{std::move(frames), std::move(heartbeats)});
+  const bool gets_tensors = transfers_to(device) > 0;
+  std::optional<PushSocket> frames;
+  if (gets_tensors) {
+    TRY_ASSIGN(frames, PushSocket::open(deployment_.send_queue(transfers_to(device))));
   }
-  // What was on its way is lost.
-  peer->frames.on_disconnect([this, device](const std::string& url) {
-    do_without({ErrorCode::kUnavailable,
-                fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)},
-               device);
-  });
+  TRY_ASSIGN(Peer * peer, add_peer(device, std::move(frames)));
   transport::DialOptions dial;
-  dial.connect_timeout = peer_options_.connect_timeout;
   dial.tls = {identity_, transport::Peers::kDevices, deployment_.plan.devices[device]};
-  auto dialled = peer->frames.dial(peer_options_.data_urls[device], dial);
+  if (peer->frames) {
+    // What was on its way is lost.
+    peer->frames->on_disconnect([this, device](const std::string& url) {
+      do_without({ErrorCode::kUnavailable,
+                  fmt::format("device \"{}\": {}: the connection broke", deployment_.plan.devices[device], url)},
+                 device);
+    });
+    dial.connect_timeout = peer_options_.connect_timeout;
+    TRY(peer->frames->dial(peer_options_.data_urls[device], dial));
+  }
   dial.connect_timeout = {};  // in the background: who isn't heard in time has that time to connect, too
-  if (dialled) dialled = peer->heartbeats.dial(peer_options_.data_urls[device], dial);
-  if (dialled) return {};
-  return fail_in(fmt::format("device \"{}\"", deployment_.plan.devices[device]), std::move(dialled.error()));
+  return peer->signals.dial(peer_options_.data_urls[device], dial);
 }
 
 void Executor::connect_and_beat() {
-  for (const std::size_t device : deployment_.receivers_of(device_)) {
+  std::set<std::size_t> devices = deployment_.receivers_of(device_);
+  devices.merge(deployment_.senders_of_alternatives_to(device_));
+  for (const std::size_t device : devices) {
     if (stopping_) return;
-    const auto connected = connect(device);
-    if (!connected) return set_failure(connected.error(), device);
+    auto connected = connect(device);
+    if (!connected) {
+      return set_failure(
+          std::move(connected.error()).in(fmt::format("device \"{}\"", deployment_.plan.devices[device])), device);
+    }
   }
   computer_ = std::thread([this] { compute_loop(); });
   state_ = ExecutorState::kRunning;
@@ -190,15 +201,19 @@ void Executor::connect_and_beat() {
   }
 }
 
-// A full queue means that enough is on its way already.
 Expected<void> Executor::beat() {
   for (std::optional<Peer>& peer : peers_) {
-    if (!peer) continue;
-    TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes));
-    seal_frame(heartbeat_of(deployment_, device_), frame.bytes());
-    const auto sent = peer->heartbeats.send(std::move(frame), std::chrono::milliseconds(0));
-    if (!sent && sent.error().code == ErrorCode::kInvalid) return tl::unexpected(sent.error());
+    if (peer && peer->frames) TRY(signal(*peer, heartbeat_of(deployment_, device_)));
   }
+  return {};
+}
+
+// A full queue means that enough is on its way already.
+Expected<void> Executor::signal(Peer& peer, const FrameHeader& header) {
+  TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes));
+  seal_frame(header, frame.bytes());
+  const auto sent = peer.signals.send(std::move(frame), std::chrono::milliseconds(0));
+  if (!sent && sent.error().code == ErrorCode::kInvalid) return tl::unexpected(sent.error());
   return {};
 }
 
@@ -228,8 +243,8 @@ Executor::~Executor() {
   if (results_) results_->close();
   for (std::optional<Peer>& peer : peers_) {
     if (!peer) continue;
-    peer->frames.close();
-    peer->heartbeats.close();
+    if (peer->frames) peer->frames->close();
+    peer->signals.close();
   }
   if (beater_.joinable()) beater_.join();  // it makes the computer
   if (receiver_.joinable()) receiver_.join();
@@ -300,18 +315,42 @@ void Executor::receive_loop() {
       if (heard != heard_.end()) heard->second = steady_ns();
       continue;
     }
+    if (header->transfer == kEnough) {
+      join_.has_enough(header->request, header->value, header->source_part);
+      continue;
+    }
     payload_bytes_received_ += message->size() - kFrameHeaderBytes;
     const Buffer frame = transport::share(std::move(*message));
-    const auto delivered = join_.deliver(header->request, header->transfer,
-                                         frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes));
-    if (!delivered) data_->refuse(sender, delivered.error().message);
-    if (!delivered || *delivered != Delivery::kDropped) continue;
+    const auto is_kept =
+        deliver(header->request, header->transfer, frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes));
+    if (!is_kept) data_->refuse(sender, is_kept.error().message);
+    if (!is_kept || *is_kept) continue;
     if (deployment_.routing.alternatives_of[header->transfer]) {
       ++frames_dropped_;  // others were enough
     } else {
       drop(fmt::format("a frame of request {} is a copy, or comes too late", header->request));
     }
   }
+}
+
+// Whether it was kept.
+Expected<bool> Executor::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
+  TRY_ASSIGN(const Delivery delivery, join_.deliver(request, transfer, std::move(payload)));
+  for (const std::size_t other : delivery.not_needed) TRY(say_enough(request, other));
+  return delivery.is_kept;
+}
+
+// To the device that would give the transfer.
+Expected<void> Executor::say_enough(std::uint64_t request, std::size_t transfer) {
+  const PartId source = *deployment_.routing.transfers[transfer].source;
+  const std::size_t device = device_for(deployment_.plan, source, request);
+  const auto own = static_cast<std::uint32_t>(device_);
+  if (device == device_) {
+    join_.has_enough(request, transfer, own);
+    return {};
+  }
+  if (state_ != ExecutorState::kRunning) return {};  // the first requests may come before there is a connection
+  return signal(*peers_[device], enough_of(deployment_, request, transfer, own));
 }
 
 void Executor::compute_loop() {
@@ -356,15 +395,17 @@ Expected<void> Executor::compute(const Job& job) {
     part.output_views.emplace_back(port.type(), frame_payload(part.output_frames[i].bytes()).data());
   }
   {
+    const std::stop_token stop = join_.stop_of(job);
     const std::optional<Cores::Turn> turn = cores_.wait_for_turn();
     if (!turn) return fail(ErrorCode::kCancelled, "stopping");
-    if (join_.is_given_up(job)) {
+    const std::int64_t begin = steady_ns();
+    auto ran = part.session->run(part.input_views, part.output_views, stop);
+    compute_ns_ += static_cast<std::uint64_t>(steady_ns() - begin);
+    if (stop.stop_requested()) {
       join_.finish(job);
       return {};
     }
-    const std::int64_t begin = steady_ns();
-    TRY(part.session->run(part.input_views, part.output_views));
-    compute_ns_ += static_cast<std::uint64_t>(steady_ns() - begin);
+    TRY(std::move(ran));
   }
   join_.finish(job);
   for (std::size_t i = 0; i < part.outputs.size(); ++i) TRY(send_output(part, i, job));
@@ -405,9 +446,9 @@ Expected<void> Executor::send(const Job& job, std::size_t transfer, Message fram
     TRY_ASSIGN(Message copy, next_copy());
     if (device == device_) {
       const std::size_t bytes = copy.size() - kFrameHeaderBytes;
-      TRY(join_.deliver(job.request, transfer, transport::share(std::move(copy)).sub(kFrameHeaderBytes, bytes)));
+      TRY(deliver(job.request, transfer, transport::share(std::move(copy)).sub(kFrameHeaderBytes, bytes)));
     } else {
-      TRY(push(peers_[device]->frames, std::move(copy), can_do_without_[device]));
+      TRY(push(*peers_[device]->frames, std::move(copy), can_do_without_[device]));
     }
   }
   if (what.to_coordinator) {

@@ -1,12 +1,12 @@
 // A device's share of a deployment, at work: it receives tensors, joins them by request, computes its parts and sends
 // what they give to the devices that need it and to the coordinator.
 //
-// Three threads of its own: one receives and never stops reading (the join space is reserved for the whole window), one
-// computes, one tells the devices that it sends to that it is there, and notices which of those that send to it are
-// silent; nng's threads send, so that receiving, computing and sending overlap. A failure (a part that can't be
-// computed, a peer that is silent or can't be reached) is kept for status(), and the coordinator decides; without a
-// peer that isn't needed, because spare parts answer in its place (can_lose, partition/plan.h), it goes on, and what
-// such a peer doesn't take in time is dropped.
+// Three threads of its own: one receives and never stops reading (the join space is reserved for the whole window), and
+// tells devices when their spare parts aren't needed for a request any more; one computes; one tells the devices that
+// it sends to that it is there, and notices which of those that send to it are silent; nng's threads send, so that
+// receiving, computing and sending overlap. A failure (a part that can't be computed, a peer that is silent or can't be
+// reached) is kept for status(), and the coordinator decides; without a peer that isn't needed, because spare parts
+// answer in its place (can_lose, partition/plan.h), it goes on, and what such a peer doesn't take in time is dropped.
 #pragma once
 
 #include <atomic>
@@ -106,11 +106,12 @@ class Executor {
     std::vector<transport::Message> output_frames;  // of outputs that are computed right into a frame
   };
 
-  // A device that this one sends to. Heartbeats have a connection of their own: behind large frames on a slow link they
-  // would come too late, and in the frames' queue they would take the place of frames (Deployment::send_queue).
+  // A device that this one sends tensors to, or one that sends alternatives here. Heartbeats, and what says that there
+  // are enough, have a connection of their own: behind large frames on a slow link they would come too late, and in the
+  // frames' queue they would take the place of frames (Deployment::send_queue).
   struct Peer {
-    transport::PushSocket frames;
-    transport::PushSocket heartbeats;
+    std::optional<transport::PushSocket> frames;
+    transport::PushSocket signals;
   };
 
   Executor(Deployment deployment, std::size_t device, std::shared_ptr<Cores> cores)
@@ -120,12 +121,16 @@ class Executor {
   void connect_and_beat();
   std::size_t transfers_to(std::size_t device) const;
   Expected<void> connect(std::size_t device);
+  Expected<Peer*> add_peer(std::size_t device, std::optional<transport::PushSocket> frames);
+  Expected<void> signal(Peer& peer, const FrameHeader& header);
   Expected<void> beat();
   void check_heard();
   void receive_loop();
   void compute_loop();
   std::optional<Job> next_job();
   Expected<void> compute(const Job& job);
+  Expected<bool> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
+  Expected<void> say_enough(std::uint64_t request, std::size_t transfer);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
   Expected<void> push(transport::PushSocket& socket, transport::Message frame, bool may_drop);

@@ -19,6 +19,9 @@ inline constexpr std::size_t kFrameHeaderBytes = 144;
 inline constexpr std::uint32_t kFromCoordinator = 0xffffffff;
 // The transfer of a frame that carries nothing and says that its sender, device number `value`, is there.
 inline constexpr std::uint32_t kHeartbeat = 0xffffffff;
+// The transfer of a frame that carries nothing and says that its sender, device number `source_part` or
+// kFromCoordinator, doesn't need transfer number `value` of the request any more: it has enough of the alternatives.
+inline constexpr std::uint32_t kEnough = 0xfffffffe;
 
 enum class Encoding : std::uint8_t { kRaw };
 

@@ -1,6 +1,7 @@
 #include "fleet/join_table.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -8,6 +9,9 @@
 
 namespace onnx_split {
 namespace {
+
+// In place of the number of inputs that a part misses: it is done, or given up.
+constexpr std::uint32_t kClosed = UINT32_MAX;
 
 // The oldest request first; within it the earliest part. std::push_heap keeps the largest in front.
 bool later(const Job& a, const Job& b) { return a.request != b.request ? a.request > b.request : a.part > b.part; }
@@ -18,7 +22,7 @@ JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deploym
   const std::size_t window = deployment.plan.window;
   std::map<std::size_t, std::size_t> most;  // of each transfer: for how many requests it may wait here at once
   for (const PartId id : deployment.parts_of(device)) {
-    PartInputs part{id, {}, 0, deployment.plan.stages[id.stage].spare != Spare::kNone};
+    PartInputs part{id, {}, 0, deployment.routing.from(id), deployment.plan.stages[id.stage].spare != Spare::kNone};
     std::set<std::size_t> groups;
     for (const ValueRegion& input : deployment.plan.stages[id.stage].parts[id.part].inputs) {
       for (const std::size_t transfer : deployment.routing.pieces_of(id, input)) {
@@ -47,6 +51,7 @@ JoinTable::JoinTable(const Deployment& deployment, std::size_t device) : deploym
     slot.users_left.resize(transfers);
     slot.chosen.resize(deployment.routing.alternatives.size());
     slot.missing.resize(parts_.size());
+    slot.had.resize(parts_.size());
   }
   ready_.reserve(window * parts_.size());
 }
@@ -77,6 +82,7 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
     ++slot.parts_left;
     if (!parts_[p].is_replaceable) ++slot.needed_parts_left;
     slot.missing[p] = parts_[p].needed;
+    slot.had[p].clear();
     for (const std::size_t transfer : parts_[p].transfers) ++slot.users_left[transfer];
   }
   if (slot.parts_left == 0) {
@@ -88,36 +94,96 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
 }
 
 void JoinTable::give_up(Slot& slot) {
-  std::erase_if(ready_, [&](const Job& job) { return job.request == *slot.newest; });
-  std::make_heap(ready_.begin(), ready_.end(), later);
-  for (Buffer& payload : slot.payloads) payload = {};
-  slot.open = false;
+  for (std::size_t p = 0; p < parts_.size() && slot.open; ++p) {
+    if (serves(parts_[p], *slot.newest) && slot.missing[p] != kClosed) give_up(slot, p);
+  }
+}
+
+void JoinTable::give_up(Slot& slot, std::size_t part) {
+  const Job job{*slot.newest, part};
   ++given_up_;
+  if (const Taken* entry = taken(job)) {
+    entry->stop.request_stop();
+  } else {
+    std::erase(ready_, job);
+    std::make_heap(ready_.begin(), ready_.end(), later);
+  }
+  close_part(slot, part);
+}
+
+// Releases what no other part of this device still needs.
+void JoinTable::close_part(Slot& slot, std::size_t part) {
+  CHECK(slot.parts_left > 0 && slot.missing[part] != kClosed);
+  slot.missing[part] = kClosed;
+  for (const std::size_t transfer : parts_[part].transfers) {
+    if (--slot.users_left[transfer] > 0) continue;
+    slot.payloads[transfer] = {};
+    slot.arrived[transfer] = true;  // or else it isn't wanted any more
+  }
+  if (!parts_[part].is_replaceable) --slot.needed_parts_left;
+  if (--slot.parts_left == 0) slot.open = false;
 }
 
 Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
   const std::scoped_lock lock(mutex_);
   Slot& slot = slots_[request % slots_.size()];
   TRY_ASSIGN(const bool usable, open_slot(slot, request));
-  if (!usable || slot.arrived[transfer]) return Delivery::kDropped;
+  if (!usable || slot.arrived[transfer]) return Delivery{};
   if (slot.users_left[transfer] == 0) {
     return fail(ErrorCode::kInvalid, "request {}: transfer {} isn't for this device", request, transfer);
   }
+  Delivery delivery{true, {}};
   if (const auto group = deployment_.routing.alternatives_of[transfer]) {
-    if (slot.chosen[*group] == deployment_.routing.alternatives[*group].needed) return Delivery::kDropped;
-    ++slot.chosen[*group];
+    const Alternatives& alternatives = deployment_.routing.alternatives[*group];
+    if (slot.chosen[*group] == alternatives.needed) return Delivery{};
+    if (++slot.chosen[*group] == alternatives.needed) {
+      std::copy_if(alternatives.transfers.begin(), alternatives.transfers.end(),
+                   std::back_inserter(delivery.not_needed),
+                   [&](std::size_t other) { return other != transfer && !slot.arrived[other]; });
+    }
   }
   slot.arrived[transfer] = true;
   slot.payloads[transfer] = std::move(payload);
   for (std::size_t p = 0; p < parts_.size(); ++p) {
     const std::vector<std::size_t>& needs = parts_[p].transfers;
     if (!serves(parts_[p], request) || std::find(needs.begin(), needs.end(), transfer) == needs.end()) continue;
-    if (--slot.missing[p] > 0) continue;
+    if (slot.missing[p] == kClosed || --slot.missing[p] > 0) continue;
     ready_.push_back({request, p});
     std::push_heap(ready_.begin(), ready_.end(), later);
     ready_changed_.notify_one();
   }
-  return Delivery::kKept;
+  return delivery;
+}
+
+void JoinTable::has_enough(std::uint64_t request, std::size_t transfer, std::uint32_t receiver) {
+  const std::scoped_lock lock(mutex_);
+  const auto part = std::find_if(parts_.begin(), parts_.end(), [&](const PartInputs& one) {
+    return one.is_replaceable && std::find(one.gives.begin(), one.gives.end(), transfer) != one.gives.end();
+  });
+  if (part == parts_.end() || !is_open(request) || !serves(*part, request)) return;
+  const Transfer& what = deployment_.routing.transfers[transfer];
+  const std::vector<std::size_t> devices = receiving_devices(deployment_.plan, what, request);
+  const bool is_receiver = receiver == kFromCoordinator
+                               ? what.to_coordinator
+                               : std::find(devices.begin(), devices.end(), receiver) != devices.end();
+  if (!is_receiver) return;
+  const auto p = static_cast<std::size_t>(part - parts_.begin());
+  Slot& slot = slots_[request % slots_.size()];
+  if (slot.missing[p] == kClosed) return;
+  std::vector<Receipt>& had = slot.had[p];
+  const Receipt receipt{transfer, receiver};
+  if (std::find(had.begin(), had.end(), receipt) != had.end()) return;
+  had.push_back(receipt);
+  if (had.size() == receipts_needed(*part, request)) give_up(slot, p);
+}
+
+std::size_t JoinTable::receipts_needed(const PartInputs& part, std::uint64_t request) const {
+  std::size_t count = 0;
+  for (const std::size_t transfer : part.gives) {
+    const Transfer& what = deployment_.routing.transfers[transfer];
+    count += receiving_devices(deployment_.plan, what, request).size() + (what.to_coordinator ? 1 : 0);
+  }
+  return count;
 }
 
 std::optional<Job> JoinTable::take() {
@@ -138,9 +204,10 @@ std::optional<Job> JoinTable::take_first() {
   ready_.pop_back();
   auto taken = std::find_if(taken_.begin(), taken_.end(), [](const Taken& entry) { return !entry.job; });
   if (taken == taken_.end()) {
-    taken = taken_.emplace(taken, Taken{{}, std::vector<Buffer>(deployment_.routing.transfers.size())});
+    taken = taken_.emplace(taken, Taken{{}, {}, std::vector<Buffer>(deployment_.routing.transfers.size())});
   }
   taken->job = job;
+  taken->stop = {};
   const Slot& slot = slots_[job.request % slots_.size()];
   for (const std::size_t transfer : parts_[job.part].transfers) {
     if (slot.arrived[transfer]) taken->payloads[transfer] = slot.payloads[transfer];
@@ -148,11 +215,16 @@ std::optional<Job> JoinTable::take_first() {
   return job;
 }
 
+const JoinTable::Taken* JoinTable::taken(const Job& job) const {
+  const auto found = std::find_if(taken_.begin(), taken_.end(), [&](const Taken& entry) { return entry.job == job; });
+  return found == taken_.end() ? nullptr : &*found;
+}
+
 const std::byte* JoinTable::payload(const Job& job, std::size_t transfer) const {
   const std::scoped_lock lock(mutex_);
-  const auto taken = std::find_if(taken_.begin(), taken_.end(), [&](const Taken& entry) { return entry.job == job; });
-  CHECK(taken != taken_.end());
-  const Buffer& payload = taken->payloads[transfer];
+  const Taken* entry = taken(job);
+  CHECK(entry != nullptr);
+  const Buffer& payload = entry->payloads[transfer];
   return payload.size() > 0 ? payload.bytes().data() : nullptr;
 }
 
@@ -161,9 +233,11 @@ bool JoinTable::is_open(std::uint64_t request) const {
   return slot.open && slot.newest == request;
 }
 
-bool JoinTable::is_given_up(const Job& job) const {
+std::stop_token JoinTable::stop_of(const Job& job) const {
   const std::scoped_lock lock(mutex_);
-  return !is_open(job.request);
+  const Taken* entry = taken(job);
+  CHECK(entry != nullptr);
+  return entry->stop.get_token();
 }
 
 std::uint64_t JoinTable::given_up() const {
@@ -173,23 +247,19 @@ std::uint64_t JoinTable::given_up() const {
 
 void JoinTable::finish(const Job& job) {
   const std::scoped_lock lock(mutex_);
-  const auto taken = std::find_if(taken_.begin(), taken_.end(), [&](const Taken& entry) { return entry.job == job; });
-  CHECK(taken != taken_.end());
-  taken->job.reset();
-  for (const std::size_t transfer : parts_[job.part].transfers) taken->payloads[transfer] = {};
-  if (!is_open(job.request)) return;  // it was given up meanwhile
+  const auto entry = std::find_if(taken_.begin(), taken_.end(), [&](const Taken& one) { return one.job == job; });
+  CHECK(entry != taken_.end());
+  entry->job.reset();
+  for (const std::size_t transfer : parts_[job.part].transfers) entry->payloads[transfer] = {};
   Slot& slot = slots_[job.request % slots_.size()];
-  CHECK(slot.parts_left > 0);
-  for (const std::size_t transfer : parts_[job.part].transfers) {
-    if (--slot.users_left[transfer] == 0) slot.payloads[transfer] = {};
-  }
-  if (!parts_[job.part].is_replaceable) --slot.needed_parts_left;
-  if (--slot.parts_left == 0) slot.open = false;
+  const bool was_given_up = !is_open(job.request) || slot.missing[job.part] == kClosed;
+  if (!was_given_up) close_part(slot, job.part);
 }
 
 void JoinTable::close() {
   const std::scoped_lock lock(mutex_);
   closed_ = true;
+  for (Taken& entry : taken_) entry.stop.request_stop();
   ready_changed_.notify_all();
 }
 

@@ -5,7 +5,10 @@
 // alternatives take (partition/routing.h), is dropped. A request outside the window is an error of the sender's, but
 // where the device is late with parts that have spare ones: then others have answered already, and it gives up all
 // requests that are a window before the new one. So a device that was away for a while is up to date with the first
-// such request that reaches it, and doesn't compute what nobody waits for.
+// such request that reaches it, and doesn't compute what nobody waits for. Nor does a device that is only a little
+// late: a receiver that has enough of alternatives says so, and a job of which no receiver wants anything is given up,
+// also while it is computed. So all devices of a stage work on the same request, and when one of them is lost the next
+// result doesn't wait for what another one was behind.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
@@ -14,6 +17,8 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <stop_token>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
@@ -29,7 +34,10 @@ struct Job {
   bool operator==(const Job&) const = default;
 };
 
-enum class Delivery : std::uint8_t { kKept, kDropped };
+struct Delivery {
+  bool is_kept = false;
+  std::vector<std::size_t> not_needed;  // where it was the last of its alternatives that was: transfers, the others
+};
 
 class JoinTable {
  public:
@@ -39,9 +47,13 @@ class JoinTable {
   // The most bytes of payload that wait here at once.
   std::size_t capacity_bytes() const { return capacity_bytes_; }
 
-  // Hands over one tensor of a request. kDropped: a copy, or too late. kInvalid: the device doesn't need it, or the
-  // request is outside the window.
+  // Hands over one tensor of a request. It isn't kept if it is a copy, or too late. kInvalid: the device doesn't need
+  // it, or the request is outside the window.
   Expected<Delivery> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
+
+  // A receiver (a device, or kFromCoordinator) has enough of the alternatives of a transfer that a part here gives.
+  // When all receivers of all that a spare part's job gives have said so it is given up. Nothing happens if it is done.
+  void has_enough(std::uint64_t request, std::size_t transfer, std::uint32_t receiver);
 
   // The ready job of the oldest request (and of the earliest stage within it); blocks until there is one. Nothing after
   // close().
@@ -53,18 +65,20 @@ class JoinTable {
   // needed.
   const std::byte* payload(const Job& job, std::size_t transfer) const;
 
-  // Whether nobody waits any more for a job that was taken and isn't finished.
-  bool is_given_up(const Job& job) const;
-  // Requests given up.
+  // Of a job that was taken and isn't finished: requested when it is given up, and by close().
+  std::stop_token stop_of(const Job& job) const;
+  // Jobs given up, whole or in the middle.
   std::uint64_t given_up() const;
 
   // Releases what no other part of this device still needs.
   void finish(const Job& job);
 
-  // Wakes take(), which then returns nothing.
+  // Wakes take(), which then returns nothing, and stops the jobs that were taken.
   void close();
 
  private:
+  using Receipt = std::pair<std::size_t, std::uint32_t>;  // transfer, receiver
+
   struct Slot {
     bool open = false;
     std::optional<std::uint64_t> newest;    // the newest request that ever used the slot
@@ -73,6 +87,7 @@ class JoinTable {
     std::vector<std::uint32_t> users_left;  // by transfer: parts that still read it
     std::vector<std::uint32_t> chosen;      // by group of alternatives: that have arrived
     std::vector<std::uint32_t> missing;     // by part
+    std::vector<std::vector<Receipt>> had;  // by part: who has enough
     std::size_t parts_left = 0;
     std::size_t needed_parts_left = 0;  // of these, those that no other device can replace
   };
@@ -80,12 +95,14 @@ class JoinTable {
     PartId id;
     std::vector<std::size_t> transfers;  // each once
     std::uint32_t needed = 0;            // of them
+    std::vector<std::size_t> gives;      // transfers
     bool is_replaceable = false;
   };
 
   // A job that somebody computes keeps its tensors, also when its request is given up meanwhile.
   struct Taken {
     std::optional<Job> job;
+    std::stop_source stop;
     std::vector<Buffer> payloads;  // by transfer
   };
 
@@ -93,6 +110,10 @@ class JoinTable {
   bool is_open(std::uint64_t request) const;
   Expected<bool> open_slot(Slot& slot, std::uint64_t request);
   void give_up(Slot& slot);
+  void give_up(Slot& slot, std::size_t part);
+  void close_part(Slot& slot, std::size_t part);
+  std::size_t receipts_needed(const PartInputs& part, std::uint64_t request) const;
+  const Taken* taken(const Job& job) const;
   std::optional<Job> take_first();
 
   const Deployment& deployment_;

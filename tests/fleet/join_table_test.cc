@@ -66,8 +66,8 @@ TEST(JoinTable, JoinsByRequestWhateverTheOrderOfArrival) {
                     arrivals[static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(i) - 1))]);
         }
         for (const auto& [request, transfer] : arrivals) {
-          EXPECT_EQ(must(table.deliver(request, transfer, payload(request, transfer))), Delivery::kKept);
-          EXPECT_EQ(must(table.deliver(request, transfer, payload(0, 0))), Delivery::kDropped);  // a copy
+          EXPECT_TRUE(must(table.deliver(request, transfer, payload(request, transfer))).is_kept);
+          EXPECT_FALSE(must(table.deliver(request, transfer, payload(0, 0))).is_kept);  // a copy
         }
         for (std::uint64_t r = base; r < base + window; ++r) {
           const std::optional<Job> job = table.take();
@@ -93,9 +93,9 @@ TEST(JoinTable, WhatComesTooLateIsDroppedAndWhatComesTooEarlyIsAnError) {
   must(table.deliver(0, transfer, payload(0, transfer)));
   EXPECT_NE(error_of(table.deliver(2, transfer, payload(2, transfer))).find("the window is 2"), std::string::npos);
   table.finish(*table.take());
-  EXPECT_EQ(must(table.deliver(0, transfer, payload(0, transfer))), Delivery::kDropped);
-  EXPECT_EQ(must(table.deliver(2, transfer, payload(2, transfer))), Delivery::kKept);
-  EXPECT_EQ(must(table.deliver(0, transfer, payload(0, transfer))), Delivery::kDropped);
+  EXPECT_FALSE(must(table.deliver(0, transfer, payload(0, transfer))).is_kept);
+  EXPECT_TRUE(must(table.deliver(2, transfer, payload(2, transfer))).is_kept);
+  EXPECT_FALSE(must(table.deliver(0, transfer, payload(0, transfer))).is_kept);
 }
 
 // Device 0 receives b in two parts and their parity, device 1 is one of those who give it.
@@ -123,11 +123,11 @@ TEST(JoinTable, AnyOfTheAlternativesAreEnoughAndTheRestIsDropped) {
     const std::size_t lost = request % 3;
     for (std::size_t i = 1; i < 3; ++i) {
       const std::size_t transfer = pieces[(lost + i) % 3];
-      EXPECT_EQ(must(table.deliver(request, transfer, payload(request, transfer))), Delivery::kKept);
+      EXPECT_TRUE(must(table.deliver(request, transfer, payload(request, transfer))).is_kept);
     }
     // Before its job is done, or afterwards.
     const auto deliver_late = [&] {
-      EXPECT_EQ(must(table.deliver(request, pieces[lost], payload(request, pieces[lost]))), Delivery::kDropped);
+      EXPECT_FALSE(must(table.deliver(request, pieces[lost], payload(request, pieces[lost]))).is_kept);
     };
     if (request % 2 == 0) deliver_late();
     const std::optional<Job> job = table.take();
@@ -147,21 +147,21 @@ TEST(JoinTable, ALateDeviceGivesUpWhatOthersHaveAnswered) {
   const auto deliver = [&](std::uint64_t request) {
     return must(table.deliver(request, transfer, payload(request, transfer)));
   };
-  EXPECT_EQ(deliver(0), Delivery::kKept);
-  EXPECT_EQ(deliver(1), Delivery::kKept);
-  EXPECT_EQ(deliver(2), Delivery::kKept);  // in place of 0
+  EXPECT_TRUE(deliver(0).is_kept);
+  EXPECT_TRUE(deliver(1).is_kept);
+  EXPECT_TRUE(deliver(2).is_kept);  // in place of 0
   EXPECT_EQ(table.given_up(), 1U);
   const std::optional<Job> job = table.take();
   ASSERT_TRUE(job);
   EXPECT_EQ(job->request, 1U);
-  EXPECT_FALSE(table.is_given_up(*job));
+  EXPECT_FALSE(table.stop_of(*job).stop_requested());
   const std::byte* const computed = table.payload(*job, transfer);
-  EXPECT_EQ(deliver(3), Delivery::kKept);  // in place of 1, although that is being computed
+  EXPECT_TRUE(deliver(3).is_kept);  // in place of 1, although that is being computed
   EXPECT_EQ(table.given_up(), 2U);
-  EXPECT_TRUE(table.is_given_up(*job));
+  EXPECT_TRUE(table.stop_of(*job).stop_requested());
   EXPECT_EQ(table.payload(*job, transfer), computed);
   table.finish(*job);
-  EXPECT_EQ(deliver(1), Delivery::kDropped);
+  EXPECT_FALSE(deliver(1).is_kept);
   for (const std::uint64_t request : {2U, 3U}) {
     const std::optional<Job> next = table.take();
     ASSERT_TRUE(next);

@@ -57,6 +57,11 @@ void deliver(const Deployment& deployment, std::span<const std::byte> frame, Joi
     CHECK(header->value < deployment.plan.devices.size());
     return;
   }
+  if (header->transfer == kEnough) {
+    CHECK(header->value < deployment.routing.transfers.size());
+    table.has_enough(header->request, header->value, header->source_part);
+    return;
+  }
   CHECK(frame.size() <= deployment.largest_frame_bytes());
   MutableBuffer payload(frame_payload(frame).size());
   std::ranges::copy(frame_payload(frame), payload.bytes().begin());
@@ -64,7 +69,7 @@ void deliver(const Deployment& deployment, std::span<const std::byte> frame, Joi
   const bool is_needed = std::ranges::any_of(
       consumers, [&](PartId part) { return device_for(deployment.plan, part, header->request) == device; });
   const Expected<Delivery> delivered = table.deliver(header->request, header->transfer, std::move(payload).freeze());
-  CHECK(!delivered || *delivered == Delivery::kDropped || is_needed);
+  CHECK(!delivered || !delivered->is_kept || is_needed);
 }
 
 }  // namespace

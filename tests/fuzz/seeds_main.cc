@@ -108,6 +108,8 @@ void write_frames(const Seeds& seeds) {
     append(deployment->header_of(i), deployment->payload_bytes(i));
   }
   seeds.write("frame", "request", all);
+  for (std::size_t i = 0; i < deployment->routing.transfers.size(); ++i) append(enough_of(*deployment, 0, i, 0), 0);
+  seeds.write("frame", "enough", all);
 }
 
 void write_requests(const Seeds& seeds) {
