@@ -45,7 +45,8 @@ struct CoordinatorOptions {
   // All devices that there are now, with their control ports; asked every return_period. One that is new is planned for
   // and taken in. Without it there are those of the first plan.
   std::function<std::vector<FleetDevice>()> devices;
-  // How often a lost device is asked whether it is back; twice as long after each further loss of it.
+  // How often a lost device is asked whether it is back; twice as long after each further loss of it. Lost devices are
+  // asked one after the other.
   std::chrono::milliseconds return_period{1000};
   // How long there may be no result, besides three times what a request took at most, though every device answers: a
   // connection may stand still. Then everything is sent again in a new epoch. (Where spare parts may answer: a second.)
@@ -144,6 +145,8 @@ class Coordinator {
   void add_member(FleetDevice device);
   Member* find(const std::optional<std::string>& name);
   void lose(Member& member);
+  Clock::duration pause_before_asking(const Member& member) const;
+  std::optional<Member> next_to_ask();
   Expected<Plan> replan(const std::vector<std::string>& devices) const;
   Expected<Plan> next_plan();
   Expected<Plan> plan_for_rest();

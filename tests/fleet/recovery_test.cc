@@ -119,6 +119,28 @@ TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   EXPECT_EQ(status[1]["state"], "running");
 }
 
+// A question to a device that stays away takes longer than the period of asking: nobody else may wait behind it for
+// ever.
+TEST(Recovery, ALostDeviceIsTakenInAgainAlthoughOneThatIsListedEarlierStaysAway) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = process_runners(3);
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
+  const Streamed streamed = stream(*coordinator, questions, 200, [&](std::uint64_t number) {
+    if (number == 50) ::kill(fleet.pid(0), SIGKILL);
+    if (number == 100) stop(fleet, 1);
+  });
+  EXPECT_EQ(streamed.right, 200U);
+  EXPECT_EQ(coordinator->counts().losses, 2U);
+  ::kill(fleet.pid(1), SIGCONT);
+  const Clock::time_point end = Clock::now() + std::chrono::seconds(10);
+  while (coordinator->counts().returns == 0 && Clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(coordinator->counts().returns, 1U);
+}
+
 TEST(Recovery, ANewDeviceIsTakenInAndOneThatCanNotBeReachedStopsNobody) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
