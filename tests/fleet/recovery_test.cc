@@ -14,6 +14,7 @@
 
 #include "base/random.h"
 #include "fleet/coordinator.h"
+#include "tests/fleet/liar.h"
 #include "tests/fleet/plans.h"
 #include "tests/fleet/processes.h"
 #include "tests/fleet/runners.h"
@@ -32,6 +33,7 @@ using testing::cluster_victims;
 using testing::device_names;
 using testing::error_of;
 using testing::Fault;
+using testing::Liar;
 using testing::local_victims;
 using testing::must;
 using testing::plan_of;
@@ -268,6 +270,26 @@ TEST(Recovery, AConnectionThatBreaksBetweenTwoThatAnswerCostsNoResultAndNoDevice
     EXPECT_EQ(coordinator->counts().epochs, 2U) << "victim " << victim;
     EXPECT_EQ(coordinator->counts().losses, 0U);
   }
+}
+
+// It answers every ping, so that only the connection which its results come over speaks against it.
+TEST(Recovery, ADeviceWhoseResultsCanNotBeRightIsLeftOut) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Runners runners(3);
+  std::vector<std::string> urls = runners.urls();
+  Liar liar(urls[2]);
+  urls[2] = liar.url();
+  CoordinatorOptions options = recovering(graph);
+  options.return_period = std::chrono::seconds(60);  // it would come back at once
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), urls, options));
+  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) liar.lie();
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  EXPECT_EQ(coordinator->counts().epochs, 3U);  // it may have been an accident the first time
 }
 
 // A stopped device that is given much time to answer pings stands for a connection that stands still.
