@@ -579,7 +579,10 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
         if (sent.error().code != ErrorCode::kTimeout) {
           return fail_with(lost(device, std::move(sent.error()).in(named(device))));
         }
-        if (may_drop[device]) break;
+        if (may_drop[device]) {
+          if (events_.input_dropped) events_.input_dropped();
+          break;
+        }
         // Whether a device that takes nothing is lost, its watcher decides.
         if (is_over() || given_up()) return;
       }

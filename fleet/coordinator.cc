@@ -93,6 +93,10 @@ tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& pl
     take_result(generation, request, std::move(outputs));
   };
   events.failed = [this, generation](const Failure& failure) { take_failure(generation, failure); };
+  events.input_dropped = [this] {
+    const std::scoped_lock lock(mutex_);
+    ++counts_.inputs_dropped;
+  };
   TRY_ASSIGN(std::unique_ptr<ActiveDeployment> active,
              ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), replaces));
   return Epoch{std::move(active), generation, 0};

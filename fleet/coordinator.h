@@ -58,10 +58,11 @@ struct CoordinatorCounts {
   std::uint64_t epochs = 0;  // begun
   std::uint64_t losses = 0;  // of devices
   std::uint64_t returns = 0;
-  std::uint64_t joined = 0;      // devices that weren't in the first plan
-  std::uint64_t resent = 0;      // requests sent again
-  std::uint64_t late = 0;        // requests whose deadline has passed
-  std::uint64_t part_bytes = 0;  // of part files that were sent, for all epochs that began
+  std::uint64_t joined = 0;          // devices that weren't in the first plan
+  std::uint64_t resent = 0;          // requests sent again
+  std::uint64_t late = 0;            // requests whose deadline has passed
+  std::uint64_t inputs_dropped = 0;  // that a late device hadn't room for, and that others answer without
+  std::uint64_t part_bytes = 0;      // of part files that were sent, for all epochs that began
 };
 
 class Coordinator {
