@@ -2,10 +2,11 @@
 //
 // A table of fixed size: at most `window` requests are in flight, numbered without gaps, so request r has slot r mod
 // window and nothing grows. A tensor for a request that this device has finished, a second copy, or one more than its
-// alternatives take (partition/routing.h), is dropped. A request outside the window is an error of the sender's, but
-// where the device is late with parts that have spare ones: then others have answered already, and it gives up all
-// requests that are a window before the new one. So a device that was away for a while is up to date with the first
-// such request that reaches it, and doesn't compute what nobody waits for.
+// alternatives take (partition/routing.h), is dropped. A request whose slot an older one has that isn't done, as one
+// outside the window mostly does, is an error of the sender's, but where the device is late with parts that have spare
+// ones: then others have answered already, and it gives up all requests that are a window before the new one. So a
+// device that was away for a while is up to date with the first such request that reaches it, and doesn't compute what
+// nobody waits for.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
@@ -40,7 +41,7 @@ class JoinTable {
   std::size_t capacity_bytes() const { return capacity_bytes_; }
 
   // Hands over one tensor of a request. kDropped: a copy, or too late. kInvalid: the device doesn't need it, or the
-  // request is outside the window.
+  // request's slot is another one's.
   Expected<Delivery> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
 
   // The ready job of the oldest request (and of the earliest stage within it); blocks until there is one. Nothing after
