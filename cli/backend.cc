@@ -16,6 +16,7 @@
 #include "partition/extract.h"
 #include "partition/plan_json.h"
 #include "partition/planner.h"
+#include "partition/spares.h"
 
 namespace onnx_split {
 namespace {
@@ -193,17 +194,17 @@ class WatchedCluster {
   std::filesystem::file_time_type written_;
 };
 
-// Of these devices. What the user asked for holds as far as it can: stages by hand were for others, and spare devices
-// are given up before the rest.
+// Of these devices, with so many spare ones. What the user asked for holds as far as it can: spare devices are given up
+// before the rest.
 Expected<Plan> plan_for_rest(const Graph& graph, Cluster cluster, const std::vector<std::string>& left,
-                             const BackendOptions& options, const std::function<bool()>& give_up) {
+                             const BackendOptions& options, std::size_t spares, const std::function<bool()>& give_up) {
   cluster = only_devices(std::move(cluster), left);
   if (cluster.devices.empty()) {
     return fail(ErrorCode::kNotFound, "{}: none of the devices that are left is in it", options.cluster_path);
   }
   PlanningOptions planning = options.planning;
   planning.interrupted = give_up;
-  planning.stages_path.clear();
+  planning.spares = spares;
   if (planning.spares > 0 && planning.spares < cluster.devices.size()) {
     auto plan = plan_for(graph, cluster, planning, rule_of(options.engine));
     if (plan || plan.error().code != ErrorCode::kExhausted) return plan;
@@ -230,18 +231,17 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
   CoordinatorOptions coordinator_options;
   TRY_ASSIGN(coordinator_options.watch.identity, identity_for(cluster, options.identity));
   const auto watched = std::make_shared<WatchedCluster>(options.cluster_path, cluster);
-  // A plan by hand is for the devices that it names.
-  const bool by_hand = !options.plan_path.empty() || !options.planning.stages_path.empty();
-  if (!by_hand) {
+  // A plan that was given is for the devices that it names.
+  if (options.plan_path.empty()) {
     coordinator_options.devices = [watched] {
       std::vector<FleetDevice> devices;
       for (const Device& device : watched->now().devices) devices.push_back({device.name, device.address});
       return devices;
     };
   }
-  coordinator_options.replan = [&graph, watched, options](const std::vector<std::string>& left,
-                                                          const std::function<bool()>& give_up) {
-    return plan_for_rest(graph, watched->now(), left, options, give_up);
+  coordinator_options.replan = [&graph, watched, options, spares = count_spare_devices(plan)](
+                                   const std::vector<std::string>& left, const std::function<bool()>& give_up) {
+    return plan_for_rest(graph, watched->now(), left, options, spares, give_up);
   };
   return deploy(graph, plan, std::nullopt, urls, plan.threads, options, std::move(coordinator_options));
 }

@@ -485,9 +485,13 @@ void ActiveDeployment::receive_results() {
 }
 
 void ActiveDeployment::take_result(Message message) {
-  auto header = check_frame(deployment_, std::as_const(message).bytes());
+  const auto header = check_frame(deployment_, std::as_const(message).bytes());
   if (!header) {
-    if (header.error().code != ErrorCode::kCancelled) fail_with(for_nobody(std::move(header.error()).in("a result")));
+    if (header.error().code == ErrorCode::kCancelled) return;  // another epoch's: it is late
+    // Its sender's watcher learns that the connection broke and suspects the device. If we failed here instead, nobody
+    // would be blamed, and a device that always sends damage would be part of every epoch.
+    spdlog::warn("a result: {}; the connection that it came over is ended", header.error().message);
+    results_->refuse(message.connection(), header.error().message);
     return;
   }
   const auto piece = std::lower_bound(result_pieces_.begin(), result_pieces_.end(), header->transfer);
@@ -575,7 +579,10 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
         if (sent.error().code != ErrorCode::kTimeout) {
           return fail_with(lost(device, std::move(sent.error()).in(named(device))));
         }
-        if (may_drop[device]) break;
+        if (may_drop[device]) {
+          if (events_.input_dropped) events_.input_dropped();
+          break;
+        }
         // Whether a device that takes nothing is lost, its watcher decides.
         if (is_over() || given_up()) return;
       }

@@ -47,6 +47,8 @@ struct DeploymentEvents {
   std::function<void(std::uint64_t request, std::vector<Tensor> outputs)> result;
   // Once, unless end() comes first; before, perhaps, for each device that it can do without (goes_on).
   std::function<void(const Failure& failure)> failed;
+  // On the thread that sends: an input that a device hadn't room for, and that others answer without. May be empty.
+  std::function<void()> input_dropped = {};
 };
 
 class ActiveDeployment {

@@ -93,6 +93,10 @@ tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& pl
     take_result(generation, request, std::move(outputs));
   };
   events.failed = [this, generation](const Failure& failure) { take_failure(generation, failure); };
+  events.input_dropped = [this] {
+    const std::scoped_lock lock(mutex_);
+    ++counts_.inputs_dropped;
+  };
   TRY_ASSIGN(std::unique_ptr<ActiveDeployment> active,
              ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), replaces));
   return Epoch{std::move(active), generation, 0};
@@ -546,7 +550,24 @@ void Coordinator::lose(Member& member) {
   member.lost = true;
   ++member.losses;
   ++counts_.losses;
-  member.ask_at = Clock::now() + options_.return_period * (1U << std::min(member.losses - 1, kMaxDoublings));
+  member.ask_at = Clock::now() + pause_before_asking(member);
+}
+
+Coordinator::Clock::duration Coordinator::pause_before_asking(const Member& member) const {
+  return options_.return_period * (1U << std::min(member.losses - 1, kMaxDoublings));
+}
+
+// Of those that are due the one that has been due longest: a question to one that stays away takes long, and nobody may
+// starve behind it. The lock is the caller's.
+std::optional<Coordinator::Member> Coordinator::next_to_ask() {
+  Member* next = nullptr;
+  for (Member& member : members_) {
+    if (!member.lost || Clock::now() < member.ask_at) continue;
+    if (next == nullptr || member.ask_at < next->ask_at) next = &member;
+  }
+  if (next == nullptr) return std::nullopt;
+  next->ask_at = Clock::now() + pause_before_asking(*next);
+  return *next;
 }
 
 // Decides whom to leave out. An error if going on makes no sense.
@@ -672,11 +693,7 @@ void Coordinator::look_after_the_lost() {
     look_for_new_devices();
     {
       const std::scoped_lock lock(mutex_);
-      for (Member& member : members_) {
-        if (!member.lost || Clock::now() < member.ask_at) continue;
-        member.ask_at = Clock::now() + options_.return_period;
-        if (!candidate) candidate = member;
-      }
+      candidate = next_to_ask();
     }
     if (!candidate) continue;
     if (const auto back = ask_lost(*candidate); !back) {

@@ -45,7 +45,8 @@ struct CoordinatorOptions {
   // All devices that there are now, with their control ports; asked every return_period. One that is new is planned for
   // and taken in. Without it there are those of the first plan.
   std::function<std::vector<FleetDevice>()> devices;
-  // How often a lost device is asked whether it is back; twice as long after each further loss of it.
+  // How often a lost device is asked whether it is back; twice as long after each further loss of it. Lost devices are
+  // asked one after the other.
   std::chrono::milliseconds return_period{1000};
   // How long there may be no result, besides three times what a request took at most, though every device answers: a
   // connection may stand still. Then everything is sent again in a new epoch. (Where spare parts may answer: a second.)
@@ -57,10 +58,11 @@ struct CoordinatorCounts {
   std::uint64_t epochs = 0;  // begun
   std::uint64_t losses = 0;  // of devices
   std::uint64_t returns = 0;
-  std::uint64_t joined = 0;      // devices that weren't in the first plan
-  std::uint64_t resent = 0;      // requests sent again
-  std::uint64_t late = 0;        // requests whose deadline has passed
-  std::uint64_t part_bytes = 0;  // of part files that were sent, for all epochs that began
+  std::uint64_t joined = 0;          // devices that weren't in the first plan
+  std::uint64_t resent = 0;          // requests sent again
+  std::uint64_t late = 0;            // requests whose deadline has passed
+  std::uint64_t inputs_dropped = 0;  // that a late device hadn't room for, and that others answer without
+  std::uint64_t part_bytes = 0;      // of part files that were sent, for all epochs that began
 };
 
 class Coordinator {
@@ -144,6 +146,8 @@ class Coordinator {
   void add_member(FleetDevice device);
   Member* find(const std::optional<std::string>& name);
   void lose(Member& member);
+  Clock::duration pause_before_asking(const Member& member) const;
+  std::optional<Member> next_to_ask();
   Expected<Plan> replan(const std::vector<std::string>& devices) const;
   Expected<Plan> next_plan();
   Expected<Plan> plan_for_rest();

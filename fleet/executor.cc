@@ -336,7 +336,9 @@ void Executor::receive_loop() {
 // Whether it was kept.
 Expected<bool> Executor::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
   TRY_ASSIGN(const Delivery delivery, join_.deliver(request, transfer, std::move(payload)));
-  for (const std::size_t other : delivery.not_needed) TRY(say_enough(request, other));
+  for (const std::size_t other : delivery.not_needed) {
+    if (const auto said = say_enough(request, other); !said) set_failure(said.error());  // not the sender's
+  }
   return delivery.is_kept;
 }
 

@@ -2,13 +2,13 @@
 //
 // A table of fixed size: at most `window` requests are in flight, numbered without gaps, so request r has slot r mod
 // window and nothing grows. A tensor for a request that this device has finished, a second copy, or one more than its
-// alternatives take (partition/routing.h), is dropped. A request outside the window is an error of the sender's, but
-// where the device is late with parts that have spare ones: then others have answered already, and it gives up all
-// requests that are a window before the new one. So a device that was away for a while is up to date with the first
-// such request that reaches it, and doesn't compute what nobody waits for. Nor does a device that is only a little
-// late: a receiver that has enough of alternatives says so, and a job of which no receiver wants anything is given up,
-// also while it is computed. So all devices of a stage work on the same request, and when one of them is lost the next
-// result doesn't wait for what another one was behind.
+// alternatives take (partition/routing.h), is dropped. A request whose slot an older one has that isn't done, as one
+// outside the window mostly does, is an error of the sender's, but where the device is late with parts that have spare
+// ones: then others have answered already, and it gives up all requests that are a window before the new one. So a
+// device that was away for a while is up to date with the first such request that reaches it, and doesn't compute what
+// nobody waits for. Nor does a device that is only a little late: a receiver that has enough of alternatives says so, and
+// a job of which no receiver wants anything is given up, also while it is computed. So all devices of a stage work on the
+// same request, and when one of them is lost the next result doesn't wait for what another one was behind.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
@@ -48,7 +48,7 @@ class JoinTable {
   std::size_t capacity_bytes() const { return capacity_bytes_; }
 
   // Hands over one tensor of a request. It isn't kept if it is a copy, or too late. kInvalid: the device doesn't need
-  // it, or the request is outside the window.
+  // it, or the request's slot is another one's.
   Expected<Delivery> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
 
   // A receiver (a device, or kFromCoordinator) has enough of the alternatives of a transfer that a part here gives.

@@ -6,7 +6,8 @@
 // It answers at once, whatever it does: parts are cut and loaded, and the executor of an ended deployment is waited
 // for, in the background, so that silence means that something is wrong.
 //
-// Nothing outlives a deployment. serve() runs on the caller's thread; stop() may be called from any thread.
+// Nothing outlives a deployment but, with keep_bytes, parts on the disk. serve() runs on the caller's thread; stop()
+// may be called from any thread.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,7 @@
 #include "partition/spares.h"
 
 #include <algorithm>
+#include <set>
 
 #include "partition/divide.h"
 #include "partition/predict.h"
@@ -108,6 +109,16 @@ Expected<void> add_spares(const Graph& graph, const ClusterModel& model, const E
   return fail(ErrorCode::kExhausted,
               "no stage's parts can be repeated on {} spare device(s): they lack the memory, or can't keep up",
               devices.size());
+}
+
+std::size_t count_spare_devices(const Plan& plan) {
+  std::set<std::size_t> needed;
+  for (const Stage& stage : plan.stages) {
+    for (std::size_t p = 0; p < stage.ways(); ++p) {
+      needed.insert(stage.parts[p].devices.begin(), stage.parts[p].devices.end());
+    }
+  }
+  return used_devices(plan).size() - needed.size();
 }
 
 }  // namespace onnx_split

@@ -16,4 +16,7 @@ namespace onnx_split {
 Expected<void> add_spares(const Graph& graph, const ClusterModel& model, const EngineFacts& engine,
                           const std::vector<std::size_t>& devices, Plan& plan);
 
+// How many of the plan's devices compute nothing but spare parts: those that were kept back for them.
+std::size_t count_spare_devices(const Plan& plan);
+
 }  // namespace onnx_split

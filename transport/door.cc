@@ -95,8 +95,10 @@ bool Door::knocks(int descriptor, PeerAddress peer, Clock::time_point now) {
     const std::scoped_lock lock(mutex_);
     std::size_t waiting = 0;
     std::size_t leaving = 0;
+    std::size_t of_this_host = 0;
     auto oldest = guests_.end();
     for (auto guest = guests_.begin(); guest != guests_.end(); ++guest) {
+      if (guest->second.peer.host == peer.host) ++of_this_host;
       if (guest->second.connection != 0) continue;
       if (guest->second.sent_away) {
         ++leaving;
@@ -106,7 +108,10 @@ bool Door::knocks(int descriptor, PeerAddress peer, Clock::time_point now) {
       if (oldest == guests_.end() || guest->second.since < oldest->second.since) oldest = guest;
     }
     const std::string crowd = fmt::format("more than {} were waiting to be let in", kMostWaiting);
-    if (waiting + leaving >= 2 * kMostWaiting) {
+    if (of_this_host >= kMostOfOneHost) {
+      welcome = false;
+      refuse(peer, fmt::format("{} connections of this host are here already", kMostOfOneHost), now, lines);
+    } else if (waiting + leaving >= 2 * kMostWaiting) {
       welcome = false;
       refuse(peer, crowd, now, lines);
     } else {

@@ -1,5 +1,5 @@
 // Who knocks at this process' listening sockets and isn't let in: a limit to how many may knock at once and for how
-// long, and one line in the log for each of them, however often it comes.
+// long, one to how many a host may have, and one line in the log for each of them, however often it comes.
 //
 // nng 1.5 keeps a peer that is silent in the middle of a TLS handshake for ever, accepts any number of them, and tells
 // nobody why a handshake failed. So what it does with accepted connections is watched from below (nng_door.cc tells
@@ -41,6 +41,9 @@ class Door {
   // taken by those that wait and those that are being sent away.
   static constexpr std::size_t kMostWaiting = 64;
   static constexpr std::chrono::seconds kLongestWait{10};
+  // Of one host, those that wait and those that are being sent away included: less than a process may usually have
+  // descriptors. One more is refused.
+  static constexpr std::size_t kMostOfOneHost = 256;
   // Who is refused again for the same reason is counted, and mentioned so seldom.
   static constexpr std::chrono::seconds kReportPeriod{60};
   // Of (peer, port, reason) that are told apart.
@@ -48,7 +51,7 @@ class Door {
 
   static Door& of_this_process();
 
-  // A connection was accepted. False: there are too many, it must be closed at once.
+  // A connection was accepted. False: there are too many, of its host or that wait; it must be closed at once.
   bool knocks(int descriptor, PeerAddress peer, Clock::time_point now = Clock::now());
   // Why it isn't let in, as far as that is known before it is closed.
   void fails(int descriptor, std::string reason);

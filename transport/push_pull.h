@@ -55,8 +55,9 @@ class PullSocket : public Socket {
   // The next message of any connection; fair between them. kTimeout, kCancelled.
   Expected<Message> receive(std::chrono::milliseconds timeout);
 
-  // Ends a connection (Message::connection) over which something came that can't be right, and logs the reason once.
-  // An honest peer notices that its connection breaks; others are not affected.
+  // Ends a connection (Message::connection) over which something came that can't be right; where it was accepted, the
+  // reason is logged once. An honest peer notices that its connection breaks; others are not affected. One that was
+  // dialled is dialled again, after on_disconnect.
   void refuse(int connection, std::string_view reason);
 
  private:

@@ -14,6 +14,7 @@
 
 #include "base/random.h"
 #include "fleet/coordinator.h"
+#include "tests/fleet/liar.h"
 #include "tests/fleet/plans.h"
 #include "tests/fleet/processes.h"
 #include "tests/fleet/runners.h"
@@ -32,6 +33,7 @@ using testing::cluster_victims;
 using testing::device_names;
 using testing::error_of;
 using testing::Fault;
+using testing::Liar;
 using testing::local_victims;
 using testing::must;
 using testing::plan_of;
@@ -117,6 +119,28 @@ TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   }
   ASSERT_EQ(status.size(), 3U);
   EXPECT_EQ(status[1]["state"], "running");
+}
+
+// A question to a device that stays away takes longer than the period of asking: nobody else may wait behind it for
+// ever.
+TEST(Recovery, ALostDeviceIsTakenInAgainAlthoughOneThatIsListedEarlierStaysAway) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = process_runners(3);
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), fleet.urls(), recovering(graph)));
+  const Streamed streamed = stream(*coordinator, questions, 200, [&](std::uint64_t number) {
+    if (number == 50) ::kill(fleet.pid(0), SIGKILL);
+    if (number == 100) stop(fleet, 1);
+  });
+  EXPECT_EQ(streamed.right, 200U);
+  EXPECT_EQ(coordinator->counts().losses, 2U);
+  ::kill(fleet.pid(1), SIGCONT);
+  const Clock::time_point end = Clock::now() + std::chrono::seconds(10);
+  while (coordinator->counts().returns == 0 && Clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(coordinator->counts().returns, 1U);
 }
 
 TEST(Recovery, ANewDeviceIsTakenInAndOneThatCanNotBeReachedStopsNobody) {
@@ -246,6 +270,26 @@ TEST(Recovery, AConnectionThatBreaksBetweenTwoThatAnswerCostsNoResultAndNoDevice
     EXPECT_EQ(coordinator->counts().epochs, 2U) << "victim " << victim;
     EXPECT_EQ(coordinator->counts().losses, 0U);
   }
+}
+
+// It answers every ping, so that only the connection which its results come over speaks against it.
+TEST(Recovery, ADeviceWhoseResultsCanNotBeRightIsLeftOut) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Runners runners(3);
+  std::vector<std::string> urls = runners.urls();
+  Liar liar(urls[2]);
+  urls[2] = liar.url();
+  CoordinatorOptions options = recovering(graph);
+  options.return_period = std::chrono::seconds(60);  // it would come back at once
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), urls, options));
+  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) liar.lie();
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  EXPECT_EQ(coordinator->counts().epochs, 3U);  // it may have been an accident the first time
 }
 
 // A stopped device that is given much time to answer pings stands for a connection that stands still.

@@ -162,6 +162,7 @@ TEST(SpareParts, WhoWaitsForPlaceInAQueueCanGiveUp) {
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, {front, rest}), fleet.urls(), options));
   stop(fleet, 1);
   EXPECT_EQ(stream(*coordinator, questions, 30, [](std::uint64_t) {}).right, 30U);  // its queue is full
+  EXPECT_GT(coordinator->counts().inputs_dropped, 0U);
   ::kill(fleet.pid(2), SIGKILL);
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   auto waiting = std::async(std::launch::async, [&] { return coordinator->submit(questions.inputs(0)).get(); });

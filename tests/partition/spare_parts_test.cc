@@ -8,6 +8,7 @@
 #include "partition/plan_json.h"
 #include "partition/planner.h"
 #include "partition/routing.h"
+#include "partition/spares.h"
 #include "tests/support/expect.h"
 #include "tests/support/spare_network.h"
 
@@ -29,6 +30,19 @@ std::vector<StageRequest> on_devices(std::vector<StageRequest> stages, const std
   stages[0].devices = stages[2].devices = {"d0"};
   stages[1].devices = middle;
   return stages;
+}
+
+TEST(SpareDevices, AreThoseThatComputeNothingElse) {
+  const Graph graph = SpareNetwork::make(1, 8);
+  const auto count = [&](Spare spare, const std::vector<std::string>& middle) {
+    std::vector<StageRequest> stages = on_devices(SpareNetwork::parity_stages("b", 2), middle);
+    stages[1].spare = spare;
+    return count_spare_devices(plan_of(graph, stages, 5));
+  };
+  EXPECT_EQ(count(Spare::kNone, {"d1", "d2"}), 0U);
+  EXPECT_EQ(count(Spare::kParity, {"d1", "d2", "d3"}), 1U);
+  EXPECT_EQ(count(Spare::kParity, {"d1", "d2", "d0"}), 0U);  // d0 has whole stages, too
+  EXPECT_EQ(count(Spare::kStandby, {"d1", "d2", "d3", "d4"}), 2U);
 }
 
 // Parts of 2, 2 and 3 channels: the sums are padded.

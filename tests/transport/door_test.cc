@@ -80,6 +80,25 @@ TEST_F(DoorTest, OfTooManyTheOneThatHasWaitedLongestGoes) {
   EXPECT_EQ(log_.count("more than 64 were waiting to be let in"), 1U);
 }
 
+TEST_F(DoorTest, AHostHasALimitThatCostsNoOtherHost) {
+  std::vector<std::unique_ptr<Pair>> pairs;
+  for (std::uint16_t i = 0; i < Door::kMostOfOneHost; ++i) {
+    EXPECT_TRUE(door_.knocks(pairs.emplace_back(std::make_unique<Pair>())->ours(), peer(i), now_));
+    if (i > 0) door_.comes_in(peer(i), i);  // the first one waits
+  }
+  const Pair one_more;
+  EXPECT_FALSE(door_.knocks(one_more.ours(), peer(1000), now_));
+  EXPECT_TRUE(door_.knocks(one_more.ours(), peer(1000, "10.0.0.8"), now_));
+  for (const auto& pair : pairs) EXPECT_FALSE(pair->peer_is_cut_off());
+  EXPECT_THAT(log_.lines(), ::testing::ElementsAre("refused a connection from 10.0.0.7 at port 7070: 256 connections "
+                                                   "of this host are here already"));
+  // Who goes makes room.
+  door_.leaves(pairs[5]->ours(), now_);
+  const Pair later;
+  EXPECT_TRUE(door_.knocks(later.ours(), peer(1001), now_));
+  EXPECT_EQ(door_.refused(), 1U);
+}
+
 TEST_F(DoorTest, TheSameAgainIsCountedAndMentionedOnceAMinute) {
   const auto refuse = [&](const std::string& host, const std::string& reason) {
     const Pair pair;

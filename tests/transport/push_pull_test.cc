@@ -1,5 +1,6 @@
 #include "transport/push_pull.h"
 
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -90,6 +91,30 @@ TEST_P(PushPull, AMessageOverTheLimitCostsOnlyItsSender) {
   must(bad.wait_connected(kPatience));
   must(bad.send(numbered(4, kLimit), kPatience));
   EXPECT_EQ(number_of(must(pull_.receive(kPatience))), 4U);
+}
+
+// Of several that it has dialled: the one that is to blame, and the owner of the socket learns which that is.
+TEST_P(PushPull, WhoPullsCanEndAConnectionThatItHasDialled) {
+  PushSocket bad = must(PushSocket::open());
+  const std::string bad_url = must(bad.listen(fresh_url(), tls()));
+  std::mutex mutex;
+  std::vector<std::string> broken;
+  Signal ended;
+  pull_.on_disconnect([&](const std::string& url) {
+    const std::lock_guard lock(mutex);
+    broken.push_back(url);
+    ended.raise();
+  });
+  connect(true);
+  must(pull_.dial(bad_url, quick()));
+  must(bad.send(numbered(1), kPatience));
+  const Message message = must(pull_.receive(kPatience));
+  pull_.refuse(message.connection(), "it can't be right");
+  EXPECT_TRUE(ended.wait());
+  must(push_.send(numbered(2), kPatience));
+  EXPECT_EQ(number_of(must(pull_.receive(kPatience))), 2U);
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(broken, std::vector<std::string>{bad_url});
 }
 
 TEST_P(PushPull, BackpressureBlocksAndLosesNothing) {

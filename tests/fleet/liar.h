@@ -1,0 +1,78 @@
+// A runner whose results can't be right, though it answers everything else: a stranger between the coordinator and an
+// honest one, who passes on what both say and damages results.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "fleet/control.h"
+#include "tests/support/expect.h"
+#include "transport/push_pull.h"
+
+namespace onnx_split::testing {
+
+class Liar {
+ public:
+  // Stands before the runner with this control port.
+  explicit Liar(const std::string& control_url) {
+    transport::DialOptions options;
+    options.max_message_bytes = kMaxControlBytes;
+    must(runner_.dial(control_url, options));
+    url_ = must(control_.listen("tcp://127.0.0.1:0", kMaxControlBytes));
+    results_url_ = must(results_.listen("tcp://127.0.0.1:0"));
+    answering_ = std::thread([this] { answer(); });
+    passing_ = std::thread([this] { pass_results_on(); });
+  }
+  ~Liar() {
+    control_.close();
+    runner_.close();
+    true_results_.close();
+    results_.close();
+    answering_.join();
+    passing_.join();
+  }
+  Liar(const Liar&) = delete;
+  Liar& operator=(const Liar&) = delete;
+
+  const std::string& url() const { return url_; }
+  void lie() { lies_ = true; }
+
+ private:
+  void answer() {
+    while (auto request = control_.receive(transport::kForever)) {
+      const auto reply = runner_.call(std::move(*request), std::chrono::seconds(30));
+      if (!reply) return;
+      const ControlMessage said = must(decode_control(reply->bytes()));
+      Json json = said.json;
+      if (json.contains("results_url")) {
+        const auto url = std::exchange(json["results_url"], Json(results_url_)).get<std::string>();
+        if (dialled_.insert(url).second) must(true_results_.dial(url));
+      }
+      if (!control_.reply(must(encode_control(json, said.bytes)))) return;
+    }
+  }
+
+  void pass_results_on() {
+    while (auto result = true_results_.receive(transport::kForever)) {
+      if (lies_) result->bytes().back() ^= std::byte{1};
+      if (!results_.send(std::move(*result), transport::kForever)) return;
+    }
+  }
+
+  transport::ReplySocket control_ = must(transport::ReplySocket::open());
+  transport::RequestSocket runner_ = must(transport::RequestSocket::open());
+  transport::PullSocket true_results_ = must(transport::PullSocket::open());
+  transport::PushSocket results_ = must(transport::PushSocket::open());
+  std::string url_;
+  std::string results_url_;
+  std::set<std::string> dialled_;  // of each epoch one
+  std::atomic<bool> lies_{false};
+  std::thread answering_;
+  std::thread passing_;
+};
+
+}  // namespace onnx_split::testing
