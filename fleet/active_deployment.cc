@@ -305,6 +305,15 @@ tl::expected<void, Failure> ActiveDeployment::open_data() {
     if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
     runners_[device].inputs = std::move(*socket);
   }
+  dial.connect_timeout = {};  // in the background
+  for (const std::size_t device : deployment_.senders_of_alternatives_to(std::nullopt)) {
+    auto socket = PushSocket::open(deployment_.send_queue(1));
+    if (!socket) return tl::unexpected(for_nobody(std::move(socket.error())));
+    dial.tls = {options_.identity, transport::Peers::kDevices, name_of(device)};
+    auto dialled = socket->dial(runners_[device].data_url, dial);
+    if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
+    runners_[device].signals = std::move(*socket);
+  }
   pending_.resize(window());
   receiver_ = std::thread([this] { receive_results(); });
   return {};
@@ -327,6 +336,7 @@ void ActiveDeployment::end() {
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     Runner& runner = runners_[device];
     if (runner.inputs) runner.inputs->close();
+    if (runner.signals) runner.signals->close();
     if (runner.client && lost.contains(device)) runner.client->close();
   }
   if (receiver_.joinable()) receiver_.join();
@@ -500,20 +510,39 @@ void ActiveDeployment::take_result(Message message) {
   const Buffer frame = transport::share(std::move(message));
 
   std::vector<Buffer> pieces;
+  std::vector<std::size_t> not_needed;
+  bool is_complete = false;
   {
     const std::scoped_lock lock(mutex_);
     Pending& pending = pending_[header->request % pending_.size()];
     if (pending.missing == 0 || pending.request != header->request || pending.arrived[index]) return;
     if (const auto group = deployment_.routing.alternatives_of[header->transfer]) {
-      if (pending.chosen[*group] == deployment_.routing.alternatives[*group].needed) return;
-      ++pending.chosen[*group];
+      const Alternatives& alternatives = deployment_.routing.alternatives[*group];
+      if (pending.chosen[*group] == alternatives.needed) return;
+      if (++pending.chosen[*group] == alternatives.needed) not_needed = alternatives.transfers;
     }
     pending.pieces[index] = frame.sub(kFrameHeaderBytes, frame.size() - kFrameHeaderBytes);
     pending.arrived[index] = true;
-    if (--pending.missing > 0 || failure_) return;
-    pieces = std::move(pending.pieces);
+    std::erase_if(not_needed, [&](std::size_t transfer) {
+      const auto at = std::lower_bound(result_pieces_.begin(), result_pieces_.end(), transfer);
+      return pending.arrived[static_cast<std::size_t>(at - result_pieces_.begin())];
+    });
+    is_complete = --pending.missing == 0 && !failure_;
+    if (is_complete) pieces = std::move(pending.pieces);
   }
-  events_.result(header->request, put_together(pieces));
+  for (const std::size_t transfer : not_needed) say_enough(header->request, transfer);
+  if (is_complete) events_.result(header->request, put_together(pieces));
+}
+
+// To the device that would give the transfer. It needn't arrive: it saves the device work.
+void ActiveDeployment::say_enough(std::uint64_t request, std::size_t transfer) {
+  const PartId source = *deployment_.routing.transfers[transfer].source;
+  std::optional<PushSocket>& signals = runners_[device_for(deployment_.plan, source, request)].signals;
+  auto frame = Message::allocate(kFrameHeaderBytes);
+  if (!frame || !signals) return;
+  seal_frame(enough_of(deployment_, request, transfer, kFromCoordinator), frame->bytes());
+  const auto sent = signals->send(std::move(*frame), std::chrono::milliseconds(0));
+  if (!sent) spdlog::debug("{}", sent.error().message);
 }
 
 std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pieces) {

@@ -98,6 +98,7 @@ class ActiveDeployment {
   struct Runner {
     std::optional<ControlClient> client;  // nothing: the plan doesn't use it
     std::optional<transport::PushSocket> inputs;
+    std::optional<transport::PushSocket> signals;  // to a device that sends alternatives: there are enough
     std::string data_url;
     std::string results_url;
     std::chrono::steady_clock::duration round_trip{};  // of a message without content
@@ -136,6 +137,7 @@ class ActiveDeployment {
   bool is_over();
   void receive_results();
   void take_result(transport::Message message);
+  void say_enough(std::uint64_t request, std::size_t transfer);
   std::vector<Tensor> put_together(const std::vector<Buffer>& pieces);
 
   WatchOptions options_;

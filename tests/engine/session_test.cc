@@ -319,6 +319,27 @@ TEST(Session, SessionsThatTakeTurnsShareTheirThreads) {
   }
 }
 
+TEST(Session, AStoppedRunSaysSoAndTheNextOneIsRight) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    const auto session = must(Session::create(graph, {}));
+    Random random(seed);
+    const std::array input{random_tensor(random, graph.value(graph.inputs()[0]).shape())};
+    const std::array input_views{input[0].view()};
+    std::vector<TensorBuilder> outputs;
+    std::vector<MutableTensorView> output_views;
+    for (const ValueId id : graph.outputs()) outputs.emplace_back(graph.value(id).type);
+    for (TensorBuilder& output : outputs) output_views.push_back(output.view());
+    std::stop_source stop;
+    EXPECT_TRUE(session->run(input_views, output_views, stop.get_token()));
+    stop.request_stop();
+    const auto stopped = session->run(input_views, output_views, stop.get_token());
+    ASSERT_FALSE(stopped);
+    EXPECT_EQ(stopped.error().code, ErrorCode::kCancelled);
+    EXPECT_TRUE(same_bits(must(evaluate(*session, input)), must(evaluate_once(graph, input))));
+  }
+}
+
 TEST(Session, OutputsMayBeInputsConstantsAndViews) {
   GraphBuilder builder("odd");
   Random random(1);

@@ -73,6 +73,27 @@ TEST(ThreadPool, UsesSeveralThreadsAtOnce) {
   EXPECT_EQ(inside, 2);
 }
 
+TEST(ThreadPool, LeavesTasksOutFromWhenItIsStopped) {
+  for (const unsigned threads : {1U, 3U}) {
+    ThreadPool pool(threads);
+    std::stop_source stop;
+    pool.stop_with(stop.get_token());
+    std::atomic<std::size_t> done{0};
+    const auto work = [&](std::size_t, unsigned) {
+      if (done.fetch_add(1) == 10) stop.request_stop();
+    };
+    pool.parallel_for(100'000, work);
+    EXPECT_GE(done, 11U);
+    EXPECT_LT(done, 100'000U);
+    done = 0;
+    pool.parallel_for(100, work);
+    EXPECT_EQ(done, 0U);
+    pool.stop_with({});
+    pool.parallel_for(100, work);
+    EXPECT_EQ(done, 100U);
+  }
+}
+
 TEST(ThreadPool, KnowsHowLongEachThreadWasBusy) {
   ThreadPool pool(2);
   std::array<std::int64_t, 2> before{};

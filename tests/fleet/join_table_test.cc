@@ -194,6 +194,56 @@ TEST(JoinTable, ADeviceThatWasAwayIsUpToDateWithTheFirstRequestThatReachesItAgai
   EXPECT_FALSE(table.take_if_ready());
 }
 
+TEST(JoinTable, AJobIsGivenUpWhenAllItsReceiversHaveEnough) {
+  const Deployment deployment = parity_deployment(3);
+  const std::size_t input = needs_of(deployment, 1)[0];
+  const std::size_t output = deployment.routing.from(deployment.parts_of(1)[0]).at(0);
+  JoinTable table(deployment, 1);
+  const auto deliver = [&](std::uint64_t request) {
+    return must(table.deliver(request, input, payload(request, input))).is_kept;
+  };
+  for (std::uint64_t request = 0; request < 3; ++request) EXPECT_TRUE(deliver(request));
+  table.has_enough(1, output, 2);                 // receives nothing of it
+  table.has_enough(1, output, kFromCoordinator);  // nor does the coordinator
+  table.has_enough(7, output, 0);                 // isn't here
+  EXPECT_EQ(table.given_up(), 0U);
+
+  const std::optional<Job> first = table.take();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->request, 0U);
+  table.has_enough(0, output, 0);  // while it is computed
+  EXPECT_TRUE(table.stop_of(*first).stop_requested());
+  table.has_enough(1, output, 0);  // before
+  table.has_enough(1, output, 0);  // once more
+  EXPECT_EQ(table.given_up(), 2U);
+  table.finish(*first);
+  EXPECT_FALSE(deliver(1));
+
+  const std::optional<Job> next = table.take();
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->request, 2U);
+  EXPECT_FALSE(table.stop_of(*next).stop_requested());
+  table.finish(*next);
+  table.has_enough(2, output, 0);  // too late
+  EXPECT_EQ(table.given_up(), 2U);
+  for (std::uint64_t request = 3; request < 6; ++request) EXPECT_TRUE(deliver(request));
+}
+
+TEST(JoinTable, WhoHasEnoughIsToldWhatIsNotNeeded) {
+  const Deployment deployment = parity_deployment(1);
+  const std::vector<std::size_t> pieces = deployment.routing.alternatives.at(0).transfers;
+  const std::size_t input = deployment.routing.from(std::nullopt).front();
+  JoinTable table(deployment, 0);
+  for (std::size_t late = 0; late < 3; ++late) {
+    must(table.deliver(late, input, payload(late, input)));
+    table.finish(*table.take());
+    const std::size_t one = pieces[(late + 1) % 3], two = pieces[(late + 2) % 3];
+    EXPECT_TRUE(must(table.deliver(late, one, payload(late, one))).not_needed.empty());
+    EXPECT_EQ(must(table.deliver(late, two, payload(late, two))).not_needed, std::vector{pieces[late]});
+    table.finish(*table.take());
+  }
+}
+
 TEST(JoinTable, RefusesWhatTheDeviceDoesNotNeed) {
   const Deployment deployment = deployment_of(random_network(1, 4), 2, 2);
   JoinTable table(deployment, 0);
