@@ -6,9 +6,9 @@
 // outside the window mostly does, is an error of the sender's, but where the device is late with parts that have spare
 // ones: then others have answered already, and it gives up all requests that are a window before the new one. So a
 // device that was away for a while is up to date with the first such request that reaches it, and doesn't compute what
-// nobody waits for. Nor does a device that is only a little late: a receiver that has enough of alternatives says so, and
-// a job of which no receiver wants anything is given up, also while it is computed. So all devices of a stage work on the
-// same request, and when one of them is lost the next result doesn't wait for what another one was behind.
+// nobody waits for. Nor does a device that is only a little late: a receiver that has enough of alternatives says so,
+// and a job of which no receiver wants anything is given up, also while it is computed. So all devices of a stage work
+// on the same request, and when one of them is lost the next result doesn't wait for what another one was behind.
 //
 // Thread-safe: any thread delivers, one thread takes and finishes jobs.
 #pragma once
