@@ -17,11 +17,13 @@
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 #include "tests/support/spare_network.h"
+#include "tests/support/wait.h"
 
 namespace onnx_split {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::comes_true;
 using testing::must;
 using testing::random_network;
 
@@ -72,16 +74,6 @@ class Device {
   }
 
  private:
-  template <class Condition>
-  static bool comes_true(const Condition& condition, std::chrono::milliseconds within) {
-    const auto end = std::chrono::steady_clock::now() + within;
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::sleep_for(1ms);
-    }
-    return true;
-  }
-
   FrameHeader header_;
   std::size_t payload_bytes_ = 0;
   std::uint64_t sent_bytes_ = 0;

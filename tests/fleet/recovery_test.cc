@@ -23,6 +23,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 #include "tests/support/spare_network.h"
+#include "tests/support/wait.h"
 #include "transport/door.h"
 #include "transport/url.h"
 
@@ -30,6 +31,7 @@ namespace onnx_split {
 namespace {
 
 using testing::cluster_victims;
+using testing::comes_true;
 using testing::device_names;
 using testing::error_of;
 using testing::Fault;
@@ -106,9 +108,7 @@ TEST(Recovery, AStalledDeviceIsNoticedWithinASecondAndTakenInAgain) {
   // Detection takes at most 0.95 s, deploying to processes of this machine little.
   EXPECT_LT(streamed.longest_gap, std::chrono::seconds(3));
   const Clock::time_point end = Clock::now() + std::chrono::seconds(20);
-  while (coordinator->counts().returns == 0 && Clock::now() < end) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  EXPECT_TRUE(comes_true([&] { return coordinator->counts().returns > 0; }, std::chrono::seconds(20)));
   EXPECT_EQ(coordinator->counts().returns, 1U);
   // It computes again, once the epoch runs that others are still answered by the former one.
   std::vector<Json> status;
@@ -136,10 +136,7 @@ TEST(Recovery, ALostDeviceIsTakenInAgainAlthoughOneThatIsListedEarlierStaysAway)
   EXPECT_EQ(streamed.right, 200U);
   EXPECT_EQ(coordinator->counts().losses, 2U);
   ::kill(fleet.pid(1), SIGCONT);
-  const Clock::time_point end = Clock::now() + std::chrono::seconds(10);
-  while (coordinator->counts().returns == 0 && Clock::now() < end) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  EXPECT_TRUE(comes_true([&] { return coordinator->counts().returns > 0; }, std::chrono::seconds(10)));
   EXPECT_EQ(coordinator->counts().returns, 1U);
 }
 
@@ -263,10 +260,7 @@ TEST(Recovery, AConnectionThatBreaksBetweenTwoThatAnswerCostsNoResultAndNoDevice
     const Streamed streamed = stream(*coordinator, questions, 300, break_connection);
     EXPECT_EQ(streamed.right, 300U) << "victim " << victim;
     // Where nothing was on its way, the results may be there before anybody has noticed.
-    const Clock::time_point end = Clock::now() + std::chrono::seconds(20);
-    while (coordinator->counts().epochs == 1 && Clock::now() < end) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    EXPECT_TRUE(comes_true([&] { return coordinator->counts().epochs > 1; }, std::chrono::seconds(20)));
     EXPECT_EQ(coordinator->counts().epochs, 2U) << "victim " << victim;
     EXPECT_EQ(coordinator->counts().losses, 0U);
   }
