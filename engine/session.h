@@ -44,7 +44,8 @@ class Session {
 
   // Computes the outputs into the given memory; both in the graph's order, shapes and types as the graph says
   // (checked). Outputs must not overlap inputs or each other. The inputs needn't be aligned beyond their element type.
-  // kCancelled once `stop` is requested, within the time of a kernel's task: the outputs are left half written.
+  // kCancelled if `stop` is requested before the last kernel is done, as soon as the tasks that have begun, or what the
+  // kernel does outside of tasks, are done: the outputs are left half written.
   Expected<void> run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
                      const std::stop_token& stop = {});
 

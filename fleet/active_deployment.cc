@@ -6,6 +6,7 @@
 #include "fleet/part_pieces.h"
 #include "fleet/part_store.h"
 #include "fleet/requests.h"
+#include "fleet/signal.h"
 #include "partition/extract.h"
 
 namespace onnx_split {
@@ -306,8 +307,8 @@ tl::expected<void, Failure> ActiveDeployment::open_data() {
     runners_[device].inputs = std::move(*socket);
   }
   dial.connect_timeout = {};  // in the background
-  for (const std::size_t device : deployment_.senders_of_alternatives_to(std::nullopt)) {
-    auto socket = PushSocket::open(deployment_.send_queue(1));
+  for (const auto& [device, alternatives] : deployment_.alternatives_for(std::nullopt)) {
+    auto socket = open_signals(deployment_, alternatives);
     if (!socket) return tl::unexpected(for_nobody(std::move(socket.error())));
     dial.tls = {options_.identity, transport::Peers::kDevices, name_of(device)};
     auto dialled = socket->dial(runners_[device].data_url, dial);
@@ -538,10 +539,8 @@ void ActiveDeployment::take_result(Message message) {
 void ActiveDeployment::say_enough(std::uint64_t request, std::size_t transfer) {
   const PartId source = *deployment_.routing.transfers[transfer].source;
   std::optional<PushSocket>& signals = runners_[device_for(deployment_.plan, source, request)].signals;
-  auto frame = Message::allocate(kFrameHeaderBytes);
-  if (!frame || !signals) return;
-  seal_frame(enough_of(deployment_, request, transfer, kFromCoordinator), frame->bytes());
-  const auto sent = signals->send(std::move(*frame), std::chrono::milliseconds(0));
+  if (!signals) return;
+  const auto sent = signal(*signals, enough_of(deployment_, request, transfer, kFromCoordinator));
   if (!sent) spdlog::debug("{}", sent.error().message);
 }
 

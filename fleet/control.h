@@ -15,7 +15,7 @@
 
 namespace onnx_split {
 
-inline constexpr std::int64_t kProtocolVersion = 4;
+inline constexpr std::int64_t kProtocolVersion = 5;
 inline constexpr std::size_t kMaxControlBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 

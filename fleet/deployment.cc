@@ -170,18 +170,36 @@ std::set<std::size_t> Deployment::senders_to(std::size_t device) const {
   return senders;
 }
 
-std::set<std::size_t> Deployment::senders_of_alternatives_to(std::optional<std::size_t> receiver) const {
-  std::set<std::size_t> senders;
+std::vector<std::uint32_t> Deployment::receivers_of_transfer(std::size_t transfer, std::uint64_t request) const {
+  const Transfer& what = routing.transfers[transfer];
+  std::vector<std::uint32_t> receivers;
+  for (const std::size_t device : receiving_devices(plan, what, request)) {
+    receivers.push_back(static_cast<std::uint32_t>(device));
+  }
+  if (what.to_coordinator) receivers.push_back(kFromCoordinator);
+  return receivers;
+}
+
+std::map<std::size_t, std::size_t> Deployment::alternatives_for(std::optional<std::size_t> receiver) const {
+  std::map<std::size_t, std::size_t> given;
+  const auto devices_of = [&](PartId id) -> const std::vector<std::size_t>& {
+    return plan.stages[id.stage].parts[id.part].devices;
+  };
+  const auto receives = [&](PartId id) {
+    const std::vector<std::size_t>& devices = devices_of(id);
+    return std::find(devices.begin(), devices.end(), *receiver) != devices.end();
+  };
   for (std::size_t transfer = 0; transfer < routing.transfers.size(); ++transfer) {
     if (!routing.alternatives_of[transfer]) continue;
     const Transfer& what = routing.transfers[transfer];
-    const std::size_t one[] = {transfer};
-    if (receiver ? !receivers_of_transfers(one).contains(*receiver) : !what.to_coordinator) continue;
-    const std::vector<std::size_t>& devices = plan.stages[what.source->stage].parts[what.source->part].devices;
-    senders.insert(devices.begin(), devices.end());
+    if (receiver ? std::none_of(what.consumers.begin(), what.consumers.end(), receives) : !what.to_coordinator) {
+      continue;
+    }
+    for (const std::size_t device : devices_of(*what.source)) {
+      if (device != receiver) ++given[device];
+    }
   }
-  if (receiver) senders.erase(*receiver);
-  return senders;
+  return given;
 }
 
 FrameHeader Deployment::header_of(std::size_t transfer) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -46,8 +47,11 @@ struct Deployment {
   // The devices that a device sends tensors to, and those that send some to it, for whatever request; without itself.
   std::set<std::size_t> receivers_of(std::size_t device) const;
   std::set<std::size_t> senders_to(std::size_t device) const;
-  // The devices that send a receiver alternatives, for whatever request; without itself. Nothing: the coordinator.
-  std::set<std::size_t> senders_of_alternatives_to(std::optional<std::size_t> receiver) const;
+  // Who gets a transfer of a request: devices, and kFromCoordinator for the coordinator.
+  std::vector<std::uint32_t> receivers_of_transfer(std::size_t transfer, std::uint64_t request) const;
+  // How many of a receiver's alternatives each device gives, for whatever request; only devices that give some, and not
+  // the receiver itself. Nothing: the coordinator's.
+  std::map<std::size_t, std::size_t> alternatives_for(std::optional<std::size_t> receiver) const;
   // The header that a transfer's frame must have, request and deadline left open.
   FrameHeader header_of(std::size_t transfer) const;
 };

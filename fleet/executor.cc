@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "fleet/composer.h"
+#include "fleet/signal.h"
 #include "graph/order.h"
 #include "transport/url.h"
 
@@ -148,22 +149,21 @@ std::size_t Executor::transfers_to(std::size_t device) const {
   return count;
 }
 
-Expected<Executor::Peer*> Executor::add_peer(std::size_t device, std::optional<PushSocket> frames) {
-  // At most one for each request comes from each thread before the next heartbeat.
-  TRY_ASSIGN(PushSocket signals, PushSocket::open(deployment_.send_queue(1)));
-  // In its place before it dials: there the destructor can close it.
+// In its place before it dials: there the destructor can close it.
+Expected<Executor::Peer*> Executor::add_peer(std::size_t device, Peer peer) {
   const std::scoped_lock lock(mutex_);
   if (stopping_) return fail(ErrorCode::kCancelled, "stopping");
-  return &peers_[device].emplace(Peer{std::move(frames), std::move(signals)});
+  return &peers_[device].emplace(std::move(peer));
 }
 
-Expected<void> Executor::connect(std::size_t device) {
+Expected<void> Executor::connect(std::size_t device, std::size_t alternatives) {
   const bool gets_tensors = transfers_to(device) > 0;
   std::optional<PushSocket> frames;
   if (gets_tensors) {
     TRY_ASSIGN(frames, PushSocket::open(deployment_.send_queue(transfers_to(device))));
   }
-  TRY_ASSIGN(Peer * peer, add_peer(device, std::move(frames)));
+  TRY_ASSIGN(PushSocket signals, open_signals(deployment_, alternatives));
+  TRY_ASSIGN(Peer * peer, add_peer(device, {std::move(frames), std::move(signals)}));
   transport::DialOptions dial;
   dial.tls = {identity_, transport::Peers::kDevices, deployment_.plan.devices[device]};
   if (peer->frames) {
@@ -181,11 +181,11 @@ Expected<void> Executor::connect(std::size_t device) {
 }
 
 void Executor::connect_and_beat() {
-  std::set<std::size_t> devices = deployment_.receivers_of(device_);
-  devices.merge(deployment_.senders_of_alternatives_to(device_));
-  for (const std::size_t device : devices) {
+  std::map<std::size_t, std::size_t> devices = deployment_.alternatives_for(device_);
+  for (const std::size_t receiver : deployment_.receivers_of(device_)) devices.try_emplace(receiver, 0);
+  for (const auto& [device, alternatives] : devices) {
     if (stopping_) return;
-    auto connected = connect(device);
+    auto connected = connect(device, alternatives);
     if (!connected) {
       return set_failure(
           std::move(connected.error()).in(fmt::format("device \"{}\"", deployment_.plan.devices[device])), device);
@@ -203,18 +203,14 @@ void Executor::connect_and_beat() {
 
 Expected<void> Executor::beat() {
   for (std::optional<Peer>& peer : peers_) {
-    if (peer && peer->frames) TRY(signal(*peer, heartbeat_of(deployment_, device_)));
+    if (peer && peer->frames) TRY(signal(peer->signals, heartbeat_of(deployment_, device_)));
   }
   return {};
 }
 
-// A full queue means that enough is on its way already.
-Expected<void> Executor::signal(Peer& peer, const FrameHeader& header) {
-  TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes));
-  seal_frame(header, frame.bytes());
-  const auto sent = peer.signals.send(std::move(frame), std::chrono::milliseconds(0));
-  if (!sent && sent.error().code == ErrorCode::kInvalid) return tl::unexpected(sent.error());
-  return {};
+void Executor::hear(std::size_t device) {
+  const auto heard = heard_.find(device);
+  if (heard != heard_.end()) heard->second = steady_ns();
 }
 
 void Executor::check_heard() {
@@ -311,12 +307,14 @@ void Executor::receive_loop() {
       continue;
     }
     if (header->transfer == kHeartbeat) {
-      const auto heard = heard_.find(header->value);
-      if (heard != heard_.end()) heard->second = steady_ns();
+      hear(header->value);
       continue;
     }
     if (header->transfer == kEnough) {
-      join_.has_enough(header->request, header->value, header->source_part);
+      hear(header->source_part);
+      const auto said =
+          say_enough(header->request, join_.has_enough(header->request, header->value, header->source_part));
+      if (!said) set_failure(said.error(), device_);
       continue;
     }
     payload_bytes_received_ += message->size() - kFrameHeaderBytes;
@@ -328,7 +326,7 @@ void Executor::receive_loop() {
     if (deployment_.routing.alternatives_of[header->transfer]) {
       ++frames_dropped_;  // others were enough
     } else {
-      drop(fmt::format("a frame of request {} is a copy, or comes too late", header->request));
+      drop(fmt::format("a frame of request {} is a copy, comes too late, or isn't needed any more", header->request));
     }
   }
 }
@@ -336,23 +334,24 @@ void Executor::receive_loop() {
 // Whether it was kept.
 Expected<bool> Executor::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
   TRY_ASSIGN(const Delivery delivery, join_.deliver(request, transfer, std::move(payload)));
-  for (const std::size_t other : delivery.not_needed) {
-    if (const auto said = say_enough(request, other); !said) set_failure(said.error());  // not the sender's
-  }
+  const auto said = say_enough(request, delivery.not_needed);
+  if (!said) set_failure(said.error(), device_);  // not the sender's
   return delivery.is_kept;
 }
 
-// To the device that would give the transfer.
-Expected<void> Executor::say_enough(std::uint64_t request, std::size_t transfer) {
-  const PartId source = *deployment_.routing.transfers[transfer].source;
-  const std::size_t device = device_for(deployment_.plan, source, request);
+// To the devices that would give the transfers.
+Expected<void> Executor::say_enough(std::uint64_t request, std::span<const std::size_t> transfers) {
   const auto own = static_cast<std::uint32_t>(device_);
-  if (device == device_) {
-    join_.has_enough(request, transfer, own);
-    return {};
+  for (const std::size_t transfer : transfers) {
+    const PartId source = *deployment_.routing.transfers[transfer].source;
+    const std::size_t device = device_for(deployment_.plan, source, request);
+    if (device == device_) {
+      TRY(say_enough(request, join_.has_enough(request, transfer, own)));
+    } else if (state_ == ExecutorState::kRunning) {  // the first requests may come before there is a connection
+      TRY(signal(peers_[device]->signals, enough_of(deployment_, request, transfer, own)));
+    }
   }
-  if (state_ != ExecutorState::kRunning) return {};  // the first requests may come before there is a connection
-  return signal(*peers_[device], enough_of(deployment_, request, transfer, own));
+  return {};
 }
 
 void Executor::compute_loop() {
@@ -376,6 +375,18 @@ std::optional<Job> Executor::next_job() {
 
 Expected<void> Executor::compute(const Job& job) {
   OwnPart& part = parts_[job.part];
+  TRY_ASSIGN(const bool is_done, run(part, job));
+  join_.finish(job);
+  if (!is_done) return {};
+  for (std::size_t i = 0; i < part.outputs.size(); ++i) TRY(send_output(part, i, job));
+  ++jobs_done_;
+  return {};
+}
+
+// False if it was given up, before or meanwhile.
+Expected<bool> Executor::run(OwnPart& part, const Job& job) {
+  const std::stop_token stop = join_.stop_of(job);
+  if (stop.stop_requested()) return false;
   part.input_views.clear();
   part.output_views.clear();
   const Port::Payloads payloads = [&](std::size_t transfer) { return join_.payload(job, transfer); };
@@ -396,23 +407,15 @@ Expected<void> Executor::compute(const Job& job) {
     TRY_ASSIGN(part.output_frames[i], Message::allocate(kFrameHeaderBytes + port.type().size_bytes()));
     part.output_views.emplace_back(port.type(), frame_payload(part.output_frames[i].bytes()).data());
   }
-  {
-    const std::stop_token stop = join_.stop_of(job);
-    const std::optional<Cores::Turn> turn = cores_.wait_for_turn();
-    if (!turn) return fail(ErrorCode::kCancelled, "stopping");
-    const std::int64_t begin = steady_ns();
-    auto ran = part.session->run(part.input_views, part.output_views, stop);
-    compute_ns_ += static_cast<std::uint64_t>(steady_ns() - begin);
-    if (stop.stop_requested()) {
-      join_.finish(job);
-      return {};
-    }
-    TRY(std::move(ran));
-  }
-  join_.finish(job);
-  for (std::size_t i = 0; i < part.outputs.size(); ++i) TRY(send_output(part, i, job));
-  ++jobs_done_;
-  return {};
+  const std::optional<Cores::Turn> turn = cores_.wait_for_turn();
+  if (!turn) return fail(ErrorCode::kCancelled, "stopping");
+  if (stop.stop_requested()) return false;
+  const std::int64_t begin = steady_ns();
+  auto ran = part.session->run(part.input_views, part.output_views, stop);
+  compute_ns_ += static_cast<std::uint64_t>(steady_ns() - begin);
+  if (stop.stop_requested()) return false;
+  TRY(std::move(ran));
+  return true;
 }
 
 Expected<void> Executor::send_output(OwnPart& part, std::size_t output, const Job& job) {

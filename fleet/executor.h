@@ -2,7 +2,8 @@
 // what they give to the devices that need it and to the coordinator.
 //
 // Three threads of its own: one receives and never stops reading (the join space is reserved for the whole window), and
-// tells devices when their spare parts aren't needed for a request any more; one computes; one tells the devices that
+// tells devices when their spare parts aren't needed for a request any more (as the one that computes does, where an
+// alternative comes from here); one computes; one tells the devices that
 // it sends to that it is there, and notices which of those that send to it are silent; nng's threads send, so that
 // receiving, computing and sending overlap. A failure (a part that can't be computed, a peer that is silent or can't be
 // reached) is kept for status(), and the coordinator decides; without a peer that isn't needed, because spare parts
@@ -19,6 +20,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -67,11 +69,11 @@ struct ExecutorStatus {
   std::uint64_t jobs_done = 0;
   std::uint64_t frames_dropped = 0;  // of other epochs, copies, damaged, not needed
   std::uint64_t sends_dropped = 0;   // to devices that are too late, and that others can do without
-  std::uint64_t given_up = 0;        // requests that others have answered while this device was late
+  std::uint64_t given_up = 0;        // jobs that others have done while this device was late, some in the middle
   transport::Counters received;
   std::uint64_t payload_bytes_received = 0;
   std::uint64_t payload_bytes_sent = 0;
-  double compute_s = 0.0;  // in which parts were computed
+  double compute_s = 0.0;  // in which parts were computed, also those that were given up
 };
 
 class Executor {
@@ -106,9 +108,7 @@ class Executor {
     std::vector<transport::Message> output_frames;  // of outputs that are computed right into a frame
   };
 
-  // A device that this one sends tensors to, or one that sends alternatives here. Heartbeats, and what says that there
-  // are enough, have a connection of their own: behind large frames on a slow link they would come too late, and in the
-  // frames' queue they would take the place of frames (Deployment::send_queue).
+  // A device that this one sends tensors to, or one that sends alternatives here.
   struct Peer {
     std::optional<transport::PushSocket> frames;
     transport::PushSocket signals;
@@ -120,17 +120,18 @@ class Executor {
   Expected<void> listen(const ExecutorOptions& options);
   void connect_and_beat();
   std::size_t transfers_to(std::size_t device) const;
-  Expected<void> connect(std::size_t device);
-  Expected<Peer*> add_peer(std::size_t device, std::optional<transport::PushSocket> frames);
-  Expected<void> signal(Peer& peer, const FrameHeader& header);
+  Expected<void> connect(std::size_t device, std::size_t alternatives);
+  Expected<Peer*> add_peer(std::size_t device, Peer peer);
   Expected<void> beat();
+  void hear(std::size_t device);
   void check_heard();
   void receive_loop();
   void compute_loop();
   std::optional<Job> next_job();
   Expected<void> compute(const Job& job);
+  Expected<bool> run(OwnPart& part, const Job& job);
   Expected<bool> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
-  Expected<void> say_enough(std::uint64_t request, std::size_t transfer);
+  Expected<void> say_enough(std::uint64_t request, std::span<const std::size_t> transfers);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
   Expected<void> push(transport::PushSocket& socket, transport::Message frame, bool may_drop);

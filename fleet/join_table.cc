@@ -61,8 +61,8 @@ bool JoinTable::serves(const PartInputs& part, std::uint64_t request) const {
   return !part.transfers.empty() && device_for(deployment_.plan, part.id, request) == device_;
 }
 
-// False: the slot has done this request, or a newer one, already.
-Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
+// False: the slot has done this request, or a newer one, already, or nobody needs it.
+Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request, std::vector<std::size_t>& not_needed) {
   if (slot.newest && request < *slot.newest) return false;
   if (slot.newest && request == *slot.newest) return slot.open;
   for (Slot& other : slots_) {
@@ -82,7 +82,6 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
     ++slot.parts_left;
     if (!parts_[p].is_replaceable) ++slot.needed_parts_left;
     slot.missing[p] = parts_[p].needed;
-    slot.had[p].clear();
     for (const std::size_t transfer : parts_[p].transfers) ++slot.users_left[transfer];
   }
   if (slot.parts_left == 0) {
@@ -90,7 +89,28 @@ Expected<bool> JoinTable::open_slot(Slot& slot, std::uint64_t request) {
   }
   slot.newest = request;
   slot.open = true;
-  return true;
+  begin_receipts(slot, request);
+  for (std::size_t p = 0; p < parts_.size(); ++p) {
+    if (!serves(parts_[p], request) || !have_all_enough(slot, p)) continue;
+    const std::vector<std::size_t> more = give_up(slot, p);
+    not_needed.insert(not_needed.end(), more.begin(), more.end());
+  }
+  return slot.open;
+}
+
+// Those of the request that are here already stay.
+void JoinTable::begin_receipts(Slot& slot, std::uint64_t request) {
+  if (slot.had_of == request) return;
+  slot.had_of = request;
+  for (std::vector<Receipt>& had : slot.had) had.clear();
+}
+
+bool JoinTable::have_all_enough(const Slot& slot, std::size_t part) const {
+  std::size_t receivers = 0;
+  for (const std::size_t transfer : parts_[part].gives) {
+    receivers += deployment_.receivers_of_transfer(transfer, *slot.had_of).size();
+  }
+  return parts_[part].is_replaceable && receivers > 0 && slot.had[part].size() == receivers;
 }
 
 void JoinTable::give_up(Slot& slot) {
@@ -99,7 +119,7 @@ void JoinTable::give_up(Slot& slot) {
   }
 }
 
-void JoinTable::give_up(Slot& slot, std::size_t part) {
+std::vector<std::size_t> JoinTable::give_up(Slot& slot, std::size_t part) {
   const Job job{*slot.newest, part};
   ++given_up_;
   if (const Taken* entry = taken(job)) {
@@ -108,40 +128,47 @@ void JoinTable::give_up(Slot& slot, std::size_t part) {
     std::erase(ready_, job);
     std::make_heap(ready_.begin(), ready_.end(), later);
   }
-  close_part(slot, part);
+  return close_part(slot, part);
 }
 
-// Releases what no other part of this device still needs.
-void JoinTable::close_part(Slot& slot, std::size_t part) {
+// Releases what no other part of this device still needs. Gives the alternatives that would still have come.
+std::vector<std::size_t> JoinTable::close_part(Slot& slot, std::size_t part) {
   CHECK(slot.parts_left > 0 && slot.missing[part] != kClosed);
+  std::vector<std::size_t> not_needed;
   slot.missing[part] = kClosed;
   for (const std::size_t transfer : parts_[part].transfers) {
     if (--slot.users_left[transfer] > 0) continue;
+    const auto group = deployment_.routing.alternatives_of[transfer];
+    const bool is_awaited = group && slot.chosen[*group] < deployment_.routing.alternatives[*group].needed;
+    if (is_awaited && !slot.arrived[transfer]) not_needed.push_back(transfer);
     slot.payloads[transfer] = {};
     slot.arrived[transfer] = true;  // or else it isn't wanted any more
   }
   if (!parts_[part].is_replaceable) --slot.needed_parts_left;
   if (--slot.parts_left == 0) slot.open = false;
+  return not_needed;
 }
 
 Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfer, Buffer payload) {
   const std::scoped_lock lock(mutex_);
   Slot& slot = slots_[request % slots_.size()];
-  TRY_ASSIGN(const bool usable, open_slot(slot, request));
-  if (!usable || slot.arrived[transfer]) return Delivery{};
+  Delivery delivery;
+  TRY_ASSIGN(const bool usable, open_slot(slot, request, delivery.not_needed));
+  std::erase(delivery.not_needed, transfer);
+  if (!usable || slot.arrived[transfer]) return delivery;
   if (slot.users_left[transfer] == 0) {
     return fail(ErrorCode::kInvalid, "request {}: transfer {} isn't for this device", request, transfer);
   }
-  Delivery delivery{true, {}};
   if (const auto group = deployment_.routing.alternatives_of[transfer]) {
     const Alternatives& alternatives = deployment_.routing.alternatives[*group];
-    if (slot.chosen[*group] == alternatives.needed) return Delivery{};
+    if (slot.chosen[*group] == alternatives.needed) return delivery;
     if (++slot.chosen[*group] == alternatives.needed) {
       std::copy_if(alternatives.transfers.begin(), alternatives.transfers.end(),
                    std::back_inserter(delivery.not_needed),
                    [&](std::size_t other) { return other != transfer && !slot.arrived[other]; });
     }
   }
+  delivery.is_kept = true;
   slot.arrived[transfer] = true;
   slot.payloads[transfer] = std::move(payload);
   for (std::size_t p = 0; p < parts_.size(); ++p) {
@@ -155,35 +182,26 @@ Expected<Delivery> JoinTable::deliver(std::uint64_t request, std::size_t transfe
   return delivery;
 }
 
-void JoinTable::has_enough(std::uint64_t request, std::size_t transfer, std::uint32_t receiver) {
+std::vector<std::size_t> JoinTable::has_enough(std::uint64_t request, std::size_t transfer, std::uint32_t receiver) {
   const std::scoped_lock lock(mutex_);
   const auto part = std::find_if(parts_.begin(), parts_.end(), [&](const PartInputs& one) {
     return one.is_replaceable && std::find(one.gives.begin(), one.gives.end(), transfer) != one.gives.end();
   });
-  if (part == parts_.end() || !is_open(request) || !serves(*part, request)) return;
-  const Transfer& what = deployment_.routing.transfers[transfer];
-  const std::vector<std::size_t> devices = receiving_devices(deployment_.plan, what, request);
-  const bool is_receiver = receiver == kFromCoordinator
-                               ? what.to_coordinator
-                               : std::find(devices.begin(), devices.end(), receiver) != devices.end();
-  if (!is_receiver) return;
+  if (part == parts_.end() || !serves(*part, request)) return {};
+  const std::vector<std::uint32_t> receivers = deployment_.receivers_of_transfer(transfer, request);
+  if (std::find(receivers.begin(), receivers.end(), receiver) == receivers.end()) return {};
+
   const auto p = static_cast<std::size_t>(part - parts_.begin());
   Slot& slot = slots_[request % slots_.size()];
-  if (slot.missing[p] == kClosed) return;
-  std::vector<Receipt>& had = slot.had[p];
+  if (slot.newest && request < *slot.newest) return {};
+  const bool is_here = slot.newest == request;
+  if (is_here && slot.missing[p] == kClosed) return {};
+  begin_receipts(slot, request);
   const Receipt receipt{transfer, receiver};
-  if (std::find(had.begin(), had.end(), receipt) != had.end()) return;
-  had.push_back(receipt);
-  if (had.size() == receipts_needed(*part, request)) give_up(slot, p);
-}
-
-std::size_t JoinTable::receipts_needed(const PartInputs& part, std::uint64_t request) const {
-  std::size_t count = 0;
-  for (const std::size_t transfer : part.gives) {
-    const Transfer& what = deployment_.routing.transfers[transfer];
-    count += receiving_devices(deployment_.plan, what, request).size() + (what.to_coordinator ? 1 : 0);
-  }
-  return count;
+  std::vector<Receipt>& had = slot.had[p];
+  if (std::find(had.begin(), had.end(), receipt) == had.end()) had.push_back(receipt);
+  if (!is_here || !have_all_enough(slot, p)) return {};
+  return give_up(slot, p);
 }
 
 std::optional<Job> JoinTable::take() {

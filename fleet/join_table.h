@@ -36,7 +36,7 @@ struct Job {
 
 struct Delivery {
   bool is_kept = false;
-  std::vector<std::size_t> not_needed;  // where it was the last of its alternatives that was: transfers, the others
+  std::vector<std::size_t> not_needed;  // transfers of the request that alternatives made superfluous
 };
 
 class JoinTable {
@@ -44,16 +44,18 @@ class JoinTable {
   // `deployment` must outlive the table.
   JoinTable(const Deployment& deployment, std::size_t device);
 
-  // The most bytes of payload that wait here at once.
+  // The most bytes of payload that wait here at once; besides them there may be the inputs of a job that is computed
+  // although it was given up, until that ends.
   std::size_t capacity_bytes() const { return capacity_bytes_; }
 
   // Hands over one tensor of a request. It isn't kept if it is a copy, or too late. kInvalid: the device doesn't need
   // it, or the request's slot is another one's.
   Expected<Delivery> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
 
-  // A receiver (a device, or kFromCoordinator) has enough of the alternatives of a transfer that a part here gives.
-  // When all receivers of all that a spare part's job gives have said so it is given up. Nothing happens if it is done.
-  void has_enough(std::uint64_t request, std::size_t transfer, std::uint32_t receiver);
+  // A receiver (a device, or kFromCoordinator) has enough of the alternatives of a transfer that a part here gives, or
+  // needs none of them. When all receivers of all that a spare part's job gives have said so it is given up, or isn't
+  // begun, if its inputs come later. Nothing happens if it is done. Gives the transfers that this device needs no more.
+  std::vector<std::size_t> has_enough(std::uint64_t request, std::size_t transfer, std::uint32_t receiver);
 
   // The ready job of the oldest request (and of the earliest stage within it); blocks until there is one. Nothing after
   // close().
@@ -87,6 +89,7 @@ class JoinTable {
     std::vector<std::uint32_t> users_left;  // by transfer: parts that still read it
     std::vector<std::uint32_t> chosen;      // by group of alternatives: that have arrived
     std::vector<std::uint32_t> missing;     // by part
+    std::optional<std::uint64_t> had_of;    // the request that `had` is about: `newest`, or one that comes later
     std::vector<std::vector<Receipt>> had;  // by part: who has enough
     std::size_t parts_left = 0;
     std::size_t needed_parts_left = 0;  // of these, those that no other device can replace
@@ -108,11 +111,12 @@ class JoinTable {
 
   bool serves(const PartInputs& part, std::uint64_t request) const;
   bool is_open(std::uint64_t request) const;
-  Expected<bool> open_slot(Slot& slot, std::uint64_t request);
+  Expected<bool> open_slot(Slot& slot, std::uint64_t request, std::vector<std::size_t>& not_needed);
+  void begin_receipts(Slot& slot, std::uint64_t request);
+  bool have_all_enough(const Slot& slot, std::size_t part) const;
   void give_up(Slot& slot);
-  void give_up(Slot& slot, std::size_t part);
-  void close_part(Slot& slot, std::size_t part);
-  std::size_t receipts_needed(const PartInputs& part, std::uint64_t request) const;
+  std::vector<std::size_t> give_up(Slot& slot, std::size_t part);
+  std::vector<std::size_t> close_part(Slot& slot, std::size_t part);
   const Taken* taken(const Job& job) const;
   std::optional<Job> take_first();
 

@@ -74,8 +74,9 @@ std::size_t Port::decoded_bytes() const {
 }
 
 void Port::reserve() {
-  if (!direct_) held_ = MutableBuffer(type_.size_bytes());
-  decoded_ = MutableBuffer(decoded_bytes());
+  // Zeroed, so that the pages are here before the first request is.
+  if (!direct_) held_ = MutableBuffer(type_.size_bytes(), true);
+  decoded_ = MutableBuffer(decoded_bytes(), true);
 }
 
 const std::byte* Port::payload(std::size_t piece, const Payloads& payloads) const {

@@ -78,6 +78,11 @@ class Router {
     return owned.source && owned.source->part >= plan_.stages[owned.source->stage].ways();
   }
 
+  bool have_same_receivers(std::size_t a, std::size_t b) const {
+    const Transfer &one = routing_.transfers[a], &other = routing_.transfers[b];
+    return one.consumers == other.consumers && one.to_coordinator == other.to_coordinator;
+  }
+
   // A part and its spare one have the same consumers, so that their transfers are alike, in the same order.
   Expected<void> find_alternatives() {
     routing_.alternatives_of.resize(routing_.transfers.size());
@@ -98,7 +103,7 @@ class Router {
           Alternatives alternatives{{}, stage.spare == Spare::kParity ? ways : 1};
           for (std::size_t part = group; part < stage.parts.size(); part += groups) {
             const std::vector<std::size_t>& others = by_source[{s, part}];
-            if (others.size() != own.size()) {
+            if (others.size() != own.size() || !have_same_receivers(others[i], own[i])) {
               return fail(ErrorCode::kInvalid, "{} doesn't give what {} is spare for", to_string(PartId{s, part}),
                           to_string(PartId{s, group}));
             }

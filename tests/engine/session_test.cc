@@ -340,6 +340,37 @@ TEST(Session, AStoppedRunSaysSoAndTheNextOneIsRight) {
   }
 }
 
+TEST(Session, ARunThatAnotherThreadStopsInTheMiddleLeavesTheSessionsOfItsPoolRight) {
+  const auto pool = std::make_shared<ThreadPool>(2);
+  SessionOptions options;
+  options.pool = pool;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    const auto session = must(Session::create(graph, options)), other = must(Session::create(graph, options));
+    Random random(seed);
+    const std::array input{random_tensor(random, graph.value(graph.inputs()[0]).shape())};
+    const std::array input_views{input[0].view()};
+    const std::vector<Tensor> expected = must(evaluate_once(graph, input));
+    std::vector<TensorBuilder> outputs;
+    std::vector<MutableTensorView> output_views;
+    for (const ValueId id : graph.outputs()) outputs.emplace_back(graph.value(id).type);
+    for (TensorBuilder& output : outputs) output_views.push_back(output.view());
+    for (int round = 0; round < 10; ++round) {
+      std::stop_source stop;
+      std::thread stopper([&stop, wait = std::chrono::microseconds(random.integer(0, 200))] {
+        std::this_thread::sleep_for(wait);
+        stop.request_stop();
+      });
+      Expected<void> ran;
+      while ((ran = session->run(input_views, output_views, stop.get_token()))) {
+      }
+      stopper.join();
+      EXPECT_EQ(ran.error().code, ErrorCode::kCancelled);
+      EXPECT_TRUE(same_bits(must(evaluate(round % 2 == 0 ? *session : *other, input)), expected));
+    }
+  }
+}
+
 TEST(Session, OutputsMayBeInputsConstantsAndViews) {
   GraphBuilder builder("odd");
   Random random(1);

@@ -127,6 +127,22 @@ TEST_F(DeployedFrame, ThatDoesNotFitIsRefused) {
   EXPECT_FALSE(check_frame(deployment_, frame_of(header, bytes)));
 }
 
+TEST_F(DeployedFrame, SignalsFitWhereTheirNumbersDo) {
+  const std::size_t transfers = deployment_.routing.transfers.size(), devices = deployment_.plan.devices.size();
+  const auto fits = [&](const FrameHeader& header, std::size_t payload_bytes = 0) {
+    return check_frame(deployment_, frame_of(header, payload_bytes)).has_value();
+  };
+  EXPECT_TRUE(fits(heartbeat_of(deployment_, devices - 1)));
+  EXPECT_FALSE(fits(heartbeat_of(deployment_, devices)));
+  EXPECT_FALSE(fits(heartbeat_of(deployment_, 0), 16));
+  for (const std::uint32_t receiver : {0U, 1U, kFromCoordinator}) {
+    EXPECT_TRUE(fits(enough_of(deployment_, UINT64_MAX, transfers - 1, receiver)));
+    EXPECT_FALSE(fits(enough_of(deployment_, 0, transfers, receiver)));
+    EXPECT_FALSE(fits(enough_of(deployment_, 0, 0, receiver), 16));
+  }
+  EXPECT_FALSE(fits(enough_of(deployment_, 0, 0, static_cast<std::uint32_t>(devices))));
+}
+
 TEST_F(DeployedFrame, DeploymentSurvivesJson) {
   const Json json = deployment_to_json(deployment_);
   const Deployment again = must(deployment_from_json(must(parse_json(json.dump()))));

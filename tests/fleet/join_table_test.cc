@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "base/random.h"
-#include "partition/planner.h"
+#include "tests/fleet/plans.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 #include "tests/support/spare_network.h"
@@ -15,18 +15,16 @@
 namespace onnx_split {
 namespace {
 
+using testing::deployment_of;
 using testing::error_of;
 using testing::must;
+using testing::plan_of;
 using testing::random_network;
 using testing::SpareNetwork;
 
-Deployment deployment_of(const Graph& graph, std::size_t devices, std::size_t window) {
-  PlanRequest request;
-  for (std::size_t i = 0; i < devices; ++i) request.devices.push_back(fmt::format("d{}", i));
-  request.window = window;
-  const Plan plan = must(make_plan(graph, request));
-  const Manifest manifest = make_manifest(graph, plan);
-  return must(make_deployment(1, plan, manifest.values, manifest.inputs, manifest.outputs));
+// A stage after the other.
+Deployment chain_deployment(const Graph& graph, std::size_t devices, std::size_t window) {
+  return deployment_of(graph, plan_of(graph, devices, {}, window));
 }
 
 // A payload that says for which request and transfer it is.
@@ -51,7 +49,7 @@ TEST(JoinTable, JoinsByRequestWhateverTheOrderOfArrival) {
   Random random(1);
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
     const std::size_t window = 1 + seed % 5;
-    const Deployment deployment = deployment_of(random_network(seed, 6), 3, window);
+    const Deployment deployment = chain_deployment(random_network(seed, 6), 3, window);
     for (std::size_t device = 0; device < 3; ++device) {
       JoinTable table(deployment, device);
       const std::vector<std::size_t> needs = needs_of(deployment, device);
@@ -87,7 +85,7 @@ TEST(JoinTable, JoinsByRequestWhateverTheOrderOfArrival) {
 }
 
 TEST(JoinTable, WhatComesTooLateIsDroppedAndWhatComesTooEarlyIsAnError) {
-  const Deployment deployment = deployment_of(random_network(1, 3), 1, 2);
+  const Deployment deployment = chain_deployment(random_network(1, 3), 1, 2);
   JoinTable table(deployment, 0);
   const std::size_t transfer = needs_of(deployment, 0)[0];
   must(table.deliver(0, transfer, payload(0, transfer)));
@@ -101,14 +99,23 @@ TEST(JoinTable, WhatComesTooLateIsDroppedAndWhatComesTooEarlyIsAnError) {
 // Device 0 receives b in two parts and their parity, device 1 is one of those who give it.
 Deployment parity_deployment(std::size_t window) {
   const Graph graph = SpareNetwork::make(1, 8);
-  PlanRequest request;
-  request.devices = {"d0", "d1", "d2", "d3"};
-  request.stages = SpareNetwork::parity_stages("b", 2);
-  request.stages[0].devices = request.stages[2].devices = {"d0"};
-  request.window = window;
-  const Plan plan = must(make_plan(graph, request));
-  const Manifest manifest = make_manifest(graph, plan);
-  return must(make_deployment(1, plan, manifest.values, manifest.inputs, manifest.outputs));
+  std::vector<StageRequest> stages = SpareNetwork::parity_stages("b", 2);
+  stages[0].devices = stages[2].devices = {"d0"};
+  return deployment_of(graph, plan_of(graph, 4, std::move(stages), window));
+}
+
+// b in two parts and their parity (devices 1 to 3), what follows it twice (4 and 5), the rest (0).
+Deployment two_spare_stages_deployment() {
+  const Graph graph = SpareNetwork::make(1, 8);
+  std::vector<StageRequest> stages = SpareNetwork::parity_stages("b", 2);
+  StageRequest twice;
+  twice.until = {"flat"};
+  twice.spare = Spare::kStandby;
+  twice.devices = {"d4", "d5"};
+  stages.insert(stages.end() - 1, std::move(twice));
+  stages.front().devices = stages.back().devices = {"d0"};
+  stages[1].devices = {"d1", "d2", "d3"};
+  return deployment_of(graph, plan_of(graph, 6, std::move(stages), 3));
 }
 
 TEST(JoinTable, AnyOfTheAlternativesAreEnoughAndTheRestIsDropped) {
@@ -205,7 +212,6 @@ TEST(JoinTable, AJobIsGivenUpWhenAllItsReceiversHaveEnough) {
   for (std::uint64_t request = 0; request < 3; ++request) EXPECT_TRUE(deliver(request));
   table.has_enough(1, output, 2);                 // receives nothing of it
   table.has_enough(1, output, kFromCoordinator);  // nor does the coordinator
-  table.has_enough(7, output, 0);                 // isn't here
   EXPECT_EQ(table.given_up(), 0U);
 
   const std::optional<Job> first = table.take();
@@ -229,6 +235,77 @@ TEST(JoinTable, AJobIsGivenUpWhenAllItsReceiversHaveEnough) {
   for (std::uint64_t request = 3; request < 6; ++request) EXPECT_TRUE(deliver(request));
 }
 
+// Notices are short, and may overtake what they are about.
+TEST(JoinTable, AJobIsNotBegunIfItsReceiversHadEnoughBefore) {
+  const Deployment deployment = parity_deployment(3);
+  const std::size_t input = needs_of(deployment, 1)[0];
+  const std::size_t output = deployment.routing.from(deployment.parts_of(1)[0]).at(0);
+  JoinTable table(deployment, 1);
+  const auto deliver = [&](std::uint64_t request) {
+    return must(table.deliver(request, input, payload(request, input))).is_kept;
+  };
+  for (std::uint64_t request = 0; request < 30; ++request) {
+    const bool is_early = request % 2 == 0;
+    if (is_early) table.has_enough(request, output, 0);
+    EXPECT_EQ(deliver(request), !is_early);
+    const std::optional<Job> job = table.take_if_ready();
+    EXPECT_EQ(job.has_value(), !is_early);
+    if (job) table.finish(*job);
+    EXPECT_FALSE(deliver(request));
+  }
+  EXPECT_EQ(table.given_up(), 15U);
+  // Only of the request that the notice was about: another one has its place before it comes.
+  table.has_enough(33, output, 0);
+  EXPECT_TRUE(deliver(30));
+  table.finish(*table.take());
+  EXPECT_TRUE(deliver(33));
+}
+
+TEST(JoinTable, AJobIsNotGivenUpBeforeTheLastReceiverHasEnough) {
+  const Deployment deployment = two_spare_stages_deployment();
+  const std::size_t input = needs_of(deployment, 2)[0];
+  const std::vector<std::size_t> outputs = deployment.routing.from(deployment.parts_of(2)[0]);
+  JoinTable table(deployment, 2);
+  for (std::uint64_t request = 0; request < 3; ++request) {
+    must(table.deliver(request, input, payload(request, input)));
+    std::vector<std::pair<std::size_t, std::uint32_t>> receipts;
+    for (const std::size_t output : outputs) {
+      for (const std::uint32_t receiver : deployment.receivers_of_transfer(output, request)) {
+        receipts.emplace_back(output, receiver);
+      }
+    }
+    ASSERT_EQ(receipts.size(), 2U);  // devices 4 and 5
+    for (const auto& [output, receiver] : receipts) {
+      EXPECT_EQ(table.given_up(), request);
+      table.has_enough(request, output, receiver);
+      table.has_enough(request, outputs[0], 0);  // no receiver
+    }
+    EXPECT_EQ(table.given_up(), request + 1);
+  }
+}
+
+TEST(JoinTable, WhoGivesUpAJobNeedsItsOtherInputsNoMore) {
+  const Deployment deployment = two_spare_stages_deployment();
+  const std::vector<std::size_t> pieces = needs_of(deployment, 5);
+  ASSERT_EQ(pieces.size(), 3U);
+  const std::size_t output = deployment.routing.from(deployment.parts_of(5)[0]).at(0);
+  {
+    JoinTable table(deployment, 5);
+    EXPECT_TRUE(must(table.deliver(0, pieces[1], payload(0, pieces[1]))).is_kept);
+    EXPECT_EQ(table.has_enough(0, output, 0), (std::vector{pieces[0], pieces[2]}));
+    EXPECT_TRUE(must(table.deliver(1, pieces[1], payload(1, pieces[1]))).is_kept);
+    EXPECT_EQ(must(table.deliver(1, pieces[0], payload(1, pieces[0]))).not_needed, std::vector{pieces[2]});
+    EXPECT_TRUE(table.has_enough(1, output, 0).empty());  // they have been told
+    EXPECT_EQ(table.given_up(), 2U);
+  }
+  JoinTable table(deployment, 5);
+  EXPECT_TRUE(table.has_enough(0, output, 0).empty());  // what comes later is told to all who are later than the first
+  const Delivery first = must(table.deliver(0, pieces[0], payload(0, pieces[0])));
+  EXPECT_FALSE(first.is_kept);
+  EXPECT_EQ(first.not_needed, (std::vector{pieces[1], pieces[2]}));
+  EXPECT_TRUE(must(table.deliver(0, pieces[1], payload(0, pieces[1]))).not_needed.empty());
+}
+
 TEST(JoinTable, WhoHasEnoughIsToldWhatIsNotNeeded) {
   const Deployment deployment = parity_deployment(1);
   const std::vector<std::size_t> pieces = deployment.routing.alternatives.at(0).transfers;
@@ -245,7 +322,7 @@ TEST(JoinTable, WhoHasEnoughIsToldWhatIsNotNeeded) {
 }
 
 TEST(JoinTable, RefusesWhatTheDeviceDoesNotNeed) {
-  const Deployment deployment = deployment_of(random_network(1, 4), 2, 2);
+  const Deployment deployment = chain_deployment(random_network(1, 4), 2, 2);
   JoinTable table(deployment, 0);
   const std::size_t outgoing = deployment.routing.from(PartId{1, 0}).front();
   EXPECT_NE(error_of(table.deliver(0, outgoing, payload(0, outgoing))).find("isn't for this device"),
@@ -253,7 +330,7 @@ TEST(JoinTable, RefusesWhatTheDeviceDoesNotNeed) {
 }
 
 TEST(JoinTable, CloseWakesTheTaker) {
-  const Deployment deployment = deployment_of(random_network(1, 3), 1, 1);
+  const Deployment deployment = chain_deployment(random_network(1, 3), 1, 1);
   JoinTable table(deployment, 0);
   std::thread taker([&] { EXPECT_FALSE(table.take().has_value()); });
   table.close();

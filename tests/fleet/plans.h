@@ -1,11 +1,14 @@
-// Plans by hand for the fleet's tests, with what this machine's engine chooses.
+// Plans by hand, and deployments, for the fleet's tests, with what this machine's engine chooses.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine/blas_core.h"
 #include "engine/choice.h"
+#include "fleet/deployment.h"
+#include "partition/manifest.h"
 #include "partition/planner.h"
 #include "tests/support/expect.h"
 
@@ -31,6 +34,11 @@ inline Plan plan_of(const Graph& graph, std::vector<std::string> devices, std::v
 inline Plan plan_of(const Graph& graph, std::size_t devices, std::vector<StageRequest> stages = {},
                     std::size_t window = 0) {
   return plan_of(graph, device_names(devices), std::move(stages), window);
+}
+
+inline Deployment deployment_of(const Graph& graph, const Plan& plan, std::uint64_t epoch = 1) {
+  const Manifest manifest = make_manifest(graph, plan);
+  return must(make_deployment(epoch, plan, manifest.values, manifest.inputs, manifest.outputs));
 }
 
 }  // namespace onnx_split::testing

@@ -150,7 +150,7 @@ TEST(ProfileJob, TimesEveryStep) {
     EXPECT_EQ(result.passes, 3);
     EXPECT_GT(sum_ms, 0.0);
     EXPECT_GT(result.busy_s, 0.0);
-    EXPECT_GE(result.wall_s * 1.1, result.busy_s);
+    EXPECT_LE(result.busy_s, threads * result.wall_s + 0.001);  // two clocks
     EXPECT_GT(result.memory_bytes, 3U * 16 * 12 * 12 * 4);
     EXPECT_GT(result.resident_memory_bytes, 1'000'000U);
   }

@@ -100,6 +100,33 @@ TEST(SpareParts, ALostDeviceCostsNothingThatIsSentAgain) {
   }
 }
 
+// Fewer requests than the window: only somebody who has enough can say that a job isn't needed. One receiver is a
+// device, the other one the coordinator.
+TEST(SpareParts, WhoIsLateIsToldThatOthersWereEnough) {
+  const Graph graph = SpareNetwork::make(4, 64, 24);
+  const Questions questions(graph, kDecodedTolerance);
+  std::vector<StageRequest> to_coordinator(2);
+  to_coordinator[0].until = {"relu_a"};
+  to_coordinator[0].devices = {"d0"};
+  to_coordinator[1].spare = Spare::kStandby;
+  to_coordinator[1].devices = {"d1", "d2"};
+  for (std::vector<StageRequest> stages : {spare_stages("b", Spare::kParity), to_coordinator}) {
+    const std::size_t devices = stages.size() == 2 ? 3 : 4;
+    const Plan plan = plan_of(graph, devices, std::move(stages), 1000);
+    const LocalFleet fleet = process_runners(plan.devices.size());
+    const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), patient(graph)));
+    const Streamed streamed = stream(*coordinator, questions, 400, [](std::uint64_t) {});
+    EXPECT_EQ(streamed.right, 400U);
+    EXPECT_EQ(coordinator->counts().losses, 0U);
+    std::uint64_t given_up = 0;
+    for (const Json& status : must(coordinator->runner_status())) {
+      EXPECT_FALSE(status.contains("failure")) << status.dump();
+      given_up += status["given_up"].get<std::uint64_t>();
+    }
+    EXPECT_GT(given_up, 0U) << devices << " devices";
+  }
+}
+
 // A stopped device is lost only 0.95 s later. Until then, too, the others answer.
 TEST(SpareParts, AStoppedDeviceIsNotWaitedFor) {
   const Graph graph = SpareNetwork::make(2, 8);
