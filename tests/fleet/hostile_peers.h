@@ -181,7 +181,7 @@ inline const std::vector<Attack>& attacks() {
          EXPECT_TRUE(stranger.is_cut_off(10000));
          return nullptr;
        }},
-      {"AReplayedFrame", "a frame of request 0 is a copy, or comes too late",
+      {"AReplayedFrame", "a frame of request 0 is a copy, comes too late, or isn't needed any more",
        [](const HostileScene& scene) {
          scene.push(scene.header());
          return nullptr;
