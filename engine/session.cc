@@ -11,6 +11,7 @@
 #include "engine/kernels/reorder.h"
 #include "engine/kernels/table.h"
 #include "engine/page_pool.h"
+#include "engine/run_memory.h"
 #include "engine/schedule.h"
 
 namespace onnx_split {
@@ -32,27 +33,23 @@ void silence_blas_threads() {
 
 std::size_t rounded(std::size_t size) { return (size + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; }
 
-// Brings the pages here now, in the thread that prepares, not in the first run: with them it takes several times as
-// long where each has to be asked for of a virtual machine's host.
-void touch(std::byte* begin, std::size_t size) {
-  constexpr std::size_t kLeastPage = 4096;
-  for (std::size_t i = 0; i < size; i += kLeastPage) *static_cast<volatile std::byte*>(begin + i) = std::byte{0};
-}
-
 }  // namespace
 
 struct Session::Impl {
-  Impl(Graph g, std::shared_ptr<ThreadPool> p) : graph(std::move(g)), pool(std::move(p)) {}
+  Impl(Graph g, const SessionOptions& options)
+      : graph(std::move(g)),
+        pool(options.pool ? options.pool : std::make_shared<ThreadPool>(options.threads)),
+        run_memory(options.run_memory ? options.run_memory : std::make_shared<RunMemory>()) {}
 
   Graph graph;
   KernelChoices choices;
   std::shared_ptr<ThreadPool> pool;
-  PagePool pages;  // of the kernels too
+  std::shared_ptr<RunMemory> run_memory;
+  PagePool pages;  // the kernels' weights
   std::vector<PreparedStep> steps;
   std::vector<NodeId> nodes;  // of the steps; neighbours with the same one are one
   MemoryPlan memory;
-  std::byte* arena = nullptr;
-  std::byte* workspace = nullptr;
+  RunMemory::Shared block;  // of run_memory
   std::size_t workspace_stride = 0;
   std::vector<void*> addresses;  // by slot of the memory plan; null where nothing lies
 
@@ -61,7 +58,9 @@ struct Session::Impl {
   std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference);
   std::vector<std::size_t> constant_uses(std::span<const Step> schedule) const;
   void forget_constants(const Step& step, std::vector<std::size_t>& uses);
+  std::size_t workspace_bytes() const { return workspace_stride * pool->threads(); }
   void allocate();
+  void use(RunMemory::Shared other);
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
   template <class AfterNode>
@@ -163,19 +162,23 @@ std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool referen
 }
 
 void Session::Impl::allocate() {
-  arena = pages.allocate(memory.arena_bytes);
-  workspace = pages.allocate(workspace_stride * pool->threads());
   pages.trim();
-  touch(arena, memory.arena_bytes);
-  touch(workspace, workspace_stride * pool->threads());
   addresses.assign(memory.places.size(), nullptr);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const Place& place = memory.places[i];
-    if (place.kind == Place::Kind::kArena) addresses[i] = arena + place.index;
     if (place.kind == Place::Kind::kConstant) {
       // Kernels see their inputs as const: nothing writes here.
       addresses[i] = const_cast<void*>(graph.values()[place.index].constant->view().data());
     }
+  }
+  use(run_memory->reserve(memory.arena_bytes, workspace_bytes()));
+}
+
+void Session::Impl::use(RunMemory::Shared other) {
+  block = std::move(other);
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const Place& place = memory.places[i];
+    if (place.kind == Place::Kind::kArena) addresses[i] = block->arena() + place.index;
   }
 }
 
@@ -201,6 +204,9 @@ Expected<void> Session::Impl::check(std::span<const TensorView> inputs,
 }
 
 void Session::Impl::bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) {
+  // Where another session needed a larger one, so that the old one can go.
+  RunMemory::Shared newest = run_memory->newest();
+  if (newest && newest != block && newest->fits(memory.arena_bytes, workspace_bytes())) use(std::move(newest));
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const Place& place = memory.places[i];
     if (place.kind == Place::Kind::kInput) addresses[i] = const_cast<void*>(inputs[place.index].data());
@@ -226,7 +232,8 @@ Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, co
   std::size_t node = 0;
   for (PreparedStep& prepared : steps) {
     if (prepared.step.node != nodes[node]) after_node(node++);
-    auto result = prepared.kernel->run({prepared.inputs, prepared.outputs, *pool, workspace, workspace_stride});
+    auto result =
+        prepared.kernel->run({prepared.inputs, prepared.outputs, *pool, block->workspace(), workspace_stride});
     // Before what was left out is read.
     if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "graph \"{}\": stopped", graph.name());
     if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));
@@ -245,8 +252,7 @@ Session::~Session() = default;
 Expected<std::unique_ptr<Session>> Session::create(Graph graph, const SessionOptions& options) {
   silence_blas_threads();
   std::unique_ptr<Session> session(new Session);
-  session->impl_ = std::make_unique<Impl>(std::move(graph),
-                                          options.pool ? options.pool : std::make_shared<ThreadPool>(options.threads));
+  session->impl_ = std::make_unique<Impl>(std::move(graph), options);
   Impl& impl = *session->impl_;
   try {
     TRY(impl.prepare(options));
@@ -290,7 +296,7 @@ Expected<void> Session::run_timed(std::span<const TensorView> inputs, std::span<
 }
 
 std::size_t Session::arena_bytes() const { return impl_->memory.arena_bytes; }
-std::size_t Session::workspace_bytes() const { return impl_->workspace_stride * impl_->pool->threads(); }
+std::size_t Session::workspace_bytes() const { return impl_->workspace_bytes(); }
 std::size_t Session::weight_bytes() const {
   std::size_t bytes = 0;
   for (const PreparedStep& prepared : impl_->steps) bytes += prepared.kernel->weight_bytes();

@@ -19,12 +19,14 @@
 
 namespace onnx_split {
 
+class RunMemory;
 class ThreadPool;
 
 struct SessionOptions {
   unsigned threads = 1;  // of the session's own
-  // In place of them: shared with sessions that never run at the same time.
+  // In place of them, and of memory of its own: shared with sessions that never run at the same time.
   std::shared_ptr<ThreadPool> pool = nullptr;
+  std::shared_ptr<RunMemory> run_memory = nullptr;
   // Obeyed where they name a node; an impossible or unknown one is an error. The others follow the rule.
   KernelChoices choices;
   ChoiceRule rule = default_rule();
@@ -59,7 +61,7 @@ class Session {
   Expected<void> run_timed(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
                            std::span<std::int64_t> busy_ns);
 
-  // Memory that the session holds, in bytes.
+  // Memory that the session needs, in bytes; the first two are what may be shared.
   std::size_t arena_bytes() const;
   std::size_t workspace_bytes() const;  // kernels' scratch, all threads together
   std::size_t weight_bytes() const;     // laid out by kernels, and the graph's constants that they read where they are

@@ -1,4 +1,4 @@
-// The processor cores of a device, which all executors there share.
+// The processor cores of a device, and the memory that only who computes needs, which all executors there share.
 //
 // While one epoch follows another there are two of them: the old one has requests in flight, the new one gets those
 // that come next. The window's places get free in the order of the requests, so what the new one computes before the
@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 
+#include "engine/run_memory.h"
 #include "engine/thread_pool.h"
 
 namespace onnx_split {
@@ -22,9 +23,11 @@ namespace onnx_split {
 class Cores {
  public:
   // For sessions that compute in turns; the thread that has the turn is one of them.
-  explicit Cores(unsigned threads) : threads_(std::make_shared<ThreadPool>(threads)) {}
+  explicit Cores(unsigned threads)
+      : threads_(std::make_shared<ThreadPool>(threads)), run_memory_(std::make_shared<RunMemory>()) {}
 
   const std::shared_ptr<ThreadPool>& threads() const { return threads_; }
+  const std::shared_ptr<RunMemory>& run_memory() const { return run_memory_; }
 
   // The cores are the holder's until it is destroyed.
   class Turn {
@@ -64,6 +67,7 @@ class Cores {
 
  private:
   std::shared_ptr<ThreadPool> threads_;
+  std::shared_ptr<RunMemory> run_memory_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t next_number_ = 0;

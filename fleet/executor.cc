@@ -84,6 +84,7 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
   TRY(check_memory(least_bytes, options));
   SessionOptions session_options;
   session_options.pool = options.cores->threads();
+  session_options.run_memory = options.cores->run_memory();
   session_options.choices = choices_for(part.graph, choices_of(deployment_.plan, part.id));
   TRY_ASSIGN(own.session, Session::create(std::move(part.graph), session_options));
   for (auto* ports : {&own.inputs, &own.outputs}) {

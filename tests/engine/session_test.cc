@@ -3,9 +3,14 @@
 #include "engine/session.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <stop_token>
+#include <thread>
 
 #include "engine/blas_core.h"
 #include "engine/choice.h"
+#include "engine/run_memory.h"
 #include "engine/schedule.h"
 #include "engine/thread_pool.h"
 #include "engine/weight_memory.h"
@@ -317,6 +322,34 @@ TEST(Session, SessionsThatTakeTurnsShareTheirThreads) {
       EXPECT_TRUE(same_bits(must(evaluate(*session, input)), must(evaluate_once(graph, input))));
     }
   }
+}
+
+TEST(Session, SessionsThatTakeTurnsShareTheMemoryOfTheirRuns) {
+  const auto memory = std::make_shared<RunMemory>();
+  SessionOptions options;
+  options.pool = std::make_shared<ThreadPool>(2);
+  options.run_memory = memory;
+  struct One {
+    std::unique_ptr<Session> session;
+    Tensor input;
+    std::vector<Tensor> expected;
+  };
+  std::vector<One> sessions;
+  Random random(1);
+  // They come, small and large, and go; all are right in between.
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    Tensor input = random_tensor(random, graph.value(graph.inputs()[0]).shape());
+    std::vector<Tensor> expected = must(evaluate_once(graph, std::array{input}));
+    sessions.push_back({must(Session::create(graph, options)), std::move(input), std::move(expected)});
+    if (sessions.size() > 4) sessions.erase(sessions.begin() + random.integer(0, 4));
+    for (One& one : sessions) {
+      EXPECT_TRUE(same_bits(must(evaluate(*one.session, std::array{one.input})), one.expected)) << seed;
+    }
+  }
+  EXPECT_NE(memory->newest(), nullptr);
+  sessions.clear();
+  EXPECT_EQ(memory->newest(), nullptr);
 }
 
 TEST(Session, AStoppedRunSaysSoAndTheNextOneIsRight) {
