@@ -113,7 +113,7 @@ TEST_P(PushPull, WhoPullsCanEndAConnectionThatItHasDialled) {
   EXPECT_TRUE(ended.wait());
   must(push_.send(numbered(2), kPatience));
   EXPECT_EQ(number_of(must(pull_.receive(kPatience))), 2U);
-  const std::lock_guard lock(mutex);
+  pull_.close();  // its callback uses what is here
   EXPECT_EQ(broken, std::vector<std::string>{bad_url});
 }
 
