@@ -1,6 +1,6 @@
-// A session computes one graph on this machine, over and over: it owns the graph, its prepared kernels, one arena for
-// the activations, planned from lifetimes, and its threads. create() does everything that can fail or allocate; run()
-// does neither.
+// A session computes one graph on this machine, over and over: it owns the graph and its prepared kernels, and, unless
+// it shares them (SessionOptions), one arena for the activations, planned from lifetimes, and its threads. create()
+// does everything that can fail or allocate; run() does neither.
 //
 // Results depend only on the graph, the inputs, the kernel choices and the OpenBLAS core type: not on the number of
 // threads, nor on neighbouring nodes (docs/architecture.md, promise 1). run() is for one thread at a time; different

@@ -106,11 +106,12 @@ void JoinTable::begin_receipts(Slot& slot, std::uint64_t request) {
 }
 
 bool JoinTable::have_all_enough(const Slot& slot, std::size_t part) const {
+  if (slot.had[part].empty()) return false;  // as nearly always when a slot is opened
   std::size_t receivers = 0;
   for (const std::size_t transfer : parts_[part].gives) {
     receivers += deployment_.receivers_of_transfer(transfer, *slot.had_of).size();
   }
-  return parts_[part].is_replaceable && receivers > 0 && slot.had[part].size() == receivers;
+  return slot.had[part].size() == receivers;
 }
 
 void JoinTable::give_up(Slot& slot) {

@@ -201,14 +201,18 @@ TEST(JoinTable, ADeviceThatWasAwayIsUpToDateWithTheFirstRequestThatReachesItAgai
   EXPECT_FALSE(table.take_if_ready());
 }
 
-TEST(JoinTable, AJobIsGivenUpWhenAllItsReceiversHaveEnough) {
+// Device 1 of the parity deployment, with a window of 3.
+class ReplaceableDevice : public ::testing::Test {
+ protected:
+  bool deliver(std::uint64_t request) { return must(table.deliver(request, input, payload(request, input))).is_kept; }
+
   const Deployment deployment = parity_deployment(3);
   const std::size_t input = needs_of(deployment, 1)[0];
   const std::size_t output = deployment.routing.from(deployment.parts_of(1)[0]).at(0);
-  JoinTable table(deployment, 1);
-  const auto deliver = [&](std::uint64_t request) {
-    return must(table.deliver(request, input, payload(request, input))).is_kept;
-  };
+  JoinTable table{deployment, 1};
+};
+
+TEST_F(ReplaceableDevice, GivesUpAJobWhenAllItsReceiversHaveEnough) {
   for (std::uint64_t request = 0; request < 3; ++request) EXPECT_TRUE(deliver(request));
   table.has_enough(1, output, 2);                 // receives nothing of it
   table.has_enough(1, output, kFromCoordinator);  // nor does the coordinator
@@ -236,14 +240,7 @@ TEST(JoinTable, AJobIsGivenUpWhenAllItsReceiversHaveEnough) {
 }
 
 // Notices are short, and may overtake what they are about.
-TEST(JoinTable, AJobIsNotBegunIfItsReceiversHadEnoughBefore) {
-  const Deployment deployment = parity_deployment(3);
-  const std::size_t input = needs_of(deployment, 1)[0];
-  const std::size_t output = deployment.routing.from(deployment.parts_of(1)[0]).at(0);
-  JoinTable table(deployment, 1);
-  const auto deliver = [&](std::uint64_t request) {
-    return must(table.deliver(request, input, payload(request, input))).is_kept;
-  };
+TEST_F(ReplaceableDevice, DoesNotBeginAJobIfItsReceiversHadEnoughBefore) {
   for (std::uint64_t request = 0; request < 30; ++request) {
     const bool is_early = request % 2 == 0;
     if (is_early) table.has_enough(request, output, 0);
