@@ -1,4 +1,4 @@
-// Memory for what a session keeps: its weights as kernels have laid them out, its values, its scratch memory.
+// Memory for what sessions keep: weights as kernels have laid them out, values, scratch memory.
 //
 // All lies in a few large regions, for which the kernel is asked for huge pages of 2 MB (madvise; it gives them where
 // pages are of 4 kB and /sys/kernel/mm/transparent_hugepage/enabled says so, as Debian's kernels do). Weights are read

@@ -49,8 +49,10 @@ struct Session::Impl {
   std::vector<PreparedStep> steps;
   std::vector<NodeId> nodes;  // of the steps; neighbours with the same one are one
   MemoryPlan memory;
-  RunMemory::Shared block;  // of run_memory
   std::size_t workspace_stride = 0;
+  // Activations first, then the kernels' scratch.
+  std::unique_ptr<RunMemory::User> run_memory_user;
+  std::byte* workspace = nullptr;
   std::vector<void*> addresses;  // by slot of the memory plan; null where nothing lies
 
   Expected<void> decide_choices(const KernelChoices& wanted, const ChoiceRule& rule);
@@ -60,7 +62,6 @@ struct Session::Impl {
   void forget_constants(const Step& step, std::vector<std::size_t>& uses);
   std::size_t workspace_bytes() const { return workspace_stride * pool->threads(); }
   void allocate();
-  void use(RunMemory::Shared other);
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
   template <class AfterNode>
@@ -171,15 +172,7 @@ void Session::Impl::allocate() {
       addresses[i] = const_cast<void*>(graph.values()[place.index].constant->view().data());
     }
   }
-  use(run_memory->reserve(memory.arena_bytes, workspace_bytes()));
-}
-
-void Session::Impl::use(RunMemory::Shared other) {
-  block = std::move(other);
-  for (std::size_t i = 0; i < addresses.size(); ++i) {
-    const Place& place = memory.places[i];
-    if (place.kind == Place::Kind::kArena) addresses[i] = block->arena() + place.index;
-  }
+  run_memory_user = run_memory->reserve(rounded(memory.arena_bytes) + workspace_bytes());
 }
 
 Expected<void> Session::Impl::check(std::span<const TensorView> inputs,
@@ -204,11 +197,11 @@ Expected<void> Session::Impl::check(std::span<const TensorView> inputs,
 }
 
 void Session::Impl::bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) {
-  // Where another session needed a larger one, so that the old one can go.
-  RunMemory::Shared newest = run_memory->newest();
-  if (newest && newest != block && newest->fits(memory.arena_bytes, workspace_bytes())) use(std::move(newest));
+  std::byte* const arena = run_memory_user->begin_run();
+  workspace = arena + rounded(memory.arena_bytes);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const Place& place = memory.places[i];
+    if (place.kind == Place::Kind::kArena) addresses[i] = arena + place.index;
     if (place.kind == Place::Kind::kInput) addresses[i] = const_cast<void*>(inputs[place.index].data());
     if (place.kind == Place::Kind::kOutput) addresses[i] = outputs[place.index].data();
   }
@@ -232,8 +225,7 @@ Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, co
   std::size_t node = 0;
   for (PreparedStep& prepared : steps) {
     if (prepared.step.node != nodes[node]) after_node(node++);
-    auto result =
-        prepared.kernel->run({prepared.inputs, prepared.outputs, *pool, block->workspace(), workspace_stride});
+    auto result = prepared.kernel->run({prepared.inputs, prepared.outputs, *pool, workspace, workspace_stride});
     // Before what was left out is read.
     if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "graph \"{}\": stopped", graph.name());
     if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));

@@ -4,7 +4,7 @@
 //
 // Results depend only on the graph, the inputs, the kernel choices and the OpenBLAS core type: not on the number of
 // threads, nor on neighbouring nodes (docs/architecture.md, promise 1). run() is for one thread at a time; different
-// sessions are independent.
+// sessions are independent unless they share something.
 #pragma once
 
 #include <map>

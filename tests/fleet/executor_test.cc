@@ -120,6 +120,19 @@ TEST(Executor, WhoCanNotSendLetsTheOthersOfItsDeviceCompute) {
   EXPECT_FALSE(older->has_done(request, 0s)) << "it could send";
 }
 
+TEST(Executor, ThoseOfADeviceShareTheMemoryOfTheirRuns) {
+  const auto cores = std::make_shared<Cores>(1);
+  std::unique_ptr<Device> older = alone(1, cores);
+  const std::size_t bytes = cores->run_memory()->bytes();
+  EXPECT_GT(bytes, 0U);
+  std::unique_ptr<Device> newer = alone(2, cores);
+  EXPECT_EQ(cores->run_memory()->bytes(), bytes);
+  older.reset();
+  EXPECT_EQ(cores->run_memory()->bytes(), bytes);
+  newer.reset();
+  EXPECT_EQ(cores->run_memory()->bytes(), 0U);
+}
+
 TEST(Executor, WhoWaitsForItsTurnCanEnd) {
   const auto cores = std::make_shared<Cores>(1);
   Cores::User older(cores);
