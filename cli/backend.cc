@@ -129,12 +129,18 @@ Expected<Plan> pipeline_of(const Graph& graph, std::vector<std::string> runners,
   return make_plan(graph, request);
 }
 
+void lose_after(WatchOptions& watch, std::chrono::milliseconds silence) {
+  watch.heartbeat_period = std::min(watch.heartbeat_period, silence / 4);
+  watch.heartbeat_timeout = silence - watch.heartbeat_period;
+}
+
 Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, std::optional<LocalFleet> local,
                                           const std::vector<std::string>& urls, unsigned threads,
                                           const BackendOptions& options, CoordinatorOptions coordinator_options) {
   Progress progress("sending parts", options.quiet);
   coordinator_options.watch.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
   coordinator_options.watch.interrupted = [] { return interrupted(); };
+  if (options.lost_after_ms) lose_after(coordinator_options.watch, std::chrono::milliseconds(*options.lost_after_ms));
   TRY_ASSIGN(std::unique_ptr<Coordinator> coordinator, Coordinator::deploy(graph, plan, urls, coordinator_options));
   return std::make_unique<Fleet>(std::move(local), std::move(coordinator), plan, threads);
 }
@@ -270,6 +276,12 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(1, 1024))
       ->excludes(cluster);  // a cluster's runners were started with theirs
+  // Runners wait 10 s for a coordinator that is silent.
+  command
+      .add_option("--lost-after", options.lost_after_ms,
+                  "with --local or --cluster: go on without a device that was silent for so long (default: 950)")
+      ->type_name("MS")
+      ->check(CLI::Range(100, 9000));
 }
 
 Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const BackendOptions& options) {

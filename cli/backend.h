@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <optional>
@@ -25,7 +26,8 @@ struct BackendOptions {
   std::string plan_path;
   PlanningOptions planning;  // with a cluster, where there is no plan
   std::optional<unsigned> threads;
-  EngineOptions engine;  // where there is no plan, which says that
+  std::optional<std::int64_t> lost_after_ms;  // of a fleet: a device that is silent for so long is lost
+  EngineOptions engine;                       // where there is no plan, which says that
   bool quiet = false;
   std::string log_level;
 };

@@ -10,12 +10,6 @@
 namespace onnx_split {
 namespace {
 
-// Failures are in a row until an epoch has lasted this long, and has answered what there was.
-constexpr std::chrono::seconds kSteady{10};
-// So many connections of a device may break in a row although it answers; then it is left out.
-constexpr unsigned kMaxStrikes = 2;
-// So many epochs in a row may fail without anybody to blame.
-constexpr unsigned kMaxFailures = 5;
 constexpr unsigned kMaxDoublings = 6;
 // How often it is asked whether anything comes. Where others may answer for a device: how long nothing may, besides
 // three times what a request took at most.
@@ -211,40 +205,65 @@ Coordinator::Clock::duration Coordinator::least_wait() const {
 Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>& inputs, Clock::time_point deadline,
                                                        bool may_wait) {
   TRY(check_inputs(inputs));
-  const std::scoped_lock submitting(submit_mutex_);
-  std::uint64_t number = 0;
-  std::future<Result> future;
-  std::shared_ptr<ActiveDeployment> active;
-  {
-    std::unique_lock lock(mutex_);
-    const auto open = [&] { return end_ || (accepting_ && !window_full()); };
-    if (may_wait && deadline == kNoDeadline) changed_.wait(lock, open);
-    if (may_wait && deadline != kNoDeadline) changed_.wait_until(lock, deadline, open);
-    if (end_) return tl::unexpected(*end_);
-    const Clock::time_point now = Clock::now();
-    if (deadline != kNoDeadline && now + least_wait() > deadline) {
-      ++counts_.late;
-      const auto ms = [](Clock::duration time) { return std::chrono::duration<double, std::milli>(time).count(); };
-      return fail(ErrorCode::kTimeout, "the deadline can't be met: {:.1f} ms are left, {:.1f} ms needed at least",
-                  ms(deadline - now), ms(least_wait()));
+  while (true) {
+    if (may_wait) wait_for_room(deadline);  // without the lock that others need who won't wait
+    const std::scoped_lock submitting(submit_mutex_);
+    std::uint64_t number = 0;
+    std::future<Result> future;
+    std::shared_ptr<ActiveDeployment> active;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (may_wait && !has_room() && Clock::now() < deadline) continue;  // somebody else was faster
+      TRY(check_room(deadline));
+      future = add_request(inputs, deadline);
+      number = next_ - 1 - current_.begin;
+      active = current_.active;
     }
-    if (!accepting_) return fail(ErrorCode::kExhausted, "another plan is being deployed");
-    if (window_full()) {
-      return fail(ErrorCode::kExhausted, "{} requests are in flight, as many as the window allows", window_);
-    }
-    if (oldest_ == next_) last_progress_ = now;
-    Request& added = requests_.emplace_back();
-    added.inputs = inputs;
-    added.deadline = deadline;
-    added.sent = now;
-    future = added.promise.get_future();
-    number = next_++ - current_.begin;
-    active = current_.active;
+    if (deadline != kNoDeadline) changed_.notify_all();
+    // If that fails, the epoch has failed, and the request is sent again in the next one.
+    active->send(number, inputs, [this] { return gives_up(); });
+    return future;
   }
-  if (deadline != kNoDeadline) changed_.notify_all();
-  // If that fails, the epoch has failed, and the request is sent again in the next one.
-  active->send(number, inputs, [this] { return gives_up(); });
-  return future;
+}
+
+// Or for the end, which is an answer, too.
+void Coordinator::wait_for_room(Clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  const auto is_over = [&] { return has_room(); };
+  if (deadline == kNoDeadline) {
+    changed_.wait(lock, is_over);
+  } else {
+    changed_.wait_until(lock, deadline, is_over);
+  }
+}
+
+// Why a request with this deadline can't be taken now. The lock is the caller's.
+Expected<void> Coordinator::check_room(Clock::time_point deadline) {
+  if (end_) return tl::unexpected(*end_);
+  const Clock::time_point now = Clock::now();
+  if (deadline != kNoDeadline && now + least_wait() > deadline) {
+    ++counts_.late;
+    const auto ms = [](Clock::duration time) { return std::chrono::duration<double, std::milli>(time).count(); };
+    return fail(ErrorCode::kTimeout, "the deadline can't be met: {:.1f} ms are left, {:.1f} ms needed at least",
+                ms(deadline - now), ms(least_wait()));
+  }
+  if (!accepting_) return fail(ErrorCode::kExhausted, "another plan is being deployed");
+  if (window_full()) {
+    return fail(ErrorCode::kExhausted, "{} requests are in flight, as many as the window allows", window_);
+  }
+  return {};
+}
+
+// The lock is the caller's.
+std::future<Result> Coordinator::add_request(const std::vector<Tensor>& inputs, Clock::time_point deadline) {
+  const Clock::time_point now = Clock::now();
+  if (oldest_ == next_) last_progress_ = now;
+  ++next_;
+  Request& added = requests_.emplace_back();
+  added.inputs = inputs;
+  added.deadline = deadline;
+  added.sent = now;
+  return added.promise.get_future();
 }
 
 void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, std::vector<Tensor> outputs) {
@@ -573,28 +592,17 @@ std::optional<Coordinator::Member> Coordinator::next_to_ask() {
 // Decides whom to leave out. An error if going on makes no sense.
 Expected<void> Coordinator::blame(const Failure& failure) {
   const std::scoped_lock lock(mutex_);
-  if (failure.error.code == ErrorCode::kCancelled) return tl::unexpected(failure.error);
-  if (Clock::now() - epoch_began_ > kSteady) {
-    strikes_.clear();
-    if (has_answered_ || oldest_ == next_) failures_in_a_row_ = 0;
-  }
-  has_answered_ = false;
-  Member* left_out = find(failure.lost);
-  for (const std::optional<std::string>& name : {failure.reporter, failure.suspect}) {
-    Member* member = find(name);
-    if (member != nullptr && ++strikes_[member->name] >= kMaxStrikes) left_out = member;
-  }
+  const Blame::Verdict verdict =
+      blame_.judge(failure, {Clock::now() - epoch_began_, std::exchange(has_answered_, false), oldest_ == next_});
+  Member* left_out = find(verdict.without);
+  if (left_out != nullptr) lose(*left_out);
+  if (!verdict.goes_on || (left_out != nullptr && !options_.replan)) return tl::unexpected(failure.error);
   if (left_out != nullptr) {
     spdlog::warn("{}; going on without device \"{}\"", failure.error.message, left_out->name);
-    strikes_.clear();
-    failures_in_a_row_ = 0;
-    lose(*left_out);
-    if (options_.replan) return {};
-    return tl::unexpected(failure.error);
+  } else {
+    spdlog::warn("{}; beginning again with everybody", failure.error.message);
   }
-  spdlog::warn("{}; beginning again with everybody", failure.error.message);
-  if (++failures_in_a_row_ < kMaxFailures) return {};
-  return tl::unexpected(failure.error);
+  return {};
 }
 
 Expected<Plan> Coordinator::replan(const std::vector<std::string>& devices) const {

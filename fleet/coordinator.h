@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "fleet/active_deployment.h"
+#include "fleet/blame.h"
 
 namespace onnx_split {
 
@@ -125,6 +126,9 @@ class Coordinator {
               CoordinatorOptions options);
   Expected<std::future<Result>> submit_when(const std::vector<Tensor>& inputs, Clock::time_point deadline,
                                             bool may_wait);
+  void wait_for_room(Clock::time_point deadline);
+  Expected<void> check_room(Clock::time_point deadline);
+  std::future<Result> add_request(const std::vector<Tensor>& inputs, Clock::time_point deadline);
   Clock::duration least_wait() const;
   void watch_deadlines();
   void settle(std::uint64_t number);
@@ -156,6 +160,7 @@ class Coordinator {
   void look_for_new_devices();
   Expected<void> ask_lost(const Member& member) const;
   bool window_full() const { return next_ - oldest_ >= window_; }
+  bool has_room() const { return end_ || (accepting_ && !window_full()); }
   Request& request(std::uint64_t number) { return requests_[number - oldest_]; }
 
   const Graph graph_;
@@ -181,8 +186,7 @@ class Coordinator {
   std::vector<Failure> failed_at_beginning_;  // of it
   std::optional<Error> end_;                  // nothing goes on
   bool members_returned_ = false;
-  std::map<std::string, unsigned> strikes_;  // connections that broke without a reason, by device at either end
-  unsigned failures_in_a_row_ = 0;
+  Blame blame_;
   Clock::time_point epoch_began_;
   // The fastest of this epoch, for deadlines that can't be met: a request's way, and a result after the one before, on
   // average over kFewResults.

@@ -282,8 +282,9 @@ void Executor::do_without(const Error& error, std::size_t device) {
 }
 
 void Executor::receive_loop() {
-  bool has_said_so = false;
-  const auto drop = [&](std::string_view what) {
+  // Each once.
+  bool has_named_epoch = false, has_named_copy = false;
+  const auto drop = [&](bool& has_said_so, std::string_view what) {
     ++frames_dropped_;
     if (!std::exchange(has_said_so, true)) spdlog::info("{}; it is dropped, as all like it are", what);
   };
@@ -297,7 +298,7 @@ void Executor::receive_loop() {
     const int sender = message->connection();
     const auto header = check_frame(deployment_, std::as_const(*message).bytes());
     if (!header && header.error().code == ErrorCode::kCancelled) {  // another epoch's: it is late
-      drop(header.error().message);
+      drop(has_named_epoch, header.error().message);
       continue;
     }
     // Whoever sends what can't be right is cut off. A stranger can do no more harm; a device of ours, or the
@@ -327,7 +328,8 @@ void Executor::receive_loop() {
     if (deployment_.routing.alternatives_of[header->transfer]) {
       ++frames_dropped_;  // others were enough
     } else {
-      drop(fmt::format("a frame of request {} is a copy, comes too late, or isn't needed any more", header->request));
+      drop(has_named_copy,
+           fmt::format("a frame of request {} is a copy, comes too late, or isn't needed any more", header->request));
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 
 #include <fstream>
+#include <thread>
 
 #include "tests/cli/program.h"
 #include "tests/support/expect.h"
@@ -172,6 +173,7 @@ TEST(Failure, WrongUsageIsExitCode2) {
            {"onnx-split", "zoo"},
            {"onnx-split", "bench", kDigits, "--scenario", "server"},
            {"onnx-split", "run", kDigits, "--input", "random", "--gemm", "openblas", "--weights", "fp16"},
+           {"onnx-split", "run", kDigits, "--input", "random", "--local", "2", "--lost-after", "10000"},
            {"onnx-split", "run", kDigits, "--input", "random", "--log-level", "loud"},
            {"onnx-split-runner", "--threads", "none"}}) {
     const Outcome outcome = place.run(words);
@@ -234,6 +236,25 @@ TEST(Failure, AKilledRunnerEndsTheRunWithItsName) {
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_NE(outcome.err.find("local1"), std::string::npos) << outcome.err;
   EXPECT_TRUE(place.left_behind().empty());
+}
+
+// What is too long is the user's to say.
+TEST(Failure, ARunnerThatPausesIsLostOrNot) {
+  const Workplace place;
+  for (const bool is_patient : {false, true}) {
+    std::vector<std::string> words = {"onnx-split", "bench", kDigits, "--local", "2", "--duration-s", "5"};
+    if (is_patient) words.insert(words.end(), {"--lost-after", "9000"});
+    Program bench(place.tmp(), words);
+    const std::vector<pid_t> runners = wait_for_children(bench.pid(), 2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    ::kill(runners[1], SIGSTOP);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+    ::kill(runners[1], SIGCONT);
+    const Outcome outcome = bench.wait(std::chrono::seconds(60));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const bool was_lost = outcome.err.find("going on without device \"local1\"") != std::string::npos;
+    EXPECT_EQ(was_lost, !is_patient) << outcome.err;
+  }
 }
 
 }  // namespace
