@@ -605,10 +605,11 @@ Expected<void> Coordinator::blame(const Failure& failure) {
   return {};
 }
 
-Expected<Plan> Coordinator::replan(const std::vector<std::string>& devices) const {
-  return options_.replan(devices, [this] {
+// `yields`: to who needs a plan now.
+Expected<Plan> Coordinator::replan(const std::vector<std::string>& devices, bool yields) const {
+  return options_.replan(devices, [this, yields] {
     const std::scoped_lock lock(mutex_);
-    return end_.has_value();
+    return end_.has_value() || (yields && plan_is_wanted_);
   });
 }
 
@@ -639,14 +640,17 @@ Expected<Plan> Coordinator::plan_for_rest() {
     }
     const bool knows_all = full_plan_.devices.size() == members_.size();
     if (knows_all && uses_only(full_plan_, left)) return full_plan_;
+    plan_is_wanted_ = true;
   }
   const std::scoped_lock planning(plan_mutex_);
   {
     const std::scoped_lock lock(mutex_);
+    plan_is_wanted_ = false;
+    changed_.notify_all();
     const auto found = prepared_.find(left);
     if (found != prepared_.end()) return found->second;
   }
-  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : replan(left);
+  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : replan(left, false);
   if (plan) {
     auto checked = check_plan(*plan, graph_);
     if (!checked) plan = tl::unexpected(std::move(checked.error()));
@@ -655,6 +659,29 @@ Expected<Plan> Coordinator::plan_for_rest() {
   const std::scoped_lock lock(mutex_);
   if (left.size() == members_.size()) full_plan_ = *plan;
   return prepared_.emplace(std::move(left), std::move(*plan)).first->second;
+}
+
+// False: it made way for somebody who needs a plan now.
+bool Coordinator::prepare_plan(const std::string& lost, const std::vector<std::string>& left) {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return end_ || !plan_is_wanted_; });
+  }
+  const std::scoped_lock planning(plan_mutex_);
+  {
+    const std::scoped_lock lock(mutex_);
+    if (end_ || prepared_.contains(left)) return true;
+  }
+  auto plan = replan(left, true);
+  const bool fits = plan && check_plan(*plan, graph_);
+  const std::scoped_lock lock(mutex_);
+  if (!plan && plan_is_wanted_) return false;
+  if (fits) {
+    prepared_.emplace(left, std::move(*plan));
+  } else {
+    spdlog::info("no plan if device \"{}\" is lost{}", lost, plan ? "" : ": " + plan.error().message);
+  }
+  return true;
 }
 
 // Those for the loss of one device, so that it doesn't have to be waited for when it happens.
@@ -673,18 +700,7 @@ void Coordinator::prepare_plans() {
     std::erase(left, lost);
     const bool knows_all = full.devices.size() == names.size();
     if (left.empty() || (knows_all && uses_only(full, left))) continue;
-    const std::scoped_lock planning(plan_mutex_);
-    {
-      const std::scoped_lock lock(mutex_);
-      if (end_) return;
-      if (prepared_.contains(left)) continue;
-    }
-    auto plan = replan(left);
-    if (plan && check_plan(*plan, graph_)) {
-      const std::scoped_lock lock(mutex_);
-      prepared_.emplace(std::move(left), std::move(*plan));
-    } else {
-      spdlog::info("no plan if device \"{}\" is lost{}", lost, plan ? "" : ": " + plan.error().message);
+    while (!prepare_plan(lost, left)) {
     }
   }
 }

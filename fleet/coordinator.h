@@ -152,9 +152,10 @@ class Coordinator {
   void lose(Member& member);
   Clock::duration pause_before_asking(const Member& member) const;
   std::optional<Member> next_to_ask();
-  Expected<Plan> replan(const std::vector<std::string>& devices) const;
+  Expected<Plan> replan(const std::vector<std::string>& devices, bool yields) const;
   Expected<Plan> next_plan();
   Expected<Plan> plan_for_rest();
+  bool prepare_plan(const std::string& lost, const std::vector<std::string>& left);
   void prepare_plans();
   void look_after_the_lost();
   void look_for_new_devices();
@@ -186,6 +187,7 @@ class Coordinator {
   std::vector<Failure> failed_at_beginning_;  // of it
   std::optional<Error> end_;                  // nothing goes on
   bool members_returned_ = false;
+  bool plan_is_wanted_ = false;  // by the supervisor, which waits while others are prepared
   Blame blame_;
   Clock::time_point epoch_began_;
   // The fastest of this epoch, for deadlines that can't be met: a request's way, and a result after the one before, on
