@@ -196,9 +196,9 @@ void Executor::connect_and_beat() {
   state_ = ExecutorState::kRunning;
   while (!stopping_) {
     if (const auto beaten = beat(); !beaten) set_failure(beaten.error());
-    check_heard();
+    const std::chrono::nanoseconds wait = check_heard();
     std::unique_lock lock(mutex_);
-    stop_changed_.wait_for(lock, peer_options_.heartbeat_period, [&] { return stopping_.load(); });
+    stop_changed_.wait_for(lock, wait, [&] { return stopping_.load(); });
   }
 }
 
@@ -214,17 +214,23 @@ void Executor::hear(std::size_t device) {
   if (heard != heard_.end()) heard->second = steady_ns();
 }
 
-void Executor::check_heard() {
-  const auto limit = peer_options_.heartbeat_period + peer_options_.heartbeat_timeout;
+// Gives how long until this is to be called again: a period, or less if somebody's silence would be too long before.
+std::chrono::nanoseconds Executor::check_heard() {
+  const std::chrono::nanoseconds limit = peer_options_.heartbeat_period + peer_options_.heartbeat_timeout;
+  std::chrono::nanoseconds wait = peer_options_.heartbeat_period;
   const std::int64_t now = steady_ns();
   for (const auto& [device, heard] : heard_) {
     const std::chrono::nanoseconds silent(now - heard);
-    if (silent <= limit) continue;
+    if (silent <= limit) {
+      wait = std::min(wait, limit - silent + std::chrono::milliseconds(1));
+      continue;
+    }
     do_without({ErrorCode::kUnavailable,
                 fmt::format("nothing was heard from device \"{}\" for {} ms", deployment_.plan.devices[device],
                             std::chrono::duration_cast<std::chrono::milliseconds>(silent).count())},
                device);
   }
+  return wait;
 }
 
 Executor::~Executor() {

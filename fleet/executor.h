@@ -124,7 +124,7 @@ class Executor {
   Expected<Peer*> add_peer(std::size_t device, Peer peer);
   Expected<void> beat();
   void hear(std::size_t device);
-  void check_heard();
+  std::chrono::nanoseconds check_heard();
   void receive_loop();
   void compute_loop();
   std::optional<Job> next_job();
