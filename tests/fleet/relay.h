@@ -84,7 +84,8 @@ class Relays {
     change([&] { silent_.emplace(sender, receiver); });
   }
 
-  // Flips a bit in the middle of the next tensor that is sent to the device, or that it gives the coordinator.
+  // Flips a bit in the middle of the next tensor that is sent to the device, or that it gives the coordinator: one that
+  // makes an element many times as large or as small, so that nobody could take it for right.
   void damage(std::size_t device) {
     change([&] { ++devices_[device].to_damage; });
   }
@@ -100,6 +101,7 @@ class Relays {
   static constexpr std::size_t kGreetingBytes = 8;  // nng's, at the beginning of a connection
   static constexpr std::size_t kLengthBytes = 8;    // before each message
   static constexpr std::size_t kWordBytes = 4;      // of the header that nng's requests and replies have
+  static constexpr std::byte kDamage{0x40};         // in a float's last byte: the top of its exponent
   static constexpr std::size_t kMostHeld = std::size_t{1} << 20;
   static constexpr std::size_t kMostRoutes = 400;  // those of 20 epochs
   using Bytes = std::vector<std::byte>;
@@ -359,8 +361,9 @@ class Relays {
     if (connection.kind == Kind::kControl) return with_addresses(connection, from, message, header);
     const std::size_t before = header + kFrameHeaderBytes;
     Device& device = devices_[connection.device];
-    if (message.size() > before && device.to_damage > 0) {
-      message[before + (message.size() - before) / 2] ^= std::byte{1};
+    if (message.size() >= before + sizeof(float) && device.to_damage > 0) {
+      const std::size_t element = (message.size() - before) / sizeof(float) / 2;
+      message[before + element * sizeof(float) + sizeof(float) - 1] ^= kDamage;
       --device.to_damage;
       ++device.damaged;
     }
