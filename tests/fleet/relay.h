@@ -172,10 +172,7 @@ class Relays {
     }
     wake();
   }
-  void wake() const {
-    const std::uint64_t one = 1;
-    must_be(static_cast<int>(::write(wake_, &one, sizeof one)), "eventfd");
-  }
+  void wake() const { ::eventfd_write(wake_, 1); }  // fails only where it has been woken often enough
 
   // The port of the route; a new one unless there is such a route. The lock is the caller's, or nobody else is there.
   std::uint16_t listen(Kind kind, std::size_t dialler, std::size_t device, std::uint16_t target) {

@@ -70,8 +70,8 @@ class Victims {
   virtual void strike(Fault fault, std::size_t victim) = 0;
   // How many of the victim's frames were damaged so far.
   virtual std::uint64_t damaged(std::size_t victim) const = 0;
-  // Whether these are a stranger's, so that nobody misses them.
-  virtual bool damages_strangers_frames() const = 0;
+  // Then these were a stranger's, and a device may be too slow to write anything while its disk is full.
+  virtual bool are_emulated() const = 0;
 
  protected:
   void beside(std::function<void()> work) { threads_.emplace_back(std::move(work)); }
@@ -124,7 +124,7 @@ class LocalVictims : public Victims {
     }
   }
   std::uint64_t damaged(std::size_t victim) const override { return relays_.damaged(victim); }
-  bool damages_strangers_frames() const override { return false; }
+  bool are_emulated() const override { return false; }
 
  private:
   LocalFleet fleet_;
@@ -169,7 +169,7 @@ class ClusterVictims : public Victims {
     }
   }
   std::uint64_t damaged(std::size_t victim) const override { return damaged_[victim]; }
-  bool damages_strangers_frames() const override { return true; }
+  bool are_emulated() const override { return true; }
 
  private:
   // A device that was cut off keeps what it was last given until its lease is over.
