@@ -1,15 +1,16 @@
-// Devices that die, stall, come back and send damage while requests stream through them: every result arrives, right,
-// once and in order.
+// Devices that die, stall, fall silent, come back and send damage while requests stream through them: every result
+// arrives, right, once and in order.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <thread>
 
 #include "base/random.h"
@@ -17,10 +18,12 @@
 #include "tests/fleet/liar.h"
 #include "tests/fleet/plans.h"
 #include "tests/fleet/processes.h"
+#include "tests/fleet/relay.h"
 #include "tests/fleet/runners.h"
 #include "tests/fleet/streams.h"
 #include "tests/fleet/victims.h"
 #include "tests/support/expect.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/random_network.h"
 #include "tests/support/spare_network.h"
 #include "tests/support/wait.h"
@@ -37,7 +40,9 @@ using testing::error_of;
 using testing::Fault;
 using testing::Liar;
 using testing::local_victims;
+using testing::LogCapture;
 using testing::must;
+using testing::name_of;
 using testing::plan_of;
 using testing::possible_faults;
 using testing::process_runners;
@@ -45,6 +50,7 @@ using testing::Questions;
 using testing::random_inputs;
 using testing::random_network;
 using testing::recovering;
+using testing::Relays;
 using testing::Runners;
 using testing::send_damage;
 using testing::SpareNetwork;
@@ -352,6 +358,7 @@ TEST(Deadline, OneThatCanNotBeMetIsRefusedAtTheDoor) {
 enum class Kind : std::uint8_t { kWhole, kReplicas, kSpatial, kOutputChannel, kParity, kStandby };
 constexpr std::array kKinds = {Kind::kWhole,         Kind::kReplicas, Kind::kSpatial,
                                Kind::kOutputChannel, Kind::kParity,   Kind::kStandby};
+constexpr std::array kKindNames = {"whole", "replicas", "spatial", "output_channel", "parity", "standby"};
 
 // The layer b in two parts, with spare ones; whole where there are too few devices for that.
 Plan plan_with_spares(const Graph& graph, Kind kind, const std::vector<std::string>& devices) {
@@ -361,6 +368,7 @@ Plan plan_with_spares(const Graph& graph, Kind kind, const std::vector<std::stri
   stages[0].devices = stages[2].devices = {devices[0]};
   stages[1].devices.assign(devices.begin() + 1, devices.end());
   if (kind == Kind::kStandby) {
+    if (devices.size() > wanted) stages[2].devices = {devices[3]};
     stages[1] = {};
     stages[1].until = {"b"};
     stages[1].spare = Spare::kStandby;
@@ -386,12 +394,13 @@ Plan plan_of_kind(const Graph& graph, Kind kind, const std::vector<std::string>&
 }
 
 // On four devices; plans of the same kind for those that are left. The graph outlives it.
-std::unique_ptr<Coordinator> deploy_kind(const Graph& graph, Kind kind, const std::vector<std::string>& urls) {
+std::unique_ptr<Coordinator> deploy_kind(const Graph& graph, Kind kind, const std::vector<std::string>& urls,
+                                         std::chrono::milliseconds return_period = std::chrono::milliseconds(200)) {
   CoordinatorOptions options;
   options.replan = [&graph, kind](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
     return plan_of_kind(graph, kind, left);
   };
-  options.return_period = std::chrono::milliseconds(200);
+  options.return_period = return_period;
   return must(Coordinator::deploy(graph, plan_of_kind(graph, kind, device_names(4)), urls, options));
 }
 
@@ -413,50 +422,174 @@ TEST(Recovery, TwoSparePartsThatAreLateByTurnsCostNoResult) {
   EXPECT_EQ(streamed.right, 2000U);
 }
 
-// 2,000 requests through 4 runners, whatever the plan, and one or two faults of them, one after the other, at random
-// moments. A sample, unless ONNX_SPLIT_FULL is set or ONNX_SPLIT_RUNS says how many. ONNX_SPLIT_PI_CLUSTER=PREFIX takes
-// the devices of an emulated cluster that is up (scripts/pi-cluster, which must be in PATH as pi-cluster), whose links
-// can be cut, too.
+struct Strike {
+  std::uint64_t moment = 0;  // the request before which it happens
+  Fault fault{};
+  std::size_t victim = 0;
+};
+
+struct Trial {
+  Kind kind{};
+  std::vector<Strike> strikes;  // by their moments; the first one must have an effect
+
+  std::string text() const {
+    std::string text = kKindNames[static_cast<std::size_t>(kind)];
+    for (const auto& [moment, fault, victim] : strikes) {
+      text += fmt::format(", {} of {} at {}", name_of(fault), victim, moment);
+    }
+    return text;
+  }
+  bool strikes_later(Fault fault, std::size_t victim) const {
+    return std::any_of(strikes.begin() + 1, strikes.end(),
+                       [&](const Strike& strike) { return strike.fault == fault && strike.victim == victim; });
+  }
+};
+
+constexpr std::uint64_t kRequests = 2000;
+constexpr std::size_t kDevices = 4;
+constexpr std::uint64_t kMore = 20;       // requests at a time, until a fault has had its effect
+constexpr std::uint64_t kWhileFull = 20;  // requests from a full disk to the loss of another device: less than 3 s
+
+// First every kind of plan with every fault of every device, so that whatever number of runs one begins with, each kind
+// and each fault is among them about as often; from then on one or two faults at random.
+Trial trial_of(std::uint64_t number, const std::vector<Fault>& faults) {
+  Random random(number * 7919 + 1);
+  const auto below = [&](std::size_t end) {
+    return static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(end) - 1));
+  };
+  const std::size_t k = number % kKinds.size();
+  const std::size_t round = number / kKinds.size();
+  Trial trial{kKinds[k], {}};
+  if (round < faults.size() * kDevices) {
+    const Fault fault = faults[(round + k) % faults.size()];
+    const std::size_t victim = (round / faults.size() + k) % kDevices;
+    // Not in the last requests: those that are to meet the fault come behind it.
+    const std::uint64_t moment = 1 + below(kRequests - 200);
+    // Nobody writes to a disk before another device is lost and the rest gets its parts.
+    if (fault == Fault::kFullDisk) {
+      trial.strikes = {{moment, fault, victim}, {moment + kWhileFull, Fault::kKill, (victim + 1) % kDevices}};
+    } else {
+      trial.strikes = {{moment, fault, victim}};
+    }
+    return trial;
+  }
+  const std::size_t count = 1 + below(2);
+  while (trial.strikes.size() < count) {
+    trial.strikes.push_back({1 + below(kRequests - 1), faults[below(faults.size())], below(kDevices)});
+  }
+  std::stable_sort(trial.strikes.begin(), trial.strikes.end(),
+                   [](const Strike& a, const Strike& b) { return a.moment < b.moment; });
+  return trial;
+}
+
+// Whether the first strike has done what it does.
+bool has_worked(const Trial& trial, const CoordinatorCounts& counts, const Victims& victims) {
+  const auto& [moment, fault, victim] = trial.strikes.front();
+  switch (fault) {
+    case Fault::kKill: return counts.losses >= 1;
+    case Fault::kStop:
+    case Fault::kLinkDown:
+      return counts.losses >= 1 && (counts.returns >= 1 || trial.strikes_later(Fault::kKill, victim));
+    case Fault::kDamage:  // not if nothing goes to it any more
+      if (trial.strikes_later(Fault::kKill, victim)) return true;
+      return victims.damaged(victim) >= 1 && (victims.are_emulated() || counts.epochs >= 2);
+    case Fault::kFullDisk:  // what is left after the other loss can't be deployed to it
+      if (trial.strikes.size() == 1 || trial.strikes[1].moment != moment + kWhileFull) return true;
+      return counts.losses >= (victims.are_emulated() ? 1U : 2U);
+  }
+  return false;
+}
+
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+// 2,000 requests through 4 runners, whatever the plan, and what happens to them at random moments: each fault to each
+// device, and two of them one after the other. All results are there, right and in order: each is compared with the
+// answer to its own question, and no two answers are alike. That each comes once, its promise shows: it is moved from
+// by then, so that a second answer throws on a thread of the coordinator's, which ends this program.
+//
+// A sample, unless ONNX_SPLIT_FULL is set or ONNX_SPLIT_RUNS says how many, from number ONNX_SPLIT_FIRST_RUN on.
+// ONNX_SPLIT_PI_CLUSTER=PREFIX takes the devices of an emulated cluster that is up (scripts/pi-cluster, which must be
+// in PATH as pi-cluster).
 TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
   const bool is_full = std::getenv("ONNX_SPLIT_FULL") != nullptr;
-  const char* wanted = std::getenv("ONNX_SPLIT_RUNS");
-  const std::uint64_t runs = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : is_full ? 200 : 6;
-  constexpr std::uint64_t kRequests = 2000;
+  const bool is_told = std::getenv("ONNX_SPLIT_RUNS") != nullptr;
+  const std::uint64_t runs = number_from("ONNX_SPLIT_RUNS", is_full ? 200 : kKinds.size());
+  const std::uint64_t first = number_from("ONNX_SPLIT_FIRST_RUN", 0);
   const char* prefix = std::getenv("ONNX_SPLIT_PI_CLUSTER");
-  const std::vector<Fault> faults = possible_faults(prefix != nullptr);
+  const std::vector<Fault> faults = possible_faults();
   const std::array graphs = {random_network(31, 6), SpareNetwork::make(31, 8)};
-  const std::array questions = {Questions(graphs[0]), Questions(graphs[1], kDecodedTolerance)};
-  for (std::uint64_t run = 0; run < runs; ++run) {
-    Random random(run * 7919 + 1);
-    const Kind kind = kKinds[run % kKinds.size()];
-    const std::int64_t strikes = random.integer(1, 2);
-    std::map<std::uint64_t, std::pair<Fault, std::size_t>> plan;
-    const bool has_spares = kind == Kind::kParity || kind == Kind::kStandby;
-    const Graph& graph = graphs[has_spares ? 1 : 0];
-    std::string what = fmt::format("run {}, kind {}", run, static_cast<int>(kind));
-    for (std::int64_t i = 0; i < strikes; ++i) {
-      const Fault fault = faults[static_cast<std::size_t>(random.integer(0, static_cast<int>(faults.size()) - 1))];
-      const auto victim = static_cast<std::size_t>(random.integer(0, 3));
-      const auto moment = static_cast<std::uint64_t>(random.integer(1, kRequests - 1));
-      plan[moment] = {fault, victim};
-      what += fmt::format(", fault {} of {} at {}", static_cast<int>(fault), victim, moment);
-    }
+  // Only what is decoded is less exact.
+  const Questions questions(graphs[0]);
+  const Questions spare_questions(graphs[1]);
+  const Questions decoded_questions(graphs[1], kDecodedTolerance);
+  for (const Questions* asked : {&questions, &spare_questions, &decoded_questions}) ASSERT_TRUE(asked->all_differ());
+  for (std::uint64_t number = first; number < first + runs; ++number) {
+    const Trial trial = trial_of(number, faults);
+    const std::string what = fmt::format("run {}: {}", number, trial.text());
     SCOPED_TRACE(what);
-    const std::unique_ptr<Victims> victims = prefix == nullptr ? local_victims(4) : cluster_victims(prefix, 4);
-    const auto coordinator = deploy_kind(graph, kind, victims->urls());
-    const Questions& asked = questions[has_spares ? 1 : 0];
-    const Streamed streamed = stream(*coordinator, asked, kRequests, [&](std::uint64_t number) {
-      const auto found = plan.find(number);
-      if (found != plan.end()) victims->strike(found->second.first, found->second.second);
+    const bool has_spares = trial.kind == Kind::kParity || trial.kind == Kind::kStandby;
+    const Questions& asked = trial.kind == Kind::kParity ? decoded_questions : has_spares ? spare_questions : questions;
+    const std::unique_ptr<Victims> victims =
+        prefix == nullptr ? local_victims(kDevices) : cluster_victims(prefix, kDevices);
+    const auto coordinator = deploy_kind(graphs[has_spares ? 1 : 0], trial.kind, victims->urls());
+    Streamed streamed = stream(*coordinator, asked, kRequests, [&](std::uint64_t request) {
+      for (const Strike& strike : trial.strikes) {
+        if (strike.moment == request) victims->strike(strike.fault, strike.victim);
+      }
     });
     EXPECT_EQ(streamed.right, kRequests);
     if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
-    if (is_full || wanted != nullptr) {
-      const CoordinatorCounts counts = coordinator->counts();
-      fmt::print("{}: {} epochs, {} losses, {} returns, {} sent again, longest gap {} ms\n", what, counts.epochs,
-                 counts.losses, counts.returns, counts.resent,
-                 std::chrono::duration_cast<std::chrono::milliseconds>(streamed.longest_gap).count());
-    }
+    const Clock::duration longest_gap = streamed.longest_gap;
+    // The requests may all be answered before a fault is over, or is noticed.
+    const Clock::time_point end = Clock::now() + std::chrono::seconds(30);
+    do {
+      streamed = stream(*coordinator, asked, kMore, [](std::uint64_t) {});
+      EXPECT_EQ(streamed.right, kMore);
+      if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+    } while (!has_worked(trial, coordinator->counts(), *victims) && Clock::now() < end);
+    const CoordinatorCounts counts = coordinator->counts();
+    EXPECT_TRUE(has_worked(trial, counts, *victims)) << counts.losses << " losses, " << counts.returns << " returns";
+    if (!is_full && !is_told) continue;
+    fmt::print("{}: {} epochs, {} losses, {} returns, {} sent again, longest gap {} ms\n", what, counts.epochs,
+               counts.losses, counts.returns, counts.resent,
+               std::chrono::duration_cast<std::chrono::milliseconds>(longest_gap).count());
+    std::fflush(stdout);
+  }
+}
+
+// Both answer every ping, so that only what one says of the other speaks against them.
+TEST(Recovery, TwoThatDoNotHearEachOtherCostNoResult) {
+  const std::array graphs = {random_network(31, 6), SpareNetwork::make(31, 8)};
+  const std::array questions = {Questions(graphs[0]), Questions(graphs[1], kDecodedTolerance)};
+  for (const Kind kind : {Kind::kWhole, Kind::kSpatial, Kind::kParity}) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    const std::size_t which = kind == Kind::kParity ? 1 : 0;
+    const LocalFleet fleet = process_runners(4);
+    Relays relays(fleet.urls());
+    const LogCapture log;
+    const auto coordinator = deploy_kind(graphs[which], kind, relays.urls(), std::chrono::seconds(60));  // none is back
+    bool is_noticed = false;
+    std::jthread watching;
+    const Streamed streamed = stream(*coordinator, questions[which], 300, [&](std::uint64_t number) {
+      if (number != 100) return;
+      relays.silence(0, 1);
+      relays.silence(1, 0);
+      // By the one that hears nothing for 0.95 s, and when it is asked by the coordinator, at most 0.2 s later each.
+      watching = std::jthread(
+          [&] { is_noticed = log.wait_for(": nothing was heard from device \"d", std::chrono::seconds(2)); });
+    });
+    watching.join();
+    EXPECT_TRUE(is_noticed);
+    EXPECT_EQ(streamed.right, 300U);
+    if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+    EXPECT_LT(streamed.longest_gap, std::chrono::seconds(5));
+    // One of them is left out, when it has happened again.
+    EXPECT_TRUE(comes_true([&] { return coordinator->counts().losses > 0; }, std::chrono::seconds(20)));
+    EXPECT_EQ(coordinator->counts().losses, 1U);
+    if (HasFailure()) ADD_FAILURE() << ::testing::PrintToString(log.lines());
   }
 }
 

@@ -29,15 +29,25 @@ inline CoordinatorOptions recovering(const Graph& graph) {
   return options;
 }
 
-// A few inputs with their uncut answers, used in turn.
+// Inputs with their uncut answers, used in turn: as many as there is a prime number of, and more than are in flight, so
+// that an answer to another request isn't taken for the right one.
 class Questions {
  public:
   // `tolerance`: the largest relative error of a right answer.
-  explicit Questions(const Graph& graph, double tolerance = 1e-4) : tolerance_(tolerance) {
-    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+  explicit Questions(const Graph& graph, double tolerance = 1e-4, std::uint64_t count = 61) : tolerance_(tolerance) {
+    for (std::uint64_t seed = 0; seed < count; ++seed) {
       inputs_.push_back(random_inputs(graph, seed));
       answers_.push_back(must(evaluate_once(graph, inputs_.back())));
     }
+  }
+  // Whether no answer would be right for another question.
+  bool all_differ() const {
+    for (std::uint64_t question = 0; question < answers_.size(); ++question) {
+      for (std::uint64_t other = 0; other < answers_.size(); ++other) {
+        if (other != question && right(question, answers_[other])) return false;
+      }
+    }
+    return true;
   }
   const std::vector<Tensor>& inputs(std::uint64_t request) const { return inputs_[request % inputs_.size()]; }
   bool right(std::uint64_t request, const std::vector<Tensor>& outputs) const {

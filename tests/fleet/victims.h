@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -13,19 +14,20 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "base/log.h"
 #include "fleet/control.h"
 #include "partition/cluster.h"
 #include "tests/fleet/processes.h"
+#include "tests/fleet/relay.h"
 #include "transport/push_pull.h"
 
 namespace onnx_split::testing {
 
-// What arrives when a frame is damaged on its way. False: nobody is there to get it.
+// A stranger's frame that can't be right. False: nobody is there to get it.
 inline bool send_damage(const std::string& control_url) {
   auto client = ControlClient::connect("victim", control_url, std::chrono::milliseconds(500));
   if (!client) return false;
@@ -40,43 +42,59 @@ inline bool send_damage(const std::string& control_url) {
   return true;
 }
 
-enum class Fault : std::uint8_t { kKill, kStop, kDamage, kFullDisk, kLinkDown };
+enum class Fault : std::uint8_t { kKill, kStop, kDamage, kLinkDown, kFullDisk };
 
-// A full disk takes root, a link that goes down an emulated cluster.
-inline std::vector<Fault> possible_faults(bool on_cluster) {
-  std::vector<Fault> faults = {Fault::kKill, Fault::kStop, Fault::kDamage};
+inline std::string_view name_of(Fault fault) {
+  switch (fault) {
+    case Fault::kKill: return "kill";
+    case Fault::kStop: return "stop";
+    case Fault::kDamage: return "damage";
+    case Fault::kLinkDown: return "link down";
+    case Fault::kFullDisk: return "full disk";
+  }
+  return "";
+}
+
+// A full disk takes root.
+inline std::vector<Fault> possible_faults() {
+  std::vector<Fault> faults = {Fault::kKill, Fault::kStop, Fault::kDamage, Fault::kLinkDown};
   if (::geteuid() == 0) faults.push_back(Fault::kFullDisk);
-  if (on_cluster) faults.push_back(Fault::kLinkDown);
   return faults;
 }
 
+// One thread strikes; it doesn't wait for what takes time.
 class Victims {
  public:
   virtual ~Victims() = default;
   virtual std::vector<std::string> urls() const = 0;
   virtual void strike(Fault fault, std::size_t victim) = 0;
+  // How many of the victim's frames were damaged so far.
+  virtual std::uint64_t damaged(std::size_t victim) const = 0;
+  // Then these were a stranger's, and a device may be too slow to write anything while its disk is full.
+  virtual bool are_emulated() const = 0;
 
  protected:
+  void beside(std::function<void()> work) { threads_.emplace_back(std::move(work)); }
   void after_a_while(std::function<void()> undo) {
-    threads_.emplace_back([undo = std::move(undo)] {
-      std::this_thread::sleep_for(std::chrono::seconds(3));
+    beside([undo = std::move(undo)] {
+      wait_a_while();
       undo();
     });
   }
+  static void wait_a_while() { std::this_thread::sleep_for(std::chrono::seconds(3)); }
   void join() {
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
   }
   // A file system over the folder that has room for nothing.
   void fill_disk(const std::filesystem::path& folder) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
+    std::filesystem::create_directories(folder);
     if (::mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=4k") != 0) {
-      spdlog::warn("{}: cannot mount: {}", folder.string(), errno_message(errno));
+      ADD_FAILURE() << folder << ": cannot mount: " << errno_message(errno);
       return;
     }
     after_a_while([folder] {
-      if (::umount2(folder.c_str(), MNT_DETACH) != 0) spdlog::warn("{}: {}", folder.string(), errno_message(errno));
+      if (::umount2(folder.c_str(), MNT_DETACH) != 0) ADD_FAILURE() << folder << ": " << errno_message(errno);
     });
   }
 
@@ -86,27 +104,39 @@ class Victims {
 
 class LocalVictims : public Victims {
  public:
-  explicit LocalVictims(std::size_t count) : fleet_(process_runners(count)) {}
+  explicit LocalVictims(std::size_t count) : fleet_(process_runners(count)), relays_(fleet_.urls()) {}
   ~LocalVictims() override { join(); }
-  std::vector<std::string> urls() const override { return fleet_.urls(); }
+  std::vector<std::string> urls() const override { return relays_.urls(); }
   void strike(Fault fault, std::size_t victim) override {
     const pid_t pid = fleet_.pid(victim);
-    if (fault == Fault::kKill) ::kill(pid, SIGKILL);
-    if (fault == Fault::kDamage) send_damage(fleet_.url(victim));
-    if (fault == Fault::kFullDisk) fill_disk(fleet_.model_dir(victim));
-    if (fault != Fault::kStop) return;
-    ::kill(pid, SIGSTOP);
-    after_a_while([pid] { ::kill(pid, SIGCONT); });
+    switch (fault) {
+      case Fault::kKill: ::kill(pid, SIGKILL); return;
+      case Fault::kStop:
+        ::kill(pid, SIGSTOP);
+        after_a_while([pid] { ::kill(pid, SIGCONT); });
+        return;
+      case Fault::kDamage: relays_.damage(victim); return;
+      case Fault::kLinkDown:
+        relays_.cut(victim);
+        after_a_while([this, victim] { relays_.heal(victim); });
+        return;
+      case Fault::kFullDisk: fill_disk(fleet_.model_dir(victim)); return;
+    }
   }
+  std::uint64_t damaged(std::size_t victim) const override { return relays_.damaged(victim); }
+  bool are_emulated() const override { return false; }
 
  private:
   LocalFleet fleet_;
+  Relays relays_;
 };
 
-// The devices pi1, pi2, … of scripts/pi-cluster, which must be up with this prefix and the script in PATH.
+// The devices pi1, pi2, … of scripts/pi-cluster, which must be up with this prefix and the script in PATH. Nobody is
+// between them: the damaged frame is a stranger's there, and nothing of what streams.
 class ClusterVictims : public Victims {
  public:
-  ClusterVictims(std::string prefix, std::size_t count) : prefix_(std::move(prefix)), state_("/var/lib/pi-cluster") {
+  ClusterVictims(std::string prefix, std::size_t count)
+      : prefix_(std::move(prefix)), state_("/var/lib/pi-cluster"), damaged_(count) {
     state_ /= prefix_;
     const Cluster cluster = must(read_cluster_file(state_ / "cluster.yaml"));
     for (std::size_t i = 0; i < count; ++i) {
@@ -117,20 +147,29 @@ class ClusterVictims : public Victims {
   ~ClusterVictims() override { join(); }
   std::vector<std::string> urls() const override { return urls_; }
   void strike(Fault fault, std::size_t victim) override {
+    // Each takes a while itself.
     if (fault == Fault::kDamage) {
-      send_damage(urls_[victim]);
+      beside([this, victim] { damaged_[victim] += send_damage(urls_[victim]) ? 1 : 0; });
     } else if (fault == Fault::kFullDisk) {
       fill_disk(state_ / "devices" / name(victim) / "parts");
     } else {
-      command(fault == Fault::kKill ? "kill" : fault == Fault::kStop ? "pause" : "cut", victim);
-      // Not while another fault of the same device stands in the way.
-      after_a_while([this, victim] {
-        for (int attempt = 0; attempt < 10 && !command("heal", victim); ++attempt) {
+      beside([this, fault, victim] {
+        const std::string what = fault == Fault::kKill ? "kill" : fault == Fault::kStop ? "pause" : "cut";
+        if (!command(what, victim)) ADD_FAILURE() << "pi-cluster " << what << " " << name(victim);
+        wait_a_while();
+        // Not while another fault of the same device stands in the way.
+        for (int attempt = 0; !command("heal", victim); ++attempt) {
+          if (attempt == 10) {
+            ADD_FAILURE() << "pi-cluster heal " << name(victim);
+            return;
+          }
           std::this_thread::sleep_for(std::chrono::seconds(1));
         }
       });
     }
   }
+  std::uint64_t damaged(std::size_t victim) const override { return damaged_[victim]; }
+  bool are_emulated() const override { return true; }
 
  private:
   // A device that was cut off keeps what it was last given until its lease is over.
@@ -154,6 +193,7 @@ class ClusterVictims : public Victims {
   std::string prefix_;
   std::filesystem::path state_;
   std::vector<std::string> urls_;
+  std::vector<std::atomic<std::uint64_t>> damaged_;
 };
 
 inline std::unique_ptr<Victims> local_victims(std::size_t count) { return std::make_unique<LocalVictims>(count); }
