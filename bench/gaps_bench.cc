@@ -97,7 +97,8 @@ Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests,
   const std::vector<StageRequest> stages = stages_with(of.spare);
   const std::vector<std::string> devices = testing::device_names(stages[1].devices.size() + 1);
   const std::unique_ptr<testing::Victims> victims =
-      prefix.empty() ? testing::local_victims(devices.size()) : testing::cluster_victims(prefix, devices.size());
+      prefix.empty() ? testing::local_victims(devices.size(), testing::Between::kNobody)
+                     : testing::cluster_victims(prefix, devices.size());
   CoordinatorOptions options;
   options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
     return testing::plan_of(graph, left, stages_without(of.spare, left));

@@ -23,9 +23,9 @@ class RequestSocket : public Socket {
   static Expected<RequestSocket> open();
 
   // Sends and waits for the reply. On success and after kTimeout and kUnavailable (the connection broke, or the reply
-  // was over max_message_bytes) `request` is consumed, unless it never went out (kTimeout with "not sent", kCancelled),
-  // when the caller still has it. After an error the socket is ready for the next call, and a late reply is dropped: it
-  // never answers another request.
+  // was over max_message_bytes) `request` is consumed, unless it never went out, when the caller still has it. While
+  // there is no connection it waits for one; it doesn't outlast the end of one. After an error the socket is ready for
+  // the next call, and a late reply is dropped: it never answers another request.
   Expected<Message> call(Message&& request, std::chrono::milliseconds timeout);
 
  private:

@@ -243,6 +243,11 @@ void Operations::stop() {
   for (nng_aio* aio : running_) nng_aio_abort(aio, NNG_ECLOSED);
 }
 
+void Operations::abort(int result) {
+  const std::lock_guard lock(mutex_);
+  for (nng_aio* aio : running_) nng_aio_abort(aio, result);
+}
+
 void Operations::let_starts_end() { const std::lock_guard lock(mutex_); }
 
 // Keeps close() from closing the nng socket while a thread is inside nng with it: nng 1.5 doesn't survive that (a
@@ -445,7 +450,14 @@ void SocketCore::connection_gone(int connection) {
     Door::of_this_process().is_sent_away(connection, "it speaks another protocol, or left at once");
     lock.lock();
   }
-  if (std::exchange(found->second.ready, false) && !closing_ && disconnected_) {
+  const bool was_ready = std::exchange(found->second.ready, false);
+  // nng ends the calls whose requests went over it; others, which came when it was broken already, would wait for the
+  // next one.
+  const auto is_ready = [](const auto& entry) { return entry.second.ready; };
+  if (protocol_ == Protocol::kRequest && was_ready && std::ranges::none_of(connections_, is_ready)) {
+    operations_.abort(NNG_ECONNRESET);
+  }
+  if (was_ready && !closing_ && disconnected_) {
     const auto callback = disconnected_;
     const auto entry = endpoint_urls_.find(found->second.endpoint);
     const std::string url = entry == endpoint_urls_.end() ? "" : entry->second;

@@ -40,6 +40,8 @@ class Operations {
 
   // Ends all that run and refuses later ones, with NNG_ECLOSED.
   void stop();
+  // Ends all that run, with this result.
+  void abort(int result);
 
   // Returns when every start(aio) that has begun has returned. nng frees a connection after its last callback, although
   // a sender may just have chosen that connection and be about to use it; so the callback waits here.

@@ -33,6 +33,7 @@
 namespace onnx_split {
 namespace {
 
+using testing::Between;
 using testing::cluster_victims;
 using testing::comes_true;
 using testing::device_names;
@@ -533,7 +534,7 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     const bool has_spares = trial.kind == Kind::kParity || trial.kind == Kind::kStandby;
     const Questions& asked = trial.kind == Kind::kParity ? decoded_questions : has_spares ? spare_questions : questions;
     const std::unique_ptr<Victims> victims =
-        prefix == nullptr ? local_victims(kDevices) : cluster_victims(prefix, kDevices);
+        prefix == nullptr ? local_victims(kDevices, Between::kRelays) : cluster_victims(prefix, kDevices);
     const auto coordinator = deploy_kind(graphs[has_spares ? 1 : 0], trial.kind, victims->urls());
     Streamed streamed = stream(*coordinator, asked, kRequests, [&](std::uint64_t request) {
       for (const Strike& strike : trial.strikes) {

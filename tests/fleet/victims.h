@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -102,11 +103,16 @@ class Victims {
   std::vector<std::thread> threads_;
 };
 
+// Without relays between them, which take their part of the processor, frames and links can't be touched.
+enum class Between : std::uint8_t { kRelays, kNobody };
+
 class LocalVictims : public Victims {
  public:
-  explicit LocalVictims(std::size_t count) : fleet_(process_runners(count)), relays_(fleet_.urls()) {}
+  explicit LocalVictims(std::size_t count, Between between) : fleet_(process_runners(count)) {
+    if (between == Between::kRelays) relays_.emplace(fleet_.urls());
+  }
   ~LocalVictims() override { join(); }
-  std::vector<std::string> urls() const override { return relays_.urls(); }
+  std::vector<std::string> urls() const override { return relays_ ? relays_->urls() : fleet_.urls(); }
   void strike(Fault fault, std::size_t victim) override {
     const pid_t pid = fleet_.pid(victim);
     switch (fault) {
@@ -115,20 +121,20 @@ class LocalVictims : public Victims {
         ::kill(pid, SIGSTOP);
         after_a_while([pid] { ::kill(pid, SIGCONT); });
         return;
-      case Fault::kDamage: relays_.damage(victim); return;
+      case Fault::kDamage: relays_.value().damage(victim); return;
       case Fault::kLinkDown:
-        relays_.cut(victim);
-        after_a_while([this, victim] { relays_.heal(victim); });
+        relays_.value().cut(victim);
+        after_a_while([this, victim] { relays_->heal(victim); });
         return;
       case Fault::kFullDisk: fill_disk(fleet_.model_dir(victim)); return;
     }
   }
-  std::uint64_t damaged(std::size_t victim) const override { return relays_.damaged(victim); }
+  std::uint64_t damaged(std::size_t victim) const override { return relays_.value().damaged(victim); }
   bool are_emulated() const override { return false; }
 
  private:
   LocalFleet fleet_;
-  Relays relays_;
+  std::optional<Relays> relays_;
 };
 
 // The devices pi1, pi2, … of scripts/pi-cluster, which must be up with this prefix and the script in PATH. Nobody is
@@ -196,7 +202,9 @@ class ClusterVictims : public Victims {
   std::vector<std::atomic<std::uint64_t>> damaged_;
 };
 
-inline std::unique_ptr<Victims> local_victims(std::size_t count) { return std::make_unique<LocalVictims>(count); }
+inline std::unique_ptr<Victims> local_victims(std::size_t count, Between between) {
+  return std::make_unique<LocalVictims>(count, between);
+}
 inline std::unique_ptr<Victims> cluster_victims(const std::string& prefix, std::size_t count) {
   return std::make_unique<ClusterVictims>(prefix, count);
 }

@@ -1,5 +1,13 @@
 #include "transport/request_reply.h"
 
+#include <arpa/inet.h>
+#include <fmt/core.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -122,6 +130,43 @@ TEST_P(RequestReply, ARequestThatNeverWentOutIsKeptAndNotSentLater) {
   std::thread server = echo(1);
   EXPECT_EQ(number_of(must(request_.call(std::move(request), kPatience))), 5U);
   server.join();
+}
+
+// Nobody reads there: the first request fills the way, the second one waits behind it.
+TEST(Request, ACallThatWaitsToGoOutEndsWithTheConnection) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener, 1), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  int peer = -1;
+  std::thread peer_begins([&] {
+    peer = ::accept(listener, nullptr, nullptr);
+    const std::array<unsigned char, 8> hello = {0, 'S', 'P', 0, 0, 0x31, 0, 0};  // nng's, of who replies
+    EXPECT_EQ(::send(peer, hello.data(), hello.size(), 0), 8);
+  });
+  RequestSocket request = must(RequestSocket::open());
+  must(request.dial(fmt::format("tcp://127.0.0.1:{}", ntohs(address.sin_port)), {}));
+  peer_begins.join();
+  ::close(listener);
+  std::vector<std::thread> calls;
+  std::array<ErrorCode, 2> codes{};
+  for (std::size_t i = 0; i < 2; ++i) {
+    calls.emplace_back([&, i] {
+      const auto reply = request.call(message_of(i == 0 ? 64UL << 20 : 10, i), std::chrono::seconds(60));
+      if (!reply) codes[i] = reply.error().code;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  ::close(peer);
+  for (std::thread& call : calls) call.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_EQ(codes[0], ErrorCode::kUnavailable);
+  EXPECT_EQ(codes[1], ErrorCode::kUnavailable);
 }
 
 TEST_P(RequestReply, SizeLimitsHoldBothWaysToTheByte) {
