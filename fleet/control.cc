@@ -72,6 +72,7 @@ Expected<ControlClient> ControlClient::connect(std::string name, const std::stri
   if (on_lost) socket.on_disconnect([lost = std::move(on_lost)](const std::string&) { lost(); });
   transport::DialOptions options;
   options.connect_timeout = timeout;
+  options.calls_outlive_connection = false;
   options.max_message_bytes = kMaxControlBytes;
   options.tls = {std::move(identity), transport::Peers::kDevices, name};
   auto dialled = socket.dial(url, options);

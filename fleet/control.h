@@ -37,7 +37,7 @@ Expected<std::string> reachable_url(const std::string& control_url, const std::s
 // {"error": {"code": …, "message": …}}
 Json error_to_json(const Error& error);
 
-// One runner's control port, as the coordinator sees it. Thread-safe.
+// One runner's control port, as the coordinator sees it. When its connection has broken, every call fails. Thread-safe.
 class ControlClient {
  public:
   // `name` is the device's, for error messages and, over tls+tcp, the one that its certificate must have; `identity` is

@@ -24,7 +24,7 @@ class RequestSocket : public Socket {
 
   // Sends and waits for the reply. On success and after kTimeout and kUnavailable (the connection broke, or the reply
   // was over max_message_bytes) `request` is consumed, unless it never went out, when the caller still has it. While
-  // there is no connection it waits for one; it doesn't outlast the end of one. After an error the socket is ready for
+  // there is no connection it waits for one, unless DialOptions say otherwise. After an error the socket is ready for
   // the next call, and a late reply is dropped: it never answers another request.
   Expected<Message> call(Message&& request, std::chrono::milliseconds timeout);
 

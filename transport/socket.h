@@ -43,6 +43,9 @@ struct DialOptions {
   // pause starts at reconnect_min and doubles up to reconnect_max.
   std::chrono::milliseconds reconnect_min{20};
   std::chrono::milliseconds reconnect_max{500};
+  // For calls: false ends those that wait with kUnavailable when the connection breaks, and all later ones. (Those
+  // whose request went over it fail in any case; others wait for the next connection.)
+  bool calls_outlive_connection = true;
   // For sockets that receive: as for listening.
   std::size_t max_message_bytes = kDefaultMaxMessageBytes;
   // For tls+tcp://.

@@ -219,7 +219,7 @@ int Operations::run(std::int32_t timeout_ms, nng_msg*& message, const std::funct
   {
     // Started under the lock, so that stop() finds it either not begun or well under way.
     const std::lock_guard lock(mutex_);
-    if (stopped_) return NNG_ECLOSED;
+    if (stopped_ != 0) return stopped_;
     aio = take();
     if (aio == nullptr) return NNG_ENOMEM;
     running_.push_back(aio);
@@ -237,14 +237,9 @@ int Operations::run(std::int32_t timeout_ms, nng_msg*& message, const std::funct
   return result;
 }
 
-void Operations::stop() {
+void Operations::stop(int result) {
   const std::lock_guard lock(mutex_);
-  stopped_ = true;
-  for (nng_aio* aio : running_) nng_aio_abort(aio, NNG_ECLOSED);
-}
-
-void Operations::abort(int result) {
-  const std::lock_guard lock(mutex_);
+  stopped_ = result;
   for (nng_aio* aio : running_) nng_aio_abort(aio, result);
 }
 
@@ -309,6 +304,7 @@ Expected<void> SocketCore::dial(std::string_view text, const DialOptions& option
   TRY(check_dialable(url));
   TRY(check_tls(url, options.tls, true));
   const std::string url_text = url.text();
+  calls_outlive_connection_ = options.calls_outlive_connection;
   if (options.max_message_bytes == 0 || options.reconnect_min.count() < 1 ||
       options.reconnect_max < options.reconnect_min) {
     return fail(ErrorCode::kInvalid,
@@ -451,12 +447,7 @@ void SocketCore::connection_gone(int connection) {
     lock.lock();
   }
   const bool was_ready = std::exchange(found->second.ready, false);
-  // nng ends the calls whose requests went over it; others, which came when it was broken already, would wait for the
-  // next one.
-  const auto is_ready = [](const auto& entry) { return entry.second.ready; };
-  if (protocol_ == Protocol::kRequest && was_ready && std::ranges::none_of(connections_, is_ready)) {
-    operations_.abort(NNG_ECONNRESET);
-  }
+  if (was_ready && protocol_ == Protocol::kRequest && !calls_outlive_connection_) operations_.stop(NNG_ECONNRESET);
   if (was_ready && !closing_ && disconnected_) {
     const auto callback = disconnected_;
     const auto entry = endpoint_urls_.find(found->second.endpoint);
@@ -576,7 +567,7 @@ void SocketCore::close() {
   closing_ = true;
   changed_.notify_all();
   lock.unlock();
-  operations_.stop();
+  operations_.stop(NNG_ECLOSED);
   lock.lock();
   changed_.wait(lock, [&] { return visitors_ == 0; });
   lock.unlock();

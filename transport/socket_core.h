@@ -38,10 +38,8 @@ class Operations {
   // comes out: null if nng took it.
   int run(std::int32_t timeout_ms, nng_msg*& message, const std::function<void(nng_aio*)>& start);
 
-  // Ends all that run and refuses later ones, with NNG_ECLOSED.
-  void stop();
-  // Ends all that run, with this result.
-  void abort(int result);
+  // Ends all that run and refuses later ones, with this result.
+  void stop(int result);
 
   // Returns when every start(aio) that has begun has returned. nng frees a connection after its last callback, although
   // a sender may just have chosen that connection and be about to use it; so the callback waits here.
@@ -53,7 +51,7 @@ class Operations {
   std::mutex mutex_;
   std::vector<nng_aio*> idle_;
   std::vector<nng_aio*> running_;
-  bool stopped_ = false;
+  int stopped_ = 0;  // with this result
 };
 
 class SocketCore {
@@ -108,6 +106,7 @@ class SocketCore {
   const std::uint32_t socket_id_;
   Operations operations_;
   std::atomic<std::size_t> max_message_bytes_{0};
+  std::atomic<bool> calls_outlive_connection_{true};
   std::atomic<std::uint64_t> messages_sent_{0};
   std::atomic<std::uint64_t> bytes_sent_{0};
   std::atomic<std::uint64_t> messages_received_{0};

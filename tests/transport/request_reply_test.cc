@@ -133,7 +133,7 @@ TEST_P(RequestReply, ARequestThatNeverWentOutIsKeptAndNotSentLater) {
 }
 
 // Nobody reads there: the first request fills the way, the second one waits behind it.
-TEST(Request, ACallThatWaitsToGoOutEndsWithTheConnection) {
+TEST(Request, ACallThatWaitsToGoOutEndsWithTheConnectionIfItShall) {
   const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -149,7 +149,9 @@ TEST(Request, ACallThatWaitsToGoOutEndsWithTheConnection) {
     EXPECT_EQ(::send(peer, hello.data(), hello.size(), 0), 8);
   });
   RequestSocket request = must(RequestSocket::open());
-  must(request.dial(fmt::format("tcp://127.0.0.1:{}", ntohs(address.sin_port)), {}));
+  DialOptions options;
+  options.calls_outlive_connection = false;
+  must(request.dial(fmt::format("tcp://127.0.0.1:{}", ntohs(address.sin_port)), options));
   peer_begins.join();
   ::close(listener);
   std::vector<std::thread> calls;
@@ -167,6 +169,7 @@ TEST(Request, ACallThatWaitsToGoOutEndsWithTheConnection) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
   EXPECT_EQ(codes[0], ErrorCode::kUnavailable);
   EXPECT_EQ(codes[1], ErrorCode::kUnavailable);
+  EXPECT_EQ(code_of(request.call(message_of(10, 3), std::chrono::seconds(60))), ErrorCode::kUnavailable);
 }
 
 TEST_P(RequestReply, SizeLimitsHoldBothWaysToTheByte) {
