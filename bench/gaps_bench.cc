@@ -1,7 +1,7 @@
 // How long results stay away when a device is lost or pauses while requests stream through a layer with spare parts
 // (parity, standby) and, for comparison, without: a table of the median time between results (the period), the largest
 // one before and after the fault, and both in periods. The runners are processes of this machine, or devices of an
-// emulated cluster, each with a processor share of its own. With parity a gap of more than 2 periods when a device is
+// emulated cluster, each with a processor share of its own. With parity a gap of 2 periods or more when a device is
 // killed, or 1.5 when it pauses, is exit code 1. Usage: gaps_bench [--requests N] [--rounds N] [--only SPARE]
 // [--pi-cluster PREFIX]
 #include <fmt/core.h>
@@ -181,7 +181,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(60, 100000));
   program.add_option("--rounds", rounds, "how often each case is measured")->check(CLI::PositiveNumber);
   std::string only, prefix;
-  program.add_option("--only", only, "parity, standby or none");
+  program.add_option("--only", only, "one of the spare parts")->check(CLI::IsMember({"parity", "standby", "none"}));
   program.add_option("--pi-cluster", prefix,
                      "the prefix of an emulated cluster of five devices that is up; scripts/pi-cluster is in PATH");
   CLI11_PARSE(program, argc, argv);

@@ -186,7 +186,9 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds)->check(CLI::Range(1, 1000));
   app.add_option("--requests", options.requests)->check(CLI::Range(1, 1000000));
   app.add_option("--per-second", options.per_second)->check(CLI::PositiveNumber);
-  app.add_option("--only", options.only);
+  std::vector<std::string> kinds;
+  for (const auto& attack : onnx_split::testing::attacks()) kinds.push_back(attack.name);
+  app.add_option("--only", options.only)->check(CLI::IsMember(kinds));
   CLI11_PARSE(app, argc, argv);
   if (const auto done = report(options); !done) {
     fmt::print(stderr, "hostile_bench: {}\n", done.error().message);
