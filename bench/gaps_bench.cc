@@ -31,25 +31,27 @@ using testing::Fault;
 
 using Clock = std::chrono::steady_clock;
 
-// Of the layer "b" three halves on two cores take over 50 ms, where a core does 200 GFLOP/s.
+// Of the layer "b" three halves on two cores take over 50 ms, where a core does 200 GFLOP/s. A part takes 2.4 MB and
+// gives 1.2: what "d0" sends and receives is little beside it. Where that device is as busy as the others, results come
+// unevenly without any fault.
 Expected<Graph> make_network() {
-  constexpr std::int64_t kSide = 96, kFront = 256, kChannels = 512;
+  constexpr std::int64_t kSide = 48, kChannels = 256;
   Random random(1);
   GraphBuilder builder("gaps");
-  const auto conv = [&](const std::string& name, ValueId input, std::int64_t channels) -> Expected<ValueId> {
+  const auto conv = [&](const std::string& name, ValueId input, std::int64_t kernel) -> Expected<ValueId> {
     const std::int64_t before = builder.value(input).shape()[1];
-    TensorBuilder weights({DataType::kFloat32, {channels, before, 3, 3}});
+    TensorBuilder weights({DataType::kFloat32, {kChannels, before, kernel, kernel}});
     for (float& value : weights.as<float>()) value = random.uniform(-0.05F, 0.05F);
     TRY_ASSIGN(const ValueId w, builder.add_constant("w_" + name, std::move(weights).build()));
     Attributes attributes;
-    attributes.set("kernel_shape", Ints{3, 3});
-    attributes.set("pads", Ints{1, 1, 1, 1});
+    attributes.set("kernel_shape", Ints{kernel, kernel});
+    attributes.set("pads", Ints(4, kernel / 2));
     return builder.add(name, OpType::kConv, std::move(attributes), {input, w});
   };
   TRY_ASSIGN(const ValueId input, builder.add_input("x", {DataType::kFloat32, {1, 3, kSide, kSide}}));
-  TRY_ASSIGN(const ValueId a, conv("a", input, kFront));
+  TRY_ASSIGN(const ValueId a, conv("a", input, 3));
   TRY_ASSIGN(const ValueId relu_a, builder.add("relu_a", OpType::kRelu, {}, {a}));
-  TRY_ASSIGN(const ValueId b, conv("b", relu_a, kChannels));
+  TRY_ASSIGN(const ValueId b, conv("b", relu_a, 7));
   TRY_ASSIGN(const ValueId relu_b, builder.add("relu_b", OpType::kRelu, {}, {b}));
   TRY_ASSIGN(const ValueId pool, builder.add("y", OpType::kGlobalAveragePool, {}, {relu_b}));
   return std::move(builder).build({pool});

@@ -31,6 +31,19 @@ runner_state() {  # NAME
   process_state "$runner_pid" "$runner_start"
 }
 
+# on_it: what a command on the device begins with.
+on_it=()
+command_on() {  # NAME
+  on_it=(taskset --cpu-list "${core[$1]}" nsenter --net="/run/netns/$prefix-$1")
+  [[ $pages == small ]] || return 0
+  local prctl=157
+  [[ $(uname -m) != aarch64 ]] || prctl=167
+  # PR_SET_THP_DISABLE; what it executes inherits it.
+  # shellcheck disable=SC2016  # the variables are perl's
+  on_it+=(perl -e 'syscall(shift, 41, 1, 0, 0, 0) == 0 or die "pi-cluster: cannot do without huge pages: $!\n";
+                   exec @ARGV or die "pi-cluster: $ARGV[0]: $!\n"' "$prctl")
+}
+
 start_runner() {  # NAME
   local name=$1 folder=$state/devices/$1
   rm -rf -- "$folder/parts" "$folder/pid"
@@ -42,9 +55,9 @@ start_runner() {  # NAME
     enter_cgroup "$name" limited
     exec 9>&-
     cd /
-    exec setsid taskset --cpu-list "${core[$name]}" nsenter --net="/run/netns/$prefix-$name" \
-      "$bin/onnx-split-runner" --listen "tcp://$(address "$name"):$port" --insecure --name "$name" --threads 1 \
-      --memory-limit "${memory_bytes[$name]}B" --model-dir "$folder/parts"
+    command_on "$name"
+    exec setsid "${on_it[@]}" "$bin/onnx-split-runner" --listen "tcp://$(address "$name"):$port" --insecure \
+      --name "$name" --threads 1 --memory-limit "${memory_bytes[$name]}B" --model-dir "$folder/parts"
   ) </dev/null >>"$folder/stdout" 2>>"$folder/log" &
   disown $!  # the shell shall not report how it ends
   start_time $!

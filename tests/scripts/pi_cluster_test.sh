@@ -100,6 +100,7 @@ fails 2 "expects --devices" "$script" up --devices none
 fails 2 "exclude each other" "$script" up --devices 1 --spec "$errors"
 fails 2 "like 10%" "$script" up --devices 1 --cpu 10
 fails 2 "like 900MB" "$script" up --devices 1 --memory much
+fails 2 "expected huge or small" "$script" up --devices 1 --pages large
 fails 2 "small letter" "$script" down --prefix UP/../
 fails 2 "expects NAME" "$script" kill
 fails 2 "expects NAME COMMAND" "$script" exec pi1
@@ -221,6 +222,17 @@ runs "$bin/onnx-split" plan "$scratch/model.onnx" --cluster "$cluster" --stages 
 runs timeout 120 "$bin/onnx-split" bench "$scratch/model.onnx" --cluster "$cluster" --plan "$scratch/plan.json" \
   --scenario offline --requests 4 --warm-up 0
 [[ ! -s $errors ]] || wrong "a device was lost, or something else was"
+runs "$script" down
+nothing_left
+
+step "small pages"
+runs "$script" up --devices 1 --pages small --output "$cluster" --bin "$bin"
+small() { grep -qE '^THP_enabled:[[:space:]]*0$' "/proc/$1/status" || wrong "the process $1 may have huge pages"; }
+small "$(column pi1 pid)"
+runs "$script" exec pi1 grep -E '^THP_enabled:[[:space:]]*0$' /proc/self/status
+runs "$script" kill pi1
+runs "$script" heal pi1
+small "$(column pi1 pid)"
 runs "$script" down
 nothing_left
 
