@@ -41,7 +41,7 @@ command_on() {  # NAME
   # PR_SET_THP_DISABLE; what it executes inherits it.
   # shellcheck disable=SC2016  # the variables are perl's
   on_it+=(perl -e 'syscall(shift, 41, 1, 0, 0, 0) == 0 or die "pi-cluster: cannot do without huge pages: $!\n";
-                   exec @ARGV or die "pi-cluster: $ARGV[0]: $!\n"' "$prctl")
+                   exec @ARGV; warn "pi-cluster: $ARGV[0]: $!\n"; exit 127' "$prctl")
 }
 
 start_runner() {  # NAME

@@ -230,6 +230,7 @@ runs "$script" up --devices 1 --pages small --output "$cluster" --bin "$bin"
 small() { grep -qE '^THP_enabled:[[:space:]]*0$' "/proc/$1/status" || wrong "the process $1 may have huge pages"; }
 small "$(column pi1 pid)"
 runs "$script" exec pi1 grep -E '^THP_enabled:[[:space:]]*0$' /proc/self/status
+fails 127 "/nowhere: No such file" "$script" exec pi1 /nowhere
 runs "$script" kill pi1
 runs "$script" heal pi1
 small "$(column pi1 pid)"
