@@ -31,6 +31,7 @@ namespace onnx_split {
 
 struct WatchOptions {
   std::shared_ptr<const transport::TlsIdentity> identity;  // a coordinator's, for runners at tls+tcp://
+  // Also what a runner may take to answer what it is told before it is watched: hello, deploy and cut.
   std::chrono::milliseconds connect_timeout{5000};
   // Who is silent for period and timeout together is lost: 0.95 s. (A process that ends is noticed at once.)
   std::chrono::milliseconds heartbeat_period{200};
@@ -117,6 +118,7 @@ class ActiveDeployment {
   Failure lost(std::size_t device, Error error) const { return {std::move(error), name_of(device), {}, {}}; }
   Expected<void> export_parts(const Graph& graph);
   tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
+  Expected<Json> tell(std::size_t device, std::string_view op, Json arguments);
   Expected<Json> deploy_to(std::size_t device, const Json& deployment);
   Expected<bool> note_missing(std::size_t device, const JsonReader& reply);
   tl::expected<void, Failure> wait_for_cuts();

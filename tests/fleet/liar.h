@@ -1,5 +1,5 @@
-// A runner whose results can't be right, though it answers everything else: a stranger between the coordinator and an
-// honest one, who passes on what both say and damages results.
+// A runner whose results can't be right, though it answers everything else, or that falls silent when it is told
+// something: a stranger between the coordinator and an honest one, who passes on what both say.
 #pragma once
 
 #include <atomic>
@@ -40,10 +40,16 @@ class Liar {
 
   const std::string& url() const { return url_; }
   void lie() { lies_ = true; }
+  // At the next request with this op, and for ever. Once.
+  void fall_silent_at(std::string op) {
+    silencing_ = std::move(op);
+    may_fall_silent_ = true;
+  }
 
  private:
   void answer() {
     while (auto request = control_.receive(transport::kForever)) {
+      if (may_fall_silent_ && must(decode_control(request->bytes())).json["op"] == silencing_) return;
       const auto reply = runner_.call(std::move(*request), std::chrono::seconds(30));
       if (!reply) return;
       const ControlMessage said = must(decode_control(reply->bytes()));
@@ -71,6 +77,8 @@ class Liar {
   std::string results_url_;
   std::set<std::string> dialled_;  // of each epoch one
   std::atomic<bool> lies_{false};
+  std::string silencing_;
+  std::atomic<bool> may_fall_silent_{false};
   std::thread answering_;
   std::thread passing_;
 };
