@@ -1,9 +1,10 @@
 // How long results stay away when a device is lost or pauses while requests stream through a layer with spare parts
 // (parity, standby) and, for comparison, without: a table of the median time between results (the period), the largest
 // one before and after the fault, and both in periods. The runners are processes of this machine, or devices of an
-// emulated cluster, each with a processor share of its own. With parity a gap of 2 periods or more when a device is
-// killed, or 1.5 when it pauses, is exit code 1. Usage: gaps_bench [--requests N] [--rounds N] [--only SPARE]
-// [--pi-cluster PREFIX]
+// emulated cluster, each with a processor share of its own. On this machine more of them compute than there are cores,
+// and results come unevenly as it is: unless requests come more slowly than they could be answered (--every). With
+// parity a gap of 2 periods or more when a device is killed, or 1.5 when it pauses, is exit code 1. Usage: gaps_bench
+// [--requests N] [--every MS] [--rounds N] [--only SPARE] [--pi-cluster PREFIX]
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +15,7 @@
 #include <future>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 
 #include "base/log.h"
 #include "base/random.h"
@@ -94,8 +96,13 @@ struct Case {
   std::size_t victim;
 };
 
+struct Load {
+  std::size_t requests = 200;
+  std::chrono::milliseconds every{};  // at least, from one request to the next
+};
+
 // `prefix`: of the emulated cluster; empty: on this machine.
-Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests, const std::string& prefix) {
+Expected<Gaps> measure(const Graph& graph, const Case& of, const Load& load, const std::string& prefix) {
   const std::vector<StageRequest> stages = stages_with(of.spare);
   const std::vector<std::string> devices = testing::device_names(stages[1].devices.size() + 1);
   const std::unique_ptr<testing::Victims> victims =
@@ -113,9 +120,13 @@ Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests,
   std::deque<std::future<Result>> pending;
   Clock::time_point last;
   std::future<void> struck;
-  const std::size_t fault = requests / 2;
-  for (std::size_t sent = 0, taken = 0; taken < requests;) {
-    if (sent < requests && pending.size() < coordinator->window()) {
+  const std::size_t fault = load.requests / 2;
+  Clock::time_point due = Clock::now();
+  for (std::size_t sent = 0, taken = 0; taken < load.requests;) {
+    const bool may_send = sent < load.requests && pending.size() < coordinator->window();
+    if (may_send && (pending.empty() || pending.front().wait_until(due) == std::future_status::timeout)) {
+      std::this_thread::sleep_until(due);
+      due = std::max(due + load.every, Clock::now());
       pending.push_back(coordinator->submit(inputs));
       if (++sent != fault) continue;
       // Beside the stream: on a cluster that takes a while.
@@ -141,7 +152,7 @@ Expected<Gaps> measure(const Graph& graph, const Case& of, std::size_t requests,
 // With parity, in periods.
 double limit_of(Fault fault) { return fault == Fault::kKill ? 2.0 : 1.5; }
 
-Expected<void> run(std::size_t requests, int rounds, const std::string& only, const std::string& prefix) {
+Expected<void> run(const Load& load, int rounds, const std::string& only, const std::string& prefix) {
   TRY_ASSIGN(const Graph graph, make_network());
   std::size_t measured = 0, missed = 0;
   const auto print = [](const auto&... cells) {
@@ -154,7 +165,7 @@ Expected<void> run(std::size_t requests, int rounds, const std::string& only, co
       if (!only.empty() && only != spare_name(spare)) continue;
       for (const Fault fault : {Fault::kKill, Fault::kStop}) {
         for (std::size_t victim = 1; victim < stages_with(spare)[1].devices.size() + 1; ++victim) {
-          TRY_ASSIGN(const Gaps gaps, measure(graph, {spare, fault, victim}, requests, prefix));
+          TRY_ASSIGN(const Gaps gaps, measure(graph, {spare, fault, victim}, load, prefix));
           const auto in_periods = [&](double ms) { return fmt::format("{:.2f}", ms / gaps.period_ms); };
           print(spare_name(spare), fault == Fault::kKill ? "killed" : "paused 3 s", victim,
                 fmt::format("{:.1f}", gaps.period_ms), fmt::format("{:.1f}", gaps.largest_ms),
@@ -177,19 +188,22 @@ Expected<void> run(std::size_t requests, int rounds, const std::string& only, co
 
 int main(int argc, char** argv) {
   CLI::App program("the largest gap between results when a device of a layer with spare parts is lost or pauses");
-  std::size_t requests = 200;
-  int rounds = 1;
-  program.add_option("--requests", requests, "of each case; the fault comes after half of them")
+  onnx_split::Load load;
+  int every = 0, rounds = 1;
+  program.add_option("--requests", load.requests, "of each case; the fault comes after half of them")
       ->check(CLI::Range(60, 100000));
   program.add_option("--rounds", rounds, "how often each case is measured")->check(CLI::PositiveNumber);
+  program.add_option("--every", every, "ms from one request to the next; default 0: as fast as they are answered")
+      ->check(CLI::Range(0, 60000));
   std::string only, prefix;
   program.add_option("--only", only, "one of the spare parts")->check(CLI::IsMember({"parity", "standby", "none"}));
   program.add_option("--pi-cluster", prefix,
                      "the prefix of an emulated cluster of five devices that is up; scripts/pi-cluster is in PATH");
   CLI11_PARSE(program, argc, argv);
+  load.every = std::chrono::milliseconds(every);
   spdlog::set_level(spdlog::level::off);
   try {
-    onnx_split::testing::must(onnx_split::run(requests, rounds, only, prefix));
+    onnx_split::testing::must(onnx_split::run(load, rounds, only, prefix));
     return 0;
   } catch (const std::exception& error) {  // of the tests' helpers, too
     fmt::print(stderr, "gaps_bench: {}\n", error.what());
