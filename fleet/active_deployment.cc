@@ -23,8 +23,6 @@ constexpr std::chrono::milliseconds kPieceTime{100};
 // Between questions whether a runner is done loading: from the first to the second.
 constexpr std::chrono::milliseconds kFirstPause{2};
 constexpr std::chrono::milliseconds kLongestPause{20};
-// What a link is taken to carry at least, 1 Mbit/s: a long request has so much more time.
-constexpr std::size_t kLeastBytesPerMs = 125;
 
 Failure for_nobody(Error error) { return {std::move(error), {}, {}, {}}; }
 
@@ -91,16 +89,14 @@ Expected<void> ActiveDeployment::export_parts(const Graph& graph) {
   return {};
 }
 
-// Before there is a watcher: the runner answers this at once, or is lost.
-Expected<Json> ActiveDeployment::tell(std::size_t device, std::string_view op, Json arguments) {
-  const std::chrono::milliseconds on_its_way(to_text(arguments).size() / kLeastBytesPerMs);
-  return runners_[device].client->call(op, std::move(arguments), {}, options_.connect_timeout + on_its_way);
-}
-
 // Gives the runner's reply to hello.
 Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deployment) {
+  // There is no watcher yet: the runner answers this at once, or is lost.
+  const auto tell = [&](std::string_view op, Json arguments) {
+    return runners_[device].client->call(op, std::move(arguments), {}, options_.connect_timeout);
+  };
   const auto begin = std::chrono::steady_clock::now();
-  TRY_ASSIGN(Json hello, tell(device, "hello", {{"protocol", kProtocolVersion}}));
+  TRY_ASSIGN(Json hello, tell("hello", {{"protocol", kProtocolVersion}}));
   // Not more than that: it may have been late for another reason.
   runners_[device].round_trip =
       std::min<std::chrono::steady_clock::duration>(std::chrono::steady_clock::now() - begin, 2 * kPieceTime);
@@ -111,11 +107,11 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
   }
   Json request = {{"device", device}, {"deployment", deployment}, {"parts", std::move(announced)}};
   if (replaces_ > 0) request["replaces"] = replaces_;
-  TRY_ASSIGN(const Json reply, tell(device, "deploy", std::move(request)));
+  TRY_ASSIGN(const Json reply, tell("deploy", std::move(request)));
   TRY_ASSIGN(const std::int64_t models, JsonReader(reply).integer("models", 0, INT32_MAX));
   TRY_ASSIGN(const bool lacks_any, note_missing(device, JsonReader(reply)));
   if (models == 0 || !lacks_any) return hello;
-  TRY(tell(device, "cut", {{"epoch", deployment_.epoch}, {"nodes", stage_nodes_to_json(deployment_.plan)}}));
+  TRY(tell("cut", {{"epoch", deployment_.epoch}, {"nodes", stage_nodes_to_json(deployment_.plan)}}));
   runners_[device].cutting = true;
   return hello;
 }

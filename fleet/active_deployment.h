@@ -118,7 +118,6 @@ class ActiveDeployment {
   Failure lost(std::size_t device, Error error) const { return {std::move(error), name_of(device), {}, {}}; }
   Expected<void> export_parts(const Graph& graph);
   tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
-  Expected<Json> tell(std::size_t device, std::string_view op, Json arguments);
   Expected<Json> deploy_to(std::size_t device, const Json& deployment);
   Expected<bool> note_missing(std::size_t device, const JsonReader& reply);
   tl::expected<void, Failure> wait_for_cuts();

@@ -86,7 +86,8 @@ Expected<Json> ControlClient::call(std::string_view op, Json arguments, std::spa
   arguments["op"] = op;
   auto request = encode_control(arguments, bytes);
   if (!request) return in_device(std::move(request.error()));
-  auto reply = socket_.call(std::move(*request), timeout);
+  const std::chrono::milliseconds on_its_way(request->bytes().size() / kLeastBytesPerMs);
+  auto reply = socket_.call(std::move(*request), timeout + on_its_way);
   if (!reply) return in_device(std::move(reply.error()));
   auto decoded = decode_control(reply->bytes());
   if (!decoded) return in_device(std::move(decoded.error()));

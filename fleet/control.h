@@ -18,6 +18,8 @@ namespace onnx_split {
 inline constexpr std::int64_t kProtocolVersion = 5;
 inline constexpr std::size_t kMaxControlBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
+// What any link carries, 1 Mbit/s: a slower one is as good as none.
+inline constexpr std::size_t kLeastBytesPerMs = 125;
 
 struct ControlMessage {
   Json json;
@@ -48,7 +50,8 @@ class ControlClient {
                                          std::function<void()> on_lost = {});
 
   // Sends {"op": op, …} and waits for the reply; an error that the runner replies with is returned as one. Every error
-  // begins with `device "pi1": `.
+  // begins with `device "pi1": `. `timeout` is what the runner may take; for its way the request has 1 ms for each
+  // kLeastBytesPerMs more.
   Expected<Json> call(std::string_view op, Json arguments, std::span<const std::byte> bytes = {},
                       std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
