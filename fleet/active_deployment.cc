@@ -35,7 +35,7 @@ std::set<std::size_t> devices_of(const Plan& plan, PartId part) {
 
 tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin(
     const Graph& graph, const Plan& plan, const std::vector<std::string>& control_urls, const WatchOptions& options,
-    DeploymentEvents events, std::uint64_t replaces) {
+    DeploymentEvents events, std::uint64_t epoch, std::uint64_t replaces) {
   if (control_urls.size() != plan.devices.size()) {
     return tl::unexpected(for_nobody({ErrorCode::kInvalid, fmt::format("the plan is for {} devices, {} are given",
                                                                        plan.devices.size(), control_urls.size())}));
@@ -43,7 +43,7 @@ tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin
   std::unique_ptr<ActiveDeployment> active(new ActiveDeployment(options, std::move(events)));
   active->replaces_ = replaces;
   const Manifest manifest = make_manifest(graph, plan);
-  auto deployment = make_deployment(new_epoch(), plan, manifest.values, manifest.inputs, manifest.outputs);
+  auto deployment = make_deployment(epoch, plan, manifest.values, manifest.inputs, manifest.outputs);
   if (!deployment) return tl::unexpected(for_nobody(std::move(deployment.error())));
   active->deployment_ = std::move(*deployment);
   const std::vector<Transfer>& transfers = active->deployment_.routing.transfers;
@@ -69,14 +69,20 @@ tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin
   if (done) done = active->send_parts();
   active->parts_.clear();
   if (done) done = active->start();
-  {
-    // Whatever call it was noticed in, what the watchers found is the reason.
-    const std::scoped_lock lock(active->mutex_);
-    if (active->failure_) return tl::unexpected(*active->failure_);
-    active->started_ = done.has_value();
-  }
-  if (!done) return tl::unexpected(std::move(done.error()));
+  if (!done) active->fail_with(std::move(done.error()));
+  const std::scoped_lock lock(active->mutex_);
+  // Whatever call it was noticed in, what the watchers found first is the reason.
+  if (active->failure_) return tl::unexpected(*active->failure_);
+  active->started_ = true;
   return active;
+}
+
+// Whether it makes sense to go on deploying: asked before every call.
+tl::expected<void, Failure> ActiveDeployment::check_wanted() {
+  if (options_.interrupted && options_.interrupted()) fail_with(for_nobody({ErrorCode::kCancelled, "interrupted"}));
+  const std::scoped_lock lock(mutex_);
+  if (failure_) return tl::unexpected(*failure_);
+  return {};
 }
 
 Expected<void> ActiveDeployment::export_parts(const Graph& graph) {
@@ -90,10 +96,14 @@ Expected<void> ActiveDeployment::export_parts(const Graph& graph) {
 }
 
 // Gives the runner's reply to hello.
-Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deployment) {
+tl::expected<Json, Failure> ActiveDeployment::deploy_to(std::size_t device, const Json& deployment) {
   // There is no watcher yet: the runner answers this at once, or is lost.
-  const auto tell = [&](std::string_view op, Json arguments) {
-    return runners_[device].client->call(op, std::move(arguments), {}, options_.connect_timeout);
+  const auto timeout = std::max(options_.connect_timeout, options_.heartbeat_timeout);
+  const auto tell = [&](std::string_view op, Json arguments) -> tl::expected<Json, Failure> {
+    TRY(check_wanted());
+    auto reply = runners_[device].client->call(op, std::move(arguments), {}, timeout);
+    if (!reply) return tl::unexpected(lost(device, std::move(reply.error())));
+    return std::move(*reply);
   };
   const auto begin = std::chrono::steady_clock::now();
   TRY_ASSIGN(Json hello, tell("hello", {{"protocol", kProtocolVersion}}));
@@ -108,9 +118,11 @@ Expected<Json> ActiveDeployment::deploy_to(std::size_t device, const Json& deplo
   Json request = {{"device", device}, {"deployment", deployment}, {"parts", std::move(announced)}};
   if (replaces_ > 0) request["replaces"] = replaces_;
   TRY_ASSIGN(const Json reply, tell("deploy", std::move(request)));
-  TRY_ASSIGN(const std::int64_t models, JsonReader(reply).integer("models", 0, INT32_MAX));
-  TRY_ASSIGN(const bool lacks_any, note_missing(device, JsonReader(reply)));
-  if (models == 0 || !lacks_any) return hello;
+  const auto models = JsonReader(reply).integer("models", 0, INT32_MAX);
+  if (!models) return tl::unexpected(lost(device, models.error()));
+  const auto lacks_any = note_missing(device, JsonReader(reply));
+  if (!lacks_any) return tl::unexpected(lost(device, lacks_any.error()));
+  if (*models == 0 || !*lacks_any) return hello;
   TRY(tell("cut", {{"epoch", deployment_.epoch}, {"nodes", stage_nodes_to_json(deployment_.plan)}}));
   runners_[device].cutting = true;
   return hello;
@@ -147,13 +159,17 @@ tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::str
       runners_[device].connection_lost = true;
       changed_.notify_all();
     };
+    TRY(check_wanted());
     auto client = ControlClient::connect(name_of(device), control_urls[device], options_.connect_timeout,
                                          options_.identity, on_lost);
     if (!client) return tl::unexpected(lost(device, std::move(client.error())));
     runners_[device].client = std::move(*client);
-    const auto hello = deploy_to(device, deployment);
-    if (!hello) return tl::unexpected(lost(device, hello.error()));
-    spdlog::debug("device \"{}\": {}", name_of(device), to_text(*hello));
+    TRY_ASSIGN(const Json hello, deploy_to(device, deployment));
+    spdlog::debug("device \"{}\": {}", name_of(device), to_text(hello));
+    {
+      const std::scoped_lock lock(mutex_);
+      runners_[device].watched = true;
+    }
     // From here on, so that no runner takes us for dead while another is served.
     runners_[device].watcher = std::thread([this, device] { watch(device); });
   }
@@ -168,9 +184,7 @@ tl::expected<void, Failure> ActiveDeployment::send_parts() {
   const auto sent = [&](std::uint64_t bytes) -> Expected<void> {
     part_bytes_ += bytes;
     if (options_.progress) options_.progress(part_bytes_, total);
-    if (options_.interrupted && options_.interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
-    const std::scoped_lock lock(mutex_);
-    if (failure_) return tl::unexpected(failure_->error);
+    if (auto wanted = check_wanted(); !wanted) return tl::unexpected(std::move(wanted.error().error));
     return {};
   };
   for (const PartFiles& part : parts_) {
@@ -195,7 +209,7 @@ tl::expected<void, Failure> ActiveDeployment::send_parts() {
       };
       auto result = for_each_piece(part.model, put);
       if (result) continue;
-      if (result.error().code == ErrorCode::kCancelled) return tl::unexpected(for_nobody(std::move(result.error())));
+      TRY(check_wanted());
       return tl::unexpected(lost(device, std::move(result.error())));
     }
   }
@@ -228,10 +242,11 @@ tl::expected<void, Failure> ActiveDeployment::start() {
     }
     data_urls.push_back(runner.data_url);
   }
+  const std::chrono::milliseconds between_runners = options_.heartbeat_timeout - options_.heartbeat_period;
   TRY(call_all("start", {{"epoch", deployment_.epoch},
                          {"data_urls", std::move(data_urls)},
                          {"heartbeat_period_ms", options_.heartbeat_period.count()},
-                         {"heartbeat_timeout_ms", options_.heartbeat_timeout.count()},
+                         {"heartbeat_timeout_ms", std::max<std::int64_t>(1, between_runners.count())},
                          {"connect_timeout_ms", options_.connect_timeout.count()}}));
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (runners_[device].client) TRY(wait_for_state(device, "running"));
@@ -242,6 +257,7 @@ tl::expected<void, Failure> ActiveDeployment::start() {
 tl::expected<void, Failure> ActiveDeployment::call_all(std::string_view op, const Json& arguments) {
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (!runners_[device].client) continue;
+    TRY(check_wanted());
     const auto reply = runners_[device].client->call(op, arguments);
     if (!reply) return tl::unexpected(lost(device, reply.error()));
   }
@@ -250,13 +266,7 @@ tl::expected<void, Failure> ActiveDeployment::call_all(std::string_view op, cons
 
 tl::expected<Json, Failure> ActiveDeployment::wait_for_state(std::size_t device, std::string_view wanted) {
   for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
-    {
-      const std::scoped_lock lock(mutex_);
-      if (failure_) return tl::unexpected(*failure_);
-    }
-    if (options_.interrupted && options_.interrupted()) {
-      return tl::unexpected(for_nobody({ErrorCode::kCancelled, "interrupted"}));
-    }
+    TRY(check_wanted());
     auto pong = runners_[device].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
     if (!pong) return tl::unexpected(lost(device, std::move(pong.error())));
     if (auto failure = failure_in(device, *pong)) return tl::unexpected(std::move(*failure));
@@ -295,12 +305,14 @@ tl::expected<void, Failure> ActiveDeployment::open_data() {
   results_->on_disconnect(on_broken);
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (!runners_[device].client) continue;
+    TRY(check_wanted());
     dial.tls = {options_.identity, transport::Peers::kDevices, name_of(device)};
     auto dialled = results_->dial(runners_[device].results_url, dial);
     if (!dialled) return tl::unexpected(lost(device, std::move(dialled.error()).in(named(device))));
   }
   const std::vector<std::size_t> transfers = deployment_.routing.from(std::nullopt);
   for (const std::size_t device : deployment_.receivers_of_transfers(transfers)) {
+    TRY(check_wanted());
     auto socket = PushSocket::open(deployment_.send_queue(transfers.size()));
     if (!socket) return tl::unexpected(for_nobody(std::move(socket.error())));
     socket->on_disconnect(on_broken);
@@ -357,20 +369,17 @@ void ActiveDeployment::end() {
 }
 
 void ActiveDeployment::fail_with(Failure failure) {
-  bool announce = false;
+  bool deploying = false;
   {
     const std::scoped_lock lock(mutex_);
-    if (failure_ || ending_) return;
-    failure_ = failure;
+    deploying = !started_;
+    if (ending_ || (failure_ && !deploying)) return;
+    if (!failure_) failure_ = failure;
     if (failure.lost) lost_.insert(index_of(*failure.lost));
-    announce = started_;
   }
   changed_.notify_all();
-  if (announce) {
-    events_.failed(failure);
-    return;
-  }
-  // A call to it may be what begin() waits for.
+  if (!deploying) return events_.failed(failure);
+  // A call to it may be what begin() waits for, whatever has failed before.
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (failure.lost == name_of(device) && runners_[device].client) runners_[device].client->close();
   }
@@ -409,27 +418,25 @@ bool ActiveDeployment::goes_on_without(std::size_t device, Failure& failure) {
 
 void ActiveDeployment::watch(std::size_t device) {
   Runner& runner = runners_[device];
+  // Of a deployment that has failed, begin() may be waiting for an answer from here.
+  const auto is_done = [&] { return ending_ || (failure_ && started_); };
   while (true) {
     bool broken = false;
     bool data_broken = false;
-    bool deploying = false;
     {
       std::unique_lock lock(mutex_);
       changed_.wait_for(lock, options_.heartbeat_period,
-                        [&] { return ending_ || failure_ || runner.connection_lost || runner.data_connection_lost; });
-      if (ending_ || failure_) return;
+                        [&] { return is_done() || runner.connection_lost || runner.data_connection_lost; });
+      if (is_done()) return;
       // A process that ends breaks all its connections, one after the other.
       if (runner.data_connection_lost) changed_.wait_for(lock, kLastBreath, [&] { return runner.connection_lost; });
       broken = runner.connection_lost;
       data_broken = runner.data_connection_lost;
-      deploying = !started_;
     }
     std::optional<Failure> failure;
     if (broken) {
       failure = lost(device, {ErrorCode::kUnavailable,
                               fmt::format("{}: {}: the connection broke", named(device), runner.client->url())});
-    } else if (deploying && options_.interrupted && options_.interrupted()) {
-      failure = for_nobody({ErrorCode::kCancelled, "interrupted"});
     } else {
       failure = ask(device);
     }
@@ -444,7 +451,9 @@ void ActiveDeployment::watch(std::size_t device) {
                         {},
                         name_of(device)};
     }
-    if (failure && !goes_on_without(device, *failure)) return fail_with(std::move(*failure));
+    if (!failure || goes_on_without(device, *failure)) continue;
+    fail_with(*failure);
+    if (failure->lost == name_of(device)) return;
   }
 }
 
@@ -468,11 +477,13 @@ std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Js
   if (!blamed) return lost(device, blamed.error());
   const std::vector<std::string>& names = deployment_.plan.devices;
   const std::size_t found = index_of(*blamed);
-  if (reader.has("goes_on")) {
+  bool is_asked = false;  // another one, that can be
+  {
     const std::scoped_lock lock(mutex_);
-    if (missed_.contains(found)) return std::nullopt;  // it is known
+    if (reader.has("goes_on") && missed_.contains(found)) return std::nullopt;  // it is known
+    is_asked = found != device && found < names.size() && runners_[found].watched;
   }
-  if (found == device || found == names.size() || !runners_[found].client) {
+  if (!is_asked) {
     Failure failure = lost(device, std::move(error));
     const auto state = reader.string("state");
     failure.is_refusal = state && *state == "failed";

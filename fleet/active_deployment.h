@@ -31,9 +31,11 @@ namespace onnx_split {
 
 struct WatchOptions {
   std::shared_ptr<const transport::TlsIdentity> identity;  // a coordinator's, for runners at tls+tcp://
-  // Also what a runner may take to answer what it is told before it is watched: hello, deploy and cut.
+  // What a runner may take to answer what it is told before it is watched, hello, deploy and cut, is the longer one of
+  // this and heartbeat_timeout.
   std::chrono::milliseconds connect_timeout{5000};
-  // Who is silent for period and timeout together is lost: 0.95 s. (A process that ends is noticed at once.)
+  // Who is silent for period and timeout together is lost: 0.95 s. (A process that ends is noticed at once.) Runners
+  // have a period less to notice each other, since we hear of it when we ask next.
   std::chrono::milliseconds heartbeat_period{200};
   std::chrono::milliseconds heartbeat_timeout{750};
   // Called while parts are sent: bytes done of all bytes.
@@ -54,13 +56,14 @@ struct DeploymentEvents {
 
 class ActiveDeployment {
  public:
-  // Extracts the parts, sends them, and starts the runners; after a failure nothing stays deployed. `control_urls`: of
-  // the plan's devices. The plan must fit the graph (check_plan). `replaces`: a running epoch of the same coordinator's
-  // that some of the runners are still in; they serve both until that one ends.
+  // Extracts the parts, sends them, and starts the runners; after a failure nothing stays deployed, but on devices that
+  // don't answer. `control_urls`: of the plan's devices. The plan must fit the graph (check_plan). `epoch`:
+  // new_epoch(). `replaces`: a running epoch of the same coordinator's that some of the runners are still in; they
+  // serve both until that one ends.
   static tl::expected<std::unique_ptr<ActiveDeployment>, Failure> begin(const Graph& graph, const Plan& plan,
                                                                         const std::vector<std::string>& control_urls,
                                                                         const WatchOptions& options,
-                                                                        DeploymentEvents events,
+                                                                        DeploymentEvents events, std::uint64_t epoch,
                                                                         std::uint64_t replaces = 0);
   ~ActiveDeployment();  // ends it
 
@@ -105,6 +108,7 @@ class ActiveDeployment {
     std::chrono::steady_clock::duration round_trip{};  // of a message without content
     std::size_t piece_bytes = kLeastPieceBytes;        // of a part file, sent at once: as its link can carry them
     bool cutting = false;                              // parts out of models that it has
+    bool watched = false;                              // it has been told of its deployment
     bool connection_lost = false;                      // of control
     bool data_connection_lost = false;                 // or of inputs or results
     std::thread watcher;
@@ -117,8 +121,9 @@ class ActiveDeployment {
   std::string named(std::size_t device) const { return fmt::format("device \"{}\"", name_of(device)); }
   Failure lost(std::size_t device, Error error) const { return {std::move(error), name_of(device), {}, {}}; }
   Expected<void> export_parts(const Graph& graph);
+  tl::expected<void, Failure> check_wanted();
   tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
-  Expected<Json> deploy_to(std::size_t device, const Json& deployment);
+  tl::expected<Json, Failure> deploy_to(std::size_t device, const Json& deployment);
   Expected<bool> note_missing(std::size_t device, const JsonReader& reply);
   tl::expected<void, Failure> wait_for_cuts();
   tl::expected<void, Failure> send_parts();

@@ -16,6 +16,8 @@ constexpr unsigned kMaxDoublings = 6;
 constexpr std::chrono::milliseconds kStallCheck{200};
 constexpr std::chrono::milliseconds kPatience{1000};
 constexpr std::size_t kFewResults = 8;
+// A device may be in the one that runs, in the one before it, and in some whose deployment has failed.
+constexpr std::size_t kEpochsToEnd = 4;
 constexpr int kLowestPriority = 19;
 
 std::string list_of(const std::vector<std::string>& names) {
@@ -75,9 +77,15 @@ tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& pl
                                                                   std::uint64_t replaces) {
   std::vector<std::string> urls;
   std::uint64_t generation = 0;
+  const std::uint64_t number = new_epoch();
   {
     const std::scoped_lock lock(mutex_);
     for (const std::string& name : plan.devices) urls.push_back(find(name)->url);
+    for (const std::size_t device : used_devices(plan)) {
+      std::vector<std::uint64_t>& epochs = find(plan.devices[device])->epochs;
+      epochs.push_back(number);
+      if (epochs.size() > kEpochsToEnd) epochs.erase(epochs.begin());
+    }
     generation = beginning_ = ++generations_;
     failed_at_beginning_.clear();
     ++counts_.epochs;
@@ -92,16 +100,14 @@ tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& pl
     ++counts_.inputs_dropped;
   };
   TRY_ASSIGN(std::unique_ptr<ActiveDeployment> active,
-             ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), replaces));
+             ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), number, replaces));
   return Epoch{std::move(active), generation, 0};
 }
 
 // Makes it the current epoch, whose first request is `begin`. The lock is the caller's, or nobody else is there yet.
 void Coordinator::install(Epoch epoch, std::uint64_t begin) {
   for (const std::size_t device : used_devices(epoch.active->plan())) {
-    std::vector<std::uint64_t>& epochs = find(epoch.active->plan().devices[device])->epochs;
-    epochs.push_back(epoch.active->epoch());
-    if (epochs.size() > 2) epochs.erase(epochs.begin());
+    find(epoch.active->plan().devices[device])->is_new = false;
   }
   epoch.begin = begin;
   counts_.part_bytes += epoch.active->part_bytes();
@@ -621,7 +627,7 @@ Expected<Plan> Coordinator::next_plan() {
     const std::scoped_lock lock(mutex_);
     bool was_given_up = false;
     for (Member& member : members_) {
-      if (member.lost || !member.is_new || !member.epochs.empty()) continue;
+      if (member.lost || !member.is_new) continue;
       spdlog::warn("{}; going on without the new device \"{}\"", plan.error().message, member.name);
       lose(member);
       was_given_up = true;

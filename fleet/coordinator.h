@@ -109,10 +109,10 @@ class Coordinator {
   struct Member {
     std::string name;
     std::string url;
-    bool is_new = false;  // it wasn't in the first plan
+    bool is_new = false;  // it came later, and has taken no part yet
     bool lost = false;
     unsigned losses = 0;
-    std::vector<std::uint64_t> epochs;  // that it may still be in: the last two
+    std::vector<std::uint64_t> epochs;  // that it may still be in
     Clock::time_point ask_at;
   };
 

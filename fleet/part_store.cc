@@ -137,20 +137,23 @@ void PartStore::remove_leftovers(const fs::path& model_dir) {
 PartStore::Folders::~Folders() {
   if (incoming.empty()) return;
   std::error_code ignored;  // a destructor has nobody to tell
+  {
+    const auto lock = parts_in_use().lock();
+    std::vector<std::pair<fs::file_time_type, fs::path>> kept;
+    for (const fs::directory_entry& entry : fs::directory_iterator(parts, ignored)) {
+      if (is_hash(entry.path().filename().string())) kept.emplace_back(entry.last_write_time(ignored), entry.path());
+    }
+    std::sort(kept.rbegin(), kept.rend());  // the newest first
+    std::uint64_t bytes = 0;
+    for (const auto& [time, path] : kept) {
+      bytes += bytes_in(path);
+      if (parts_in_use().has(path)) continue;
+      // Only moved as yet: removing takes a disk its time, and others wait for the lock.
+      if (bytes > keep_bytes || keep_bytes == 0) fs::rename(path, incoming / path.filename(), ignored);
+    }
+    if (keep_bytes == 0) fs::remove(parts, ignored);
+  }
   fs::remove_all(incoming, ignored);
-  const auto lock = parts_in_use().lock();
-  std::vector<std::pair<fs::file_time_type, fs::path>> kept;
-  for (const fs::directory_entry& entry : fs::directory_iterator(parts, ignored)) {
-    if (is_hash(entry.path().filename().string())) kept.emplace_back(entry.last_write_time(ignored), entry.path());
-  }
-  std::sort(kept.rbegin(), kept.rend());  // the newest first
-  std::uint64_t bytes = 0;
-  for (const auto& [time, path] : kept) {
-    bytes += bytes_in(path);
-    if (parts_in_use().has(path)) continue;
-    if (bytes > keep_bytes || keep_bytes == 0) fs::remove_all(path, ignored);
-  }
-  if (keep_bytes == 0) fs::remove(parts, ignored);
 }
 
 fs::path PartStore::incoming_path(PartId part) const {

@@ -1,9 +1,10 @@
-// A runner whose results can't be right, though it answers everything else, or that falls silent when it is told
-// something: a stranger between the coordinator and an honest one, who passes on what both say.
+// A runner whose results can't be right, though it answers everything else, that speaks ill of another, or that falls
+// silent when it is told something: a stranger between the coordinator and an honest one, who passes on what both say.
 #pragma once
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <set>
 #include <string>
 #include <thread>
@@ -40,20 +41,39 @@ class Liar {
 
   const std::string& url() const { return url_; }
   void lie() { lies_ = true; }
-  // At the next request with this op, and for ever. Once.
-  void fall_silent_at(std::string op) {
+  // From now on every ping is answered with a failure that this device is to blame for.
+  void blame(std::string device) {
+    blamed_ = std::move(device);
+    blames_ = true;
+  }
+  // At the next request with this op, for so long or for ever; `then` is called at that moment. Once.
+  void fall_silent_at(std::string op, std::function<void()> then = {}, std::chrono::milliseconds how_long = kForEver) {
     silencing_ = std::move(op);
+    then_ = std::move(then);
+    how_long_ = how_long;
     may_fall_silent_ = true;
   }
 
  private:
+  static constexpr std::chrono::milliseconds kForEver = std::chrono::milliseconds::max();
+
   void answer() {
     while (auto request = control_.receive(transport::kForever)) {
-      if (may_fall_silent_ && must(decode_control(request->bytes())).json["op"] == silencing_) return;
+      const Json op = must(decode_control(request->bytes())).json["op"];
+      if (may_fall_silent_ && op == silencing_) {
+        may_fall_silent_ = false;
+        if (then_) then_();
+        if (how_long_ == kForEver) return;
+        std::this_thread::sleep_for(how_long_);
+      }
       const auto reply = runner_.call(std::move(*request), std::chrono::seconds(30));
       if (!reply) return;
       const ControlMessage said = must(decode_control(reply->bytes()));
       Json json = said.json;
+      if (blames_ && op == "ping") {
+        json["failure"] = "it is that one's fault";
+        json["blames"] = blamed_;
+      }
       if (json.contains("results_url")) {
         const auto url = std::exchange(json["results_url"], Json(results_url_)).get<std::string>();
         if (dialled_.insert(url).second) must(true_results_.dial(url));
@@ -77,7 +97,11 @@ class Liar {
   std::string results_url_;
   std::set<std::string> dialled_;  // of each epoch one
   std::atomic<bool> lies_{false};
+  std::string blamed_;
+  std::atomic<bool> blames_{false};
   std::string silencing_;
+  std::function<void()> then_;
+  std::chrono::milliseconds how_long_{};
   std::atomic<bool> may_fall_silent_{false};
   std::thread answering_;
   std::thread passing_;

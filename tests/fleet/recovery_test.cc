@@ -293,30 +293,6 @@ TEST(Recovery, ADeviceWhoseResultsCanNotBeRightIsLeftOut) {
   EXPECT_EQ(coordinator->counts().epochs, 3U);  // it may have been an accident the first time
 }
 
-// Nobody watches it yet: the call itself must end.
-TEST(Recovery, ADeviceThatFallsSilentWhileItIsToldOfItsDeploymentIsLost) {
-  const Graph graph = random_network(31, 6);
-  const Questions questions(graph);
-  const Runners runners(3);
-  std::vector<std::string> urls = runners.urls();
-  Liar first(urls[1]), silent(urls[2]);
-  urls[1] = first.url();
-  urls[2] = silent.url();
-  CoordinatorOptions options = recovering(graph);
-  options.return_period = std::chrono::seconds(60);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), urls, options));
-  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
-    if (number != 100) return;
-    silent.fall_silent_at("deploy");
-    first.fall_silent_at("ping");
-  });
-  EXPECT_EQ(streamed.right, 300U);
-  if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
-  // Other calls have 30 s.
-  EXPECT_TRUE(comes_true([&] { return coordinator->counts().losses == 2; }, std::chrono::seconds(20)));
-  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
-}
-
 // A stopped device that is given much time to answer pings stands for a connection that stands still.
 TEST(Recovery, WhereNothingIsAnsweredAnyMoreEverythingIsSentAgain) {
   const Graph graph = random_network(31, 6);
