@@ -102,7 +102,7 @@ tl::expected<Json, Failure> ActiveDeployment::deploy_to(std::size_t device, cons
   const auto tell = [&](std::string_view op, Json arguments) -> tl::expected<Json, Failure> {
     TRY(check_wanted());
     auto reply = runners_[device].client->call(op, std::move(arguments), {}, timeout);
-    if (!reply) return tl::unexpected(lost(device, std::move(reply.error())));
+    if (!reply) return tl::unexpected(call_failed(device, std::move(reply.error())));
     return std::move(*reply);
   };
   const auto begin = std::chrono::steady_clock::now();
@@ -210,7 +210,7 @@ tl::expected<void, Failure> ActiveDeployment::send_parts() {
       auto result = for_each_piece(part.model, put);
       if (result) continue;
       TRY(check_wanted());
-      return tl::unexpected(lost(device, std::move(result.error())));
+      return tl::unexpected(call_failed(device, std::move(result.error())));
     }
   }
   return {};
@@ -242,11 +242,13 @@ tl::expected<void, Failure> ActiveDeployment::start() {
     }
     data_urls.push_back(runner.data_url);
   }
-  const std::chrono::milliseconds between_runners = options_.heartbeat_timeout - options_.heartbeat_period;
+  // A period less, but not so little that one heartbeat mustn't be late.
+  const auto between_runners = std::max(options_.heartbeat_timeout - options_.heartbeat_period,
+                                        std::min(options_.heartbeat_timeout, options_.heartbeat_period));
   TRY(call_all("start", {{"epoch", deployment_.epoch},
                          {"data_urls", std::move(data_urls)},
                          {"heartbeat_period_ms", options_.heartbeat_period.count()},
-                         {"heartbeat_timeout_ms", std::max<std::int64_t>(1, between_runners.count())},
+                         {"heartbeat_timeout_ms", between_runners.count()},
                          {"connect_timeout_ms", options_.connect_timeout.count()}}));
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     if (runners_[device].client) TRY(wait_for_state(device, "running"));
@@ -259,7 +261,7 @@ tl::expected<void, Failure> ActiveDeployment::call_all(std::string_view op, cons
     if (!runners_[device].client) continue;
     TRY(check_wanted());
     const auto reply = runners_[device].client->call(op, arguments);
-    if (!reply) return tl::unexpected(lost(device, reply.error()));
+    if (!reply) return tl::unexpected(call_failed(device, reply.error()));
   }
   return {};
 }
@@ -268,7 +270,7 @@ tl::expected<Json, Failure> ActiveDeployment::wait_for_state(std::size_t device,
   for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     TRY(check_wanted());
     auto pong = runners_[device].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
-    if (!pong) return tl::unexpected(lost(device, std::move(pong.error())));
+    if (!pong) return tl::unexpected(call_failed(device, std::move(pong.error())));
     if (auto failure = failure_in(device, *pong)) return tl::unexpected(std::move(*failure));
     const JsonReader reader(*pong);
     const auto state = reader.string("state");
@@ -341,11 +343,11 @@ void ActiveDeployment::end() {
   const std::scoped_lock ending(end_mutex_);
   if (ended_) return;
   ended_ = true;
-  std::set<std::size_t> lost;
+  std::set<std::size_t> silent;
   {
     const std::scoped_lock lock(mutex_);
     ending_ = true;
-    lost = lost_;
+    silent = silent_;
   }
   changed_.notify_all();
   if (results_) results_->close();
@@ -353,14 +355,14 @@ void ActiveDeployment::end() {
     Runner& runner = runners_[device];
     if (runner.inputs) runner.inputs->close();
     if (runner.signals) runner.signals->close();
-    if (runner.client && lost.contains(device)) runner.client->close();
+    if (runner.client && silent.contains(device)) runner.client->close();
   }
   if (receiver_.joinable()) receiver_.join();
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     Runner& runner = runners_[device];
     if (runner.watcher.joinable()) runner.watcher.join();
     if (!runner.client) continue;
-    if (!lost.contains(device) && runner.client->connected()) {
+    if (!silent.contains(device) && runner.client->connected()) {
       const auto ended = runner.client->call("end", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
       if (!ended) spdlog::debug("{}", ended.error().message);
     }
@@ -375,14 +377,24 @@ void ActiveDeployment::fail_with(Failure failure) {
     deploying = !started_;
     if (ending_ || (failure_ && !deploying)) return;
     if (!failure_) failure_ = failure;
-    if (failure.lost) lost_.insert(index_of(*failure.lost));
+    if (failure.is_silent) silent_.insert(index_of(*failure.lost));
   }
   changed_.notify_all();
   if (!deploying) return events_.failed(failure);
   // A call to it may be what begin() waits for, whatever has failed before.
-  for (std::size_t device = 0; device < runners_.size(); ++device) {
-    if (failure.lost == name_of(device) && runners_[device].client) runners_[device].client->close();
-  }
+  if (failure.is_silent) runners_[index_of(*failure.lost)].client->close();
+}
+
+Failure ActiveDeployment::lost(std::size_t device, Error error, bool is_silent) const {
+  Failure failure{std::move(error), name_of(device), {}, {}};
+  failure.is_silent = is_silent;
+  return failure;
+}
+
+// A call that has brought no reply, or one that is an error. No runner says of itself that it is kTimeout.
+Failure ActiveDeployment::call_failed(std::size_t device, Error error) const {
+  const bool is_silent = error.code == ErrorCode::kTimeout;
+  return lost(device, std::move(error), is_silent);
 }
 
 std::size_t ActiveDeployment::index_of(const std::string& name) const {
@@ -405,7 +417,7 @@ bool ActiveDeployment::goes_on_without(std::size_t device, Failure& failure) {
   {
     const std::scoped_lock lock(mutex_);
     if (!started_ || failure_ || ending_) return false;
-    if (failure.lost) lost_.insert(missed);
+    if (failure.is_silent) silent_.insert(missed);
     if (missed_.contains(missed)) return true;
     if (!can_miss(missed)) return false;
     missed_.insert(missed);
@@ -435,8 +447,8 @@ void ActiveDeployment::watch(std::size_t device) {
     }
     std::optional<Failure> failure;
     if (broken) {
-      failure = lost(device, {ErrorCode::kUnavailable,
-                              fmt::format("{}: {}: the connection broke", named(device), runner.client->url())});
+      const std::string what = fmt::format("{}: {}: the connection broke", named(device), runner.client->url());
+      failure = lost(device, {ErrorCode::kUnavailable, what}, true);
     } else {
       failure = ask(device);
     }
@@ -463,7 +475,7 @@ std::optional<Failure> ActiveDeployment::ask(std::size_t device) {
   if (pong) return failure_in(device, *pong);
   // An answer, though not the right one: it lives, and has dropped this epoch.
   if (pong.error().code == ErrorCode::kInvalid) return for_nobody(pong.error());
-  return lost(device, pong.error());
+  return call_failed(device, pong.error());
 }
 
 std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Json& pong) {
@@ -492,7 +504,7 @@ std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Js
   // Two say different things, or one is silent: is it the device or the way there?
   const auto answer =
       runners_[found].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
-  if (!answer && answer.error().code != ErrorCode::kInvalid) return lost(found, answer.error());
+  if (!answer && answer.error().code != ErrorCode::kInvalid) return call_failed(found, answer.error());
   Failure failure{std::move(error), {}, name_of(device), *blamed};
   failure.goes_on = reader.has("goes_on");
   return failure;
@@ -638,7 +650,7 @@ Expected<std::vector<Json>> ActiveDeployment::runner_status() {
     Runner& runner = runners_[device];
     {
       const std::scoped_lock lock(mutex_);
-      if (!runner.client || lost_.contains(device)) {
+      if (!runner.client || silent_.contains(device)) {
         status.emplace_back(nullptr);
         continue;
       }

@@ -119,7 +119,8 @@ class ActiveDeployment {
 
   const std::string& name_of(std::size_t device) const { return deployment_.plan.devices[device]; }
   std::string named(std::size_t device) const { return fmt::format("device \"{}\"", name_of(device)); }
-  Failure lost(std::size_t device, Error error) const { return {std::move(error), name_of(device), {}, {}}; }
+  Failure lost(std::size_t device, Error error, bool is_silent = false) const;
+  Failure call_failed(std::size_t device, Error error) const;
   Expected<void> export_parts(const Graph& graph);
   tl::expected<void, Failure> check_wanted();
   tl::expected<void, Failure> connect(const std::vector<std::string>& control_urls);
@@ -165,7 +166,7 @@ class ActiveDeployment {
   std::optional<Failure> failure_;
   std::set<std::size_t> missed_;  // devices that it does without
   std::vector<bool> may_miss_;    // by device: besides those
-  std::set<std::size_t> lost_;    // devices that don't answer
+  std::set<std::size_t> silent_;  // devices that don't answer
   bool started_ = false;
   std::atomic<bool> ending_{false};
   std::mutex end_mutex_;

@@ -211,11 +211,6 @@ std::vector<std::future<void>> Assignment::end() && {
     auto drop = [background = std::move(background)]() mutable { const auto result = background.get(); };
     retiring.push_back(std::async(std::launch::async, std::move(drop)));
   };
-  if (store_) {  // a disk may take its time to remove files
-    retiring.push_back(std::async(
-        std::launch::async, [store = std::make_unique<PartStore>(std::move(*store_))]() mutable { store.reset(); }));
-    store_.reset();
-  }
   stop_cutting_.request_stop();
   retire(std::move(cutting_));
   retire(std::move(preparing_));

@@ -1,6 +1,5 @@
 // A runner's share of one epoch, from the first order to the last: parts come, are prepared, and run. It answers at
-// once, whatever it does: parts are cut, loaded and removed in the background, and a piece of one is small. Not
-// thread-safe.
+// once, whatever it does: parts are cut and loaded in the background. Not thread-safe.
 #pragma once
 
 #include <chrono>
@@ -50,7 +49,7 @@ class Assignment {
   void heard() { last_heard_ = std::chrono::steady_clock::now(); }
   std::chrono::steady_clock::duration silent_for() const { return std::chrono::steady_clock::now() - last_heard_; }
 
-  // What must be waited for until its memory is free, and its files.
+  // What must be waited for until its memory is free.
   std::vector<std::future<void>> end() &&;
 
  private:

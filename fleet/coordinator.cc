@@ -16,7 +16,7 @@ constexpr unsigned kMaxDoublings = 6;
 constexpr std::chrono::milliseconds kStallCheck{200};
 constexpr std::chrono::milliseconds kPatience{1000};
 constexpr std::size_t kFewResults = 8;
-// A device may be in the one that runs, in the one before it, and in some whose deployment has failed.
+// What a device is told to end when it comes back, at most.
 constexpr std::size_t kEpochsToEnd = 4;
 constexpr int kLowestPriority = 19;
 
@@ -81,10 +81,13 @@ tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& pl
   {
     const std::scoped_lock lock(mutex_);
     for (const std::string& name : plan.devices) urls.push_back(find(name)->url);
+    const auto runs = [&](std::uint64_t other) {
+      return (current_.active && current_.active->epoch() == other) || (former_ && former_->active->epoch() == other);
+    };
     for (const std::size_t device : used_devices(plan)) {
       std::vector<std::uint64_t>& epochs = find(plan.devices[device])->epochs;
       epochs.push_back(number);
-      if (epochs.size() > kEpochsToEnd) epochs.erase(epochs.begin());
+      if (epochs.size() > kEpochsToEnd) epochs.erase(std::find_if_not(epochs.begin(), epochs.end(), runs));
     }
     generation = beginning_ = ++generations_;
     failed_at_beginning_.clear();

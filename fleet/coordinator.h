@@ -112,7 +112,7 @@ class Coordinator {
     bool is_new = false;  // it came later, and has taken no part yet
     bool lost = false;
     unsigned losses = 0;
-    std::vector<std::uint64_t> epochs;  // that it may still be in
+    std::vector<std::uint64_t> epochs;  // that it may still be in: those that run, and some whose deployment failed
     Clock::time_point ask_at;
   };
 

@@ -21,6 +21,8 @@ struct Failure {
   bool goes_on = false;
   // The device can't take its share as well as what it is doing: it has too little memory, or a port is taken.
   bool is_refusal = false;
+  // What is lost doesn't answer: there is no telling it anything.
+  bool is_silent = false;
 };
 
 }  // namespace onnx_split

@@ -133,8 +133,10 @@ TEST(Fleet, ASecondCoordinatorIsKeptOut) {
 TEST(Fleet, AMemoryLimitIsHeld) {
   const Graph graph = random_network(2, 4);
   const Runners runners(1, 64);
-  const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
-  EXPECT_NE(error.find("memory limit"), std::string::npos) << error;
+  for (int i = 0; i < 2; ++i) {  // who refuses is free again at once
+    const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), runners.urls()));
+    EXPECT_NE(error.find("memory limit"), std::string::npos) << error;
+  }
 }
 
 TEST(Fleet, CancelEndsEveryWaitingRequest) {

@@ -31,6 +31,7 @@ TEST(Replan, ALossDoesNotWaitForAPlanThatIsMadeBeforehand) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = process_runners(3);
+  std::atomic<bool> is_searching{false};
   std::atomic<bool> is_killed{false};
   std::atomic<int> broken_off{0};
   std::mutex mutex;
@@ -38,6 +39,7 @@ TEST(Replan, ALossDoesNotWaitForAPlanThatIsMadeBeforehand) {
   CoordinatorOptions options;
   options.replan = [&](const std::vector<std::string>& left, const std::function<bool()>& give_up) -> Expected<Plan> {
     if (!is_killed) {  // a search that would take a minute
+      is_searching = true;
       if (!comes_true(give_up, 60s)) return fail(ErrorCode::kTimeout, "it wasn't broken off");
       ++broken_off;
       return fail(ErrorCode::kCancelled, "broken off");
@@ -50,6 +52,7 @@ TEST(Replan, ALossDoesNotWaitForAPlanThatIsMadeBeforehand) {
   const auto begin = std::chrono::steady_clock::now();
   const auto streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
     if (number != 100) return;
+    EXPECT_TRUE(comes_true([&] { return is_searching.load(); }, 20s));
     is_killed = true;
     ::kill(fleet.pid(2), SIGKILL);
   });

@@ -115,7 +115,12 @@ TEST(SpareParts, WhoIsLateIsToldThatOthersWereEnough) {
     const Plan plan = plan_of(graph, devices, std::move(stages), 1000);
     const LocalFleet fleet = process_runners(plan.devices.size());
     const auto coordinator = must(Coordinator::deploy(graph, plan, fleet.urls(), patient(graph)));
-    const Streamed streamed = stream(*coordinator, questions, 400, [](std::uint64_t) {});
+    const Streamed streamed = stream(*coordinator, questions, 400, [&](std::uint64_t number) {
+      if (number == 100) stop(fleet, 2);
+      if (number != 300) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      ::kill(fleet.pid(2), SIGCONT);
+    });
     EXPECT_EQ(streamed.right, 400U);
     EXPECT_EQ(coordinator->counts().losses, 0U);
     std::uint64_t given_up = 0;
