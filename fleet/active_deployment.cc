@@ -26,6 +26,10 @@ constexpr std::chrono::milliseconds kLongestPause{20};
 
 Failure for_nobody(Error error) { return {std::move(error), {}, {}, {}}; }
 
+void drop(bool& has_said_so, const std::string& what) {
+  if (!std::exchange(has_said_so, true)) spdlog::info("{}; it is dropped, as all like it are", what);
+}
+
 std::set<std::size_t> devices_of(const Plan& plan, PartId part) {
   const std::vector<std::size_t>& devices = plan.stages[part.stage].parts[part.part].devices;
   return {devices.begin(), devices.end()};
@@ -86,6 +90,9 @@ tl::expected<void, Failure> ActiveDeployment::check_wanted() {
 }
 
 Expected<void> ActiveDeployment::export_parts(const Graph& graph) {
+  std::uint64_t weights = 0;
+  for (const Value& value : graph.values()) weights += value.constant ? value.type.size_bytes() : 0;
+  prepare_timeout_ = options_.prepare_timeout + std::chrono::milliseconds(weights * 1000 / kSlowestDiskBytes);
   TRY_ASSIGN(const std::vector<PartGraph> parts, extract_parts(graph, deployment_.plan));
   for (const PartGraph& part : parts) {
     TRY_ASSIGN(ExportedModel model, export_onnx(part.graph, std::string(kStoredWeightsName)));
@@ -267,6 +274,7 @@ tl::expected<void, Failure> ActiveDeployment::call_all(std::string_view op, cons
 }
 
 tl::expected<Json, Failure> ActiveDeployment::wait_for_state(std::size_t device, std::string_view wanted) {
+  const auto begin = std::chrono::steady_clock::now();
   for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     TRY(check_wanted());
     auto pong = runners_[device].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
@@ -276,6 +284,12 @@ tl::expected<Json, Failure> ActiveDeployment::wait_for_state(std::size_t device,
     const auto state = reader.string("state");
     if (!state) return tl::unexpected(lost(device, state.error()));
     if (*state == wanted) return std::move(*pong);
+    if (std::chrono::steady_clock::now() - begin > prepare_timeout_) {
+      return tl::unexpected(
+          lost(device, {ErrorCode::kUnavailable,
+                        fmt::format("{}: still {} after {} ms", named(device),
+                                    to_text(Json(state->substr(0, kLongestNamed))), prepare_timeout_.count())}));
+    }
     std::this_thread::sleep_for(pause);
   }
 }
@@ -524,7 +538,8 @@ void ActiveDeployment::receive_results() {
 void ActiveDeployment::take_result(Message message) {
   const auto header = check_frame(deployment_, std::as_const(message).bytes());
   if (!header) {
-    if (header.error().code == ErrorCode::kCancelled) return;  // another epoch's: it is late
+    // Another epoch's: it is late.
+    if (header.error().code == ErrorCode::kCancelled) return drop(has_named_epoch_, header.error().message);
     // Its sender's watcher learns that the connection broke and suspects the device. If we failed here instead, nobody
     // would be blamed, and a device that always sends damage would be part of every epoch.
     spdlog::warn("a result: {}; the connection that it came over is ended", header.error().message);
@@ -542,7 +557,10 @@ void ActiveDeployment::take_result(Message message) {
   {
     const std::scoped_lock lock(mutex_);
     Pending& pending = pending_[header->request % pending_.size()];
-    if (pending.missing == 0 || pending.request != header->request || pending.arrived[index]) return;
+    if (pending.missing == 0 || pending.request != header->request || pending.arrived[index]) {
+      if (deployment_.routing.alternatives_of[header->transfer]) return;  // others were enough
+      return drop(has_named_copy_, fmt::format("a result of request {} is a copy, or comes too late", header->request));
+    }
     if (const auto group = deployment_.routing.alternatives_of[header->transfer]) {
       const Alternatives& alternatives = deployment_.routing.alternatives[*group];
       if (pending.chosen[*group] == alternatives.needed) return;

@@ -38,6 +38,9 @@ struct WatchOptions {
   // have a period less to notice each other, since we hear of it when we ask next.
   std::chrono::milliseconds heartbeat_period{200};
   std::chrono::milliseconds heartbeat_timeout{750};
+  // What a runner may take to cut its parts, or to load them, and 1 s more for each kSlowestDiskBytes of the whole
+  // model's weights: a card that stands still doesn't keep it from answering pings.
+  std::chrono::milliseconds prepare_timeout{60000};
   // Called while parts are sent: bytes done of all bytes.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
   // Asked while deploying: true gives up with kCancelled.
@@ -53,6 +56,9 @@ struct DeploymentEvents {
   // On the thread that sends: an input that a device hadn't room for, and that others answer without. May be empty.
   std::function<void()> input_dropped = {};
 };
+
+// What any card gives in a second.
+inline constexpr std::uint64_t kSlowestDiskBytes = std::uint64_t{2} << 20;
 
 class ActiveDeployment {
  public:
@@ -152,6 +158,7 @@ class ActiveDeployment {
   std::uint64_t replaces_ = 0;
   Deployment deployment_;
   std::vector<PartFiles> parts_;  // empty once they are sent
+  std::chrono::milliseconds prepare_timeout_{};
   std::uint64_t part_bytes_ = 0;
   std::vector<std::size_t> result_pieces_;  // transfers that carry (pieces of) outputs, in part order
   std::size_t results_needed_ = 0;          // of them
@@ -159,6 +166,8 @@ class ActiveDeployment {
   std::vector<Runner> runners_;             // by device
   std::optional<transport::PullSocket> results_;
   std::thread receiver_;
+  bool has_named_epoch_ = false;  // frames of another one, in the log: by the receiver alone, as the next one
+  bool has_named_copy_ = false;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -18,6 +18,8 @@ namespace onnx_split {
 inline constexpr std::int64_t kProtocolVersion = 5;
 inline constexpr std::size_t kMaxControlBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
+// So much of a word that a peer says is repeated in errors and logs.
+inline constexpr std::size_t kLongestNamed = 80;
 // What any link carries, 1 Mbit/s: a slower one is as good as none.
 inline constexpr std::size_t kLeastBytesPerMs = 125;
 

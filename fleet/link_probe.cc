@@ -192,7 +192,12 @@ void LinkAnswerer::answer_loop() {
     }
     // One that isn't answered is the pinging end's to notice.
     const auto answered = answer(*ping);
-    if (!answered && !stopping_) spdlog::info("a ping isn't answered: {}", answered.error().message);
+    if (answered || stopping_) continue;
+    if (answered.error().code == ErrorCode::kInvalid) {  // no honest one
+      pings_->refuse(ping->connection(), answered.error().message);
+    } else if (answered.error().code != ErrorCode::kCancelled) {
+      spdlog::info("a ping isn't answered: {}", answered.error().message);
+    }
   }
 }
 
@@ -203,6 +208,7 @@ Expected<void> LinkAnswerer::answer(const Message& ping) {
     return fail(ErrorCode::kInvalid, "a ping asks for an answer of {} bytes", answer_bytes);
   }
   last_heard_ = Clock::now();
+  gone_ = false;  // somebody else
   if (prepared_.size() != kFrameHeaderBytes + static_cast<std::size_t>(answer_bytes)) {
     TRY_ASSIGN(prepared_, fill_frame(answer_bytes, excluded_ns_));
   }

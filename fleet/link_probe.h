@@ -38,9 +38,10 @@ class LinkAnswerer {
 
   const LinkUrls& urls() const { return urls_; }
   std::uint64_t epoch() const { return epoch_; }
-  // Whether the pinging end has gone, or nobody has pinged for so long.
+  // Whether nobody has pinged for so long; if somebody has gone, who may be the pinging end, for a second.
   bool abandoned(std::chrono::milliseconds lease) const {
-    return gone_ || std::chrono::steady_clock::now() - last_heard_.load() > lease;
+    const auto silent = std::chrono::steady_clock::now() - last_heard_.load();
+    return silent > lease || (gone_ && silent > std::chrono::seconds(1));
   }
 
  private:

@@ -124,7 +124,7 @@ Expected<Json> Runner::dispatch(const ControlMessage& message) {
   if (op == "link_listen") return link_listen(request);
   if (op == "link_ping") return link_ping(request);
   if (op == "link_end") return link_end(request);
-  return fail(ErrorCode::kInvalid, "unknown request \"{}\"", op);
+  return fail(ErrorCode::kInvalid, "unknown request {}", to_text(Json(op.substr(0, kLongestNamed))));
 }
 
 Expected<Json> Runner::hello(const JsonReader& request) {

@@ -63,6 +63,8 @@ Log& the_log() {
   return log;
 }
 
+std::string crowded() { return fmt::format("more than {} were waiting to be let in", Door::kMostWaiting); }
+
 // Outside the door's mutex: a log may be slow.
 void log_all(const std::vector<std::string>& lines) {
   if (lines.empty()) return;
@@ -93,40 +95,70 @@ bool Door::knocks(int descriptor, PeerAddress peer, Clock::time_point now) {
   bool welcome = true;
   {
     const std::scoped_lock lock(mutex_);
-    std::size_t waiting = 0;
-    std::size_t leaving = 0;
-    std::size_t of_this_host = 0;
-    auto oldest = guests_.end();
-    for (auto guest = guests_.begin(); guest != guests_.end(); ++guest) {
-      if (guest->second.peer.host == peer.host) ++of_this_host;
-      if (guest->second.connection != 0) continue;
-      if (guest->second.sent_away) {
-        ++leaving;
-        continue;
-      }
-      ++waiting;
-      if (oldest == guests_.end() || guest->second.since < oldest->second.since) oldest = guest;
-    }
-    const std::string crowd = fmt::format("more than {} were waiting to be let in", kMostWaiting);
-    if (of_this_host >= kMostOfOneHost) {
+    if (const auto reason = why_not(peer, now)) {
       welcome = false;
-      refuse(peer, fmt::format("{} connections of this host are here already", kMostOfOneHost), now, lines);
-    } else if (waiting + leaving >= 2 * kMostWaiting) {
-      welcome = false;
-      refuse(peer, crowd, now, lines);
+      refuse(peer, *reason, now, lines);
     } else {
-      if (waiting >= kMostWaiting) send_away(oldest->first, oldest->second, crowd);
-      guests_.insert_or_assign(descriptor, Guest{std::move(peer), now, {}, 0, false});
+      make_room();
+      guests_.insert_or_assign(descriptor, Guest{std::move(peer), now, {}});
     }
   }
   log_all(lines);
   return welcome;
 }
 
+// Nothing: it may wait. The lock is the caller's, as in all that follow.
+std::optional<std::string> Door::why_not(const PeerAddress& peer, Clock::time_point now) const {
+  std::size_t outside = 0;  // waiting or being sent away
+  std::size_t outside_of_host = 0;
+  std::size_t of_host = 0;
+  for (const auto& [descriptor, guest] : guests_) {
+    const bool is_of_host = guest.peer.host == peer.host;
+    const bool is_outside = guest.connection == 0;
+    of_host += is_of_host ? 1 : 0;
+    outside += is_outside ? 1 : 0;
+    outside_of_host += is_of_host && is_outside ? 1 : 0;
+  }
+  if (guests_.size() >= kMostOfAll) return fmt::format("{} connections are here already", kMostOfAll);
+  if (of_host >= kMostOfOneHost) return fmt::format("{} connections of this host are here already", kMostOfOneHost);
+  const auto failures = failures_.find(peer.host);
+  if (failures != failures_.end() && failures->second.count >= kMostFailures &&
+      now - failures->second.since < kFailurePeriod) {
+    return fmt::format("{} connections of this host failed within a second", kMostFailures);
+  }
+  const std::size_t most = outside_of_host < kFewOfOneHost ? 4 * kMostWaiting : 2 * kMostWaiting;
+  if (outside >= most) return crowded();
+  return std::nullopt;
+}
+
+// For one more that waits.
+void Door::make_room() {
+  std::map<std::string_view, std::size_t> waiting_of;
+  std::size_t waiting = 0;
+  for (const auto& [descriptor, guest] : guests_) {
+    if (guest.connection != 0 || guest.sent_away) continue;
+    ++waiting;
+    ++waiting_of[guest.peer.host];
+  }
+  if (waiting < kMostWaiting) return;
+  const auto goes_before = [&](const auto& a, const auto& b) {
+    const std::size_t of_a = waiting_of[a->second.peer.host], of_b = waiting_of[b->second.peer.host];
+    return of_a != of_b ? of_a > of_b : a->second.since < b->second.since;
+  };
+  auto chosen = guests_.end();
+  for (auto guest = guests_.begin(); guest != guests_.end(); ++guest) {
+    if (guest->second.connection != 0 || guest->second.sent_away) continue;
+    if (chosen == guests_.end() || goes_before(guest, chosen)) chosen = guest;
+  }
+  send_away(chosen->first, chosen->second, crowded());
+}
+
 void Door::fails(int descriptor, std::string reason) {
   const std::scoped_lock lock(mutex_);
   const auto found = guests_.find(descriptor);
-  if (found != guests_.end() && found->second.reason.empty()) found->second.reason = std::move(reason);
+  if (found == guests_.end() || !found->second.reason.empty()) return;
+  found->second.reason = std::move(reason);
+  found->second.failed = true;
 }
 
 void Door::comes_in(const PeerAddress& peer, int connection) {
@@ -144,6 +176,7 @@ void Door::is_sent_away(int connection, std::string_view reason, Clock::time_poi
                                     [&](const auto& guest) { return guest.second.connection == connection; });
     if (found == guests_.end() || found->second.sent_away) return;
     found->second.sent_away = true;
+    count_failure(found->second.peer.host, now);
     refuse(found->second.peer, reason, now, lines);
   }
   log_all(lines);
@@ -156,6 +189,7 @@ void Door::leaves(int descriptor, Clock::time_point now) {
     const auto found = guests_.find(descriptor);
     if (found == guests_.end()) return;
     const Guest& guest = found->second;
+    if (guest.failed) count_failure(guest.peer.host, now);
     if (guest.connection == 0) {
       refuse(guest.peer, guest.reason.empty() ? "it went before it had shown who it is" : guest.reason, now, lines);
     }
@@ -200,6 +234,16 @@ void Door::send_away(int descriptor, Guest& guest, std::string reason) {
   guest.sent_away = true;
   if (guest.reason.empty()) guest.reason = std::move(reason);
   ::shutdown(descriptor, SHUT_RDWR);
+}
+
+void Door::count_failure(const std::string& host, Clock::time_point now) {
+  if (failures_.size() >= kMostKnown) {
+    std::erase_if(failures_, [&](const auto& entry) { return now - entry.second.since >= kFailurePeriod; });
+  }
+  if (failures_.size() >= kMostKnown && !failures_.contains(host)) return;
+  Failures& failures = failures_[host];
+  if (now - failures.since >= kFailurePeriod) failures = {now, 0};
+  ++failures.count;
 }
 
 void Door::refuse(const PeerAddress& peer, std::string_view reason, Clock::time_point now,

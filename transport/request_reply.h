@@ -45,11 +45,14 @@ class ReplySocket : public Socket {
   Expected<Message> receive(std::chrono::milliseconds timeout);
 
   // Answers the request received last; consumes `message` unless it fails. If the peer has gone, the reply is dropped
-  // and that is no error. kInvalid if there is no request to answer; kCancelled.
+  // and that is no error; if the reply before it is still on its way after kReplyTimeout, because the peer doesn't
+  // read, its connection is ended, too. kInvalid if there is no request to answer; kCancelled.
   Expected<void> reply(Message&& message);
 
  private:
   using Socket::Socket;
+  static constexpr std::chrono::milliseconds kReplyTimeout{100};
+  int requester_ = -1;  // the connection of the request received last
 };
 
 }  // namespace onnx_split::transport

@@ -66,7 +66,18 @@ Expected<std::string> ReplySocket::listen(std::string_view url, std::size_t max_
   return core_->listen(url, max_message_bytes, tls);
 }
 
-Expected<Message> ReplySocket::receive(std::chrono::milliseconds timeout) { return core_->receive(timeout); }
-Expected<void> ReplySocket::reply(Message&& message) { return core_->send(message, kForever); }
+Expected<Message> ReplySocket::receive(std::chrono::milliseconds timeout) {
+  auto request = core_->receive(timeout);
+  if (request) requester_ = request->connection();
+  return request;
+}
+
+Expected<void> ReplySocket::reply(Message&& message) {
+  auto sent = core_->send(message, kReplyTimeout);
+  if (sent || sent.error().code != ErrorCode::kTimeout) return sent;
+  const Message dropped = std::move(message);
+  core_->refuse(requester_, "it doesn't read its replies");
+  return {};
+}
 
 }  // namespace onnx_split::transport

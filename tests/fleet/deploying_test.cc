@@ -160,6 +160,30 @@ TEST(WhileDeploying, ADeviceWithoutMemoryForTwoEpochsHasOneAfterTheOther) {
   EXPECT_EQ(coordinator->counts().returns, 1U);
 }
 
+// As when its card stands still: it answers every ping.
+TEST(WhileDeploying, ADeviceThatNeverGetsReadyIsLeftOut) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Suspects suspects(3);
+  CoordinatorOptions options = without_returns(graph);
+  options.watch.prepare_timeout = std::chrono::seconds(3);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), suspects.urls, options));
+  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number != 100) return;
+    suspects.liars[2]->say_state("preparing");
+    suspects.liars[1]->fall_silent_at("ping");
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+  EXPECT_TRUE(comes_true([&] { return coordinator->counts().losses >= 2; }, std::chrono::seconds(20)));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+
+  const Suspects others(1);
+  others.liars[0]->say_state("preparing");
+  const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), others.urls, options));
+  EXPECT_NE(error.find("device \"d0\": still \"preparing\" after 3"), std::string::npos) << error;
+}
+
 // Nobody has asked the second one anything, so what the first says of it is no reason to ask.
 TEST(WhileDeploying, WhoBlamesADeviceThatIsNotToldYetIsLostItself) {
   const Graph graph = random_network(31, 6);

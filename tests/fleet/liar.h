@@ -46,6 +46,11 @@ class Liar {
     blamed_ = std::move(device);
     blames_ = true;
   }
+  // From now on it says that it is in this state.
+  void say_state(std::string state) {
+    state_ = std::move(state);
+    says_state_ = true;
+  }
   // At the next request with this op, for so long or for ever; `then` is called at that moment. Once.
   void fall_silent_at(std::string op, std::function<void()> then = {}, std::chrono::milliseconds how_long = kForEver) {
     silencing_ = std::move(op);
@@ -70,6 +75,7 @@ class Liar {
       if (!reply) return;
       const ControlMessage said = must(decode_control(reply->bytes()));
       Json json = said.json;
+      if (says_state_ && op == "ping") json["state"] = state_;
       if (blames_ && op == "ping") {
         json["failure"] = "it is that one's fault";
         json["blames"] = blamed_;
@@ -97,6 +103,8 @@ class Liar {
   std::string results_url_;
   std::set<std::string> dialled_;  // of each epoch one
   std::atomic<bool> lies_{false};
+  std::string state_;
+  std::atomic<bool> says_state_{false};
   std::string blamed_;
   std::atomic<bool> blames_{false};
   std::string silencing_;

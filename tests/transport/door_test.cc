@@ -80,6 +80,74 @@ TEST_F(DoorTest, OfTooManyTheOneThatHasWaitedLongestGoes) {
   EXPECT_EQ(log_.count("more than 64 were waiting to be let in"), 1U);
 }
 
+// Whoever floods the door sends only himself away.
+TEST_F(DoorTest, AFloodFromOneHostTakesNoOtherHostsPlace) {
+  const Pair honest, later;
+  EXPECT_TRUE(door_.knocks(honest.ours(), peer(1, "10.0.0.8"), now_));
+  std::vector<std::unique_ptr<Pair>> pairs;
+  const auto flood = [&](std::size_t connections) {
+    for (std::size_t i = 0; i < connections; ++i) {
+      now_ += milliseconds(1);
+      const Pair& pair = *pairs.emplace_back(std::make_unique<Pair>());
+      if (!door_.knocks(pair.ours(), peer(static_cast<std::uint16_t>(i)), now_)) pairs.pop_back();
+      std::erase_if(pairs, [&](const auto& other) {
+        if (pairs.size() < 100 || !other->peer_is_cut_off()) return false;
+        door_.leaves(other->ours(), now_);
+        return true;
+      });
+    }
+  };
+  flood(1000);
+  EXPECT_FALSE(honest.peer_is_cut_off());
+  // There is still room for another one, and it keeps its place as well.
+  EXPECT_TRUE(door_.knocks(later.ours(), peer(2, "10.0.0.9"), now_));
+  flood(1000);
+  EXPECT_FALSE(honest.peer_is_cut_off());
+  EXPECT_FALSE(later.peer_is_cut_off());
+}
+
+TEST_F(DoorTest, ThereIsALimitForAllHosts) {
+  const int first = 100000;  // nobody is sent away, so these needn't be descriptors
+  for (int i = 0; i < static_cast<int>(Door::kMostOfAll); ++i) {
+    const PeerAddress address = peer(static_cast<std::uint16_t>(i), fmt::format("10.0.1.{}", i % 4));
+    EXPECT_TRUE(door_.knocks(first + i, address, now_));
+    door_.comes_in(address, i + 1);
+  }
+  const Pair one_more;
+  EXPECT_FALSE(door_.knocks(one_more.ours(), peer(1), now_));
+  EXPECT_EQ(log_.count("512 connections are here already"), 1U);
+  door_.leaves(first, now_);
+  EXPECT_TRUE(door_.knocks(one_more.ours(), peer(1), now_));
+}
+
+TEST_F(DoorTest, WhoFailsTooOftenIsRefusedUntilTheSecondIsOver) {
+  const auto fail_once = [&] {
+    const Pair pair;
+    if (!door_.knocks(pair.ours(), peer(1), now_)) return false;
+    door_.fails(pair.ours(), "a");
+    door_.leaves(pair.ours(), now_);
+    return true;
+  };
+  for (std::size_t i = 0; i < Door::kMostFailures; ++i) EXPECT_TRUE(fail_once()) << i;
+  EXPECT_FALSE(fail_once());
+  const Pair other;
+  EXPECT_TRUE(door_.knocks(other.ours(), peer(1, "10.0.0.8"), now_));
+  now_ += Door::kFailurePeriod;
+  EXPECT_TRUE(fail_once());
+  EXPECT_EQ(log_.count("16 connections of this host failed within a second"), 1U);
+}
+
+// What they send, once they are in, counts as well; that others have sent them away doesn't.
+TEST_F(DoorTest, WhoIsSentAwayTooOftenIsRefusedUntilTheSecondIsOver) {
+  const Pair pair;
+  for (std::size_t i = 0; i < 2 * Door::kMostFailures; ++i) {
+    EXPECT_EQ(door_.knocks(pair.ours(), peer(1), now_), i < Door::kMostFailures) << i;
+    door_.comes_in(peer(1), 5);
+    door_.is_sent_away(5, "a", now_);
+    door_.leaves(pair.ours(), now_);
+  }
+}
+
 TEST_F(DoorTest, AHostHasALimitThatCostsNoOtherHost) {
   std::vector<std::unique_ptr<Pair>> pairs;
   for (std::uint16_t i = 0; i < Door::kMostOfOneHost; ++i) {

@@ -216,6 +216,38 @@ TEST_P(RequestReply, AReplyToAPeerThatHasGoneIsDropped) {
   must(reply_->reply(numbered(1)));
 }
 
+// A peer that asks and asks and reads no reply keeps nobody else from being answered.
+TEST(Reply, APeerThatDoesNotReadIsCutOff) {
+  ReplySocket reply = must(ReplySocket::open());
+  const std::string url = must(reply.listen("tcp://127.0.0.1:0", 100));
+  RequestSocket honest = must(RequestSocket::open());
+  must(honest.dial(url, {}));
+  const int peer = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(must(parse_url(url)).port);
+  ASSERT_EQ(::connect(peer, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  const std::array<unsigned char, 8> hello = {0, 'S', 'P', 0, 0, 0x30, 0, 0};  // nng's, of who requests
+  ASSERT_EQ(::send(peer, hello.data(), hello.size(), 0), 8);
+  std::array<unsigned char, 8> theirs{};
+  ASSERT_EQ(::recv(peer, theirs.data(), theirs.size(), MSG_WAITALL), 8);
+  for (unsigned char i = 1; i <= 2; ++i) {
+    const std::array<unsigned char, 12> request = {0, 0, 0, 0, 0, 0, 0, 4, 0x80, 0, 0, i};  // length, number
+    ASSERT_EQ(::send(peer, request.data(), request.size(), 0), 12);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 2; ++i) {
+    must(reply.receive(kPatience));
+    must(reply.reply(message_of(64 << 20, 1)));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  std::thread server([&] { must(reply.reply(must(reply.receive(kPatience)))); });
+  EXPECT_EQ(number_of(must(honest.call(numbered(3), kPatience))), 3U);
+  server.join();
+  ::close(peer);
+}
+
 TEST_P(RequestReply, ClosingWakesTheServer) {
   connect();
   Signal running;
