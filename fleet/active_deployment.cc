@@ -385,6 +385,7 @@ void ActiveDeployment::end() {
 }
 
 void ActiveDeployment::fail_with(Failure failure) {
+  failure.goes_on = false;  // whatever a runner said that knows less
   bool deploying = false;
   {
     const std::scoped_lock lock(mutex_);
@@ -610,6 +611,12 @@ std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pi
     outputs.push_back(std::move(builder).build());
   }
   return outputs;
+}
+
+bool ActiveDeployment::works_with(const std::string& device) {
+  const std::size_t found = index_of(device);
+  const std::scoped_lock lock(mutex_);
+  return used_devices(deployment_.plan).contains(found) && !missed_.contains(found) && !silent_.contains(found);
 }
 
 bool ActiveDeployment::is_over() {

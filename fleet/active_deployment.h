@@ -84,6 +84,8 @@ class ActiveDeployment {
   std::size_t window() const { return deployment_.plan.window; }
   std::uint64_t epoch() const { return deployment_.epoch; }
   const Plan& plan() const { return deployment_.plan; }
+  // Whether it needs this device: the plan uses it, and it isn't missed.
+  bool works_with(const std::string& device);
   // Of the part files that runners were sent.
   std::uint64_t part_bytes() const { return part_bytes_; }
   // What each runner says of itself (its reply to status), by device; null for devices that the plan doesn't use.

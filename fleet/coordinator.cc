@@ -62,13 +62,13 @@ Expected<std::unique_ptr<Coordinator>> Coordinator::deploy(const Graph& graph, c
   std::unique_ptr<Coordinator> coordinator(new Coordinator(graph, plan, control_urls, options));
   auto epoch = coordinator->make_epoch(plan, options.watch);
   if (!epoch) return tl::unexpected(std::move(epoch.error().error));
-  coordinator->install(std::move(*epoch), 0);
-  coordinator->accepting_ = true;
+  {
+    const std::scoped_lock lock(coordinator->mutex_);
+    coordinator->install(std::move(*epoch), 0);
+    coordinator->accepting_ = true;
+  }
   coordinator->supervisor_ = std::thread([c = coordinator.get()] { c->supervise(); });
-  coordinator->scout_ = std::thread([c = coordinator.get()] {
-    c->prepare_plans();
-    c->look_after_the_lost();
-  });
+  coordinator->scout_ = std::thread([c = coordinator.get()] { c->scout(); });
   coordinator->timer_ = std::thread([c = coordinator.get()] { c->watch_deadlines(); });
   return coordinator;
 }
@@ -102,12 +102,14 @@ tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& pl
     const std::scoped_lock lock(mutex_);
     ++counts_.inputs_dropped;
   };
-  TRY_ASSIGN(std::unique_ptr<ActiveDeployment> active,
-             ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), number, replaces));
-  return Epoch{std::move(active), generation, 0};
+  auto active = ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), number, replaces);
+  if (active) return Epoch{std::move(*active), generation, 0};
+  const std::scoped_lock lock(mutex_);
+  beginning_ = 0;
+  return tl::unexpected(std::move(active.error()));
 }
 
-// Makes it the current epoch, whose first request is `begin`. The lock is the caller's, or nobody else is there yet.
+// Makes it the current epoch, whose first request is `begin`. The lock is the caller's.
 void Coordinator::install(Epoch epoch, std::uint64_t begin) {
   for (const std::size_t device : used_devices(epoch.active->plan())) {
     find(epoch.active->plan().devices[device])->is_new = false;
@@ -155,6 +157,7 @@ void Coordinator::cancel(Error error) {
     }
     requests_.clear();
     oldest_ = next_;
+    in_flight_ = 0;
   }
   changed_.notify_all();
   for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*end_));
@@ -206,9 +209,11 @@ Expected<std::future<Result>> Coordinator::try_submit(const std::vector<Tensor>&
   return submit_when(inputs, deadline, false);
 }
 
-// No answer has come sooner than this, with so many requests in flight.
+// No answer has come sooner than this, with so many requests in flight. With none, one tries: it may have become
+// faster.
 Coordinator::Clock::duration Coordinator::least_wait() const {
-  return std::max(fastest_way_, fastest_period_ * static_cast<Clock::rep>(next_ - oldest_));
+  if (in_flight_ == 0) return {};
+  return std::max(fastest_way_, fastest_period_ * static_cast<Clock::rep>(in_flight_));
 }
 
 Expected<std::future<Result>> Coordinator::submit_when(const std::vector<Tensor>& inputs, Clock::time_point deadline,
@@ -268,6 +273,7 @@ std::future<Result> Coordinator::add_request(const std::vector<Tensor>& inputs, 
   const Clock::time_point now = Clock::now();
   if (oldest_ == next_) last_progress_ = now;
   ++next_;
+  ++in_flight_;
   Request& added = requests_.emplace_back();
   added.inputs = inputs;
   added.deadline = deadline;
@@ -292,6 +298,8 @@ void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, st
     has_answered_ = true;
     slowest_way_ = std::max(slowest_way_, now - arrived.sent);
     if (fastest_way_ == Clock::duration{} || now - arrived.sent < fastest_way_) fastest_way_ = now - arrived.sent;
+    // Otherwise it is how fast requests come.
+    if (!window_full()) last_results_.clear();
     last_results_.push_back(now);
     if (last_results_.size() > kFewResults) {
       const Clock::duration period = (now - last_results_.front()) / static_cast<Clock::rep>(kFewResults);
@@ -309,6 +317,7 @@ void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, st
 void Coordinator::settle(std::uint64_t number) {
   request(number).answered = request(number).done = true;
   request(number).inputs.clear();
+  --in_flight_;
   while (!requests_.empty() && requests_.front().done) {
     requests_.pop_front();
     ++oldest_;
@@ -446,6 +455,7 @@ void Coordinator::change_over() {
   WatchOptions watch = later_watch();
   watch.interrupted = [this] {
     const std::scoped_lock lock(mutex_);
+    check_stall();  // of the one that still works
     return end_ || broken_;
   };
   std::vector<Failure> failures;
@@ -579,6 +589,7 @@ void Coordinator::lose(Member& member) {
   ++member.losses;
   ++counts_.losses;
   member.ask_at = Clock::now() + pause_before_asking(member);
+  members_changed_ = true;
 }
 
 Coordinator::Clock::duration Coordinator::pause_before_asking(const Member& member) const {
@@ -587,7 +598,7 @@ Coordinator::Clock::duration Coordinator::pause_before_asking(const Member& memb
 
 // Of those that are due the one that has been due longest: a question to one that stays away takes long, and nobody may
 // starve behind it. The lock is the caller's.
-std::optional<Coordinator::Member> Coordinator::next_to_ask() {
+std::optional<Coordinator::Candidate> Coordinator::next_to_ask() {
   Member* next = nullptr;
   for (Member& member : members_) {
     if (!member.lost || Clock::now() < member.ask_at) continue;
@@ -595,7 +606,14 @@ std::optional<Coordinator::Member> Coordinator::next_to_ask() {
   }
   if (next == nullptr) return std::nullopt;
   next->ask_at = Clock::now() + pause_before_asking(*next);
-  return *next;
+  Candidate candidate{next->name, next->url, next->epochs, false};
+  // It may have failed to take part in the next epoch only.
+  for (const Epoch* epoch : {&current_, former_ ? &*former_ : nullptr}) {
+    if (epoch == nullptr || !epoch->active || !epoch->active->works_with(next->name)) continue;
+    candidate.works = true;
+    std::erase(candidate.to_end, epoch->active->epoch());
+  }
+  return candidate;
 }
 
 // Decides whom to leave out. An error if going on makes no sense.
@@ -670,8 +688,25 @@ Expected<Plan> Coordinator::plan_for_rest() {
   return prepared_.emplace(std::move(left), std::move(*plan)).first->second;
 }
 
-// False: it made way for somebody who needs a plan now.
-bool Coordinator::prepare_plan(const std::string& lost, const std::vector<std::string>& left) {
+// The loss of one of those that are there, if no plan has been made for it. The lock is the caller's.
+std::optional<Coordinator::Loss> Coordinator::next_to_prepare() {
+  std::vector<std::string> names;
+  for (const Member& member : members_) {
+    if (!member.lost) names.push_back(member.name);
+  }
+  const bool knows_all = full_plan_.devices.size() == members_.size();
+  for (const std::string& lost : names) {
+    std::vector<std::string> left = names;
+    std::erase(left, lost);
+    if (left.empty() || (knows_all && uses_only(full_plan_, left))) continue;
+    if (!prepared_.contains(left) && !no_plan_for_.contains(left)) return Loss{lost, std::move(left)};
+  }
+  members_changed_ = false;
+  return std::nullopt;
+}
+
+// So that it needn't be waited for when it happens. Makes way for somebody who needs a plan now.
+void Coordinator::prepare_plan(const Loss& loss) {
   {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return end_ || !plan_is_wanted_; });
@@ -679,74 +714,60 @@ bool Coordinator::prepare_plan(const std::string& lost, const std::vector<std::s
   const std::scoped_lock planning(plan_mutex_);
   {
     const std::scoped_lock lock(mutex_);
-    if (end_ || prepared_.contains(left)) return true;
+    if (end_ || prepared_.contains(loss.left)) return;
   }
-  auto plan = replan(left, true);
+  auto plan = replan(loss.left, true);
   const bool fits = plan && check_plan(*plan, graph_);
   const std::scoped_lock lock(mutex_);
-  if (!plan && plan_is_wanted_) return false;
+  if (!plan && plan_is_wanted_) return;
   if (fits) {
-    prepared_.emplace(left, std::move(*plan));
+    prepared_.emplace(loss.left, std::move(*plan));
   } else {
-    spdlog::info("no plan if device \"{}\" is lost{}", lost, plan ? "" : ": " + plan.error().message);
+    no_plan_for_.insert(loss.left);
+    spdlog::info("no plan if device \"{}\" is lost{}", loss.lost, plan ? "" : ": " + plan.error().message);
   }
-  return true;
 }
 
-// Those for the loss of one device, so that it doesn't have to be waited for when it happens.
-void Coordinator::prepare_plans() {
+// Makes plans for losses, one at a time, and asks those that are lost.
+void Coordinator::scout() {
   if (!options_.replan) return;
   lower_priority(kLowestPriority);  // nothing waits for these plans
-  Plan full;
-  std::vector<std::string> names;
-  {
-    const std::scoped_lock lock(mutex_);
-    full = full_plan_;
-    for (const Member& member : members_) names.push_back(member.name);
-  }
-  for (const std::string& lost : names) {
-    std::vector<std::string> left = names;
-    std::erase(left, lost);
-    const bool knows_all = full.devices.size() == names.size();
-    if (left.empty() || (knows_all && uses_only(full, left))) continue;
-    while (!prepare_plan(lost, left)) {
+  while (true) {
+    std::optional<Loss> loss;
+    {
+      std::unique_lock lock(mutex_);
+      const auto can_prepare = [&] { return members_changed_ && accepting_ && beginning_ == 0; };
+      changed_.wait_for(lock, options_.return_period / 4, [&] { return end_ || can_prepare(); });
+      if (end_) return;
+      if (can_prepare()) loss = next_to_prepare();
     }
+    if (loss) prepare_plan(*loss);
+    look_for_new_devices();
+    ask_lost();
   }
 }
 
-void Coordinator::look_after_the_lost() {
-  if (!options_.replan) return;
-  while (true) {
-    std::optional<Member> candidate;
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, options_.return_period / 4, [&] { return end_.has_value(); });
-      if (end_) return;
-    }
-    look_for_new_devices();
-    {
-      const std::scoped_lock lock(mutex_);
-      candidate = next_to_ask();
-    }
-    if (!candidate) continue;
-    if (const auto back = ask_lost(*candidate); !back) {
-      spdlog::debug("{}", back.error().message);
-      continue;
-    }
-    spdlog::warn("device \"{}\" is back", candidate->name);
-    {
-      const std::scoped_lock lock(mutex_);
-      find(candidate->name)->lost = false;
-      ++counts_.returns;
-      members_returned_ = true;
-    }
-    changed_.notify_all();
+void Coordinator::ask_lost() {
+  std::optional<Candidate> candidate;
+  {
+    const std::scoped_lock lock(mutex_);
+    candidate = next_to_ask();
   }
+  if (!candidate) return;
+  if (const auto back = ask(*candidate); !back) return spdlog::debug("{}", back.error().message);
+  spdlog::warn("device \"{}\" is back", candidate->name);
+  {
+    const std::scoped_lock lock(mutex_);
+    find(candidate->name)->lost = false;
+    ++counts_.returns;
+    members_returned_ = members_changed_ = true;
+  }
+  changed_.notify_all();
 }
 
 void Coordinator::look_for_new_devices() {
   if (!options_.devices) return;
-  bool is_new = false;
+  bool is_any_new = false;
   for (FleetDevice& device : options_.devices()) {
     const std::scoped_lock lock(mutex_);
     if (find(device.name) != nullptr) continue;
@@ -754,26 +775,25 @@ void Coordinator::look_for_new_devices() {
     add_member(std::move(device));
     members_.back().is_new = true;
     ++counts_.joined;
-    members_returned_ = is_new = true;
+    members_returned_ = members_changed_ = is_any_new = true;
   }
-  if (!is_new) return;
-  changed_.notify_all();
-  prepare_plans();
+  if (is_any_new) changed_.notify_all();
 }
 
 // Whether it can be deployed to again. What it still has of us it is told to give up.
-Expected<void> Coordinator::ask_lost(const Member& member) const {
+Expected<void> Coordinator::ask(const Candidate& candidate) const {
   const std::chrono::milliseconds timeout = options_.watch.heartbeat_timeout;
-  TRY_ASSIGN(ControlClient client, ControlClient::connect(member.name, member.url, timeout, options_.watch.identity));
+  TRY_ASSIGN(ControlClient client,
+             ControlClient::connect(candidate.name, candidate.url, timeout, options_.watch.identity));
   TRY(client.call("hello", {{"protocol", kProtocolVersion}}, {}, timeout));
-  for (const std::uint64_t epoch : member.epochs) {
+  for (const std::uint64_t epoch : candidate.to_end) {
     auto ended = client.call("end", {{"epoch", epoch}}, {}, timeout);
     if (!ended) spdlog::debug("{}", ended.error().message);
   }
   TRY_ASSIGN(const Json status, client.call("status", Json::object(), {}, timeout));
   TRY_ASSIGN(const std::string state, JsonReader(status).string("state"));
-  if (state == "idle") return {};
-  return fail(ErrorCode::kUnavailable, "device \"{}\" is {} for somebody else", member.name, state);
+  if (state == "idle" || candidate.works) return {};
+  return fail(ErrorCode::kUnavailable, "device \"{}\" is {} for somebody else", candidate.name, state);
 }
 
 }  // namespace onnx_split

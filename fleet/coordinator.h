@@ -116,6 +116,17 @@ class Coordinator {
     Clock::time_point ask_at;
   };
 
+  struct Candidate {  // to be a member again
+    std::string name;
+    std::string url;
+    std::vector<std::uint64_t> to_end;
+    bool works = false;  // in an epoch that runs, which it isn't told to end
+  };
+  struct Loss {
+    std::string lost;
+    std::vector<std::string> left;
+  };
+
   struct Epoch {
     std::shared_ptr<ActiveDeployment> active;
     std::uint64_t generation = 0;  // by which events know whom they are of; 0: none
@@ -151,15 +162,16 @@ class Coordinator {
   Member* find(const std::optional<std::string>& name);
   void lose(Member& member);
   Clock::duration pause_before_asking(const Member& member) const;
-  std::optional<Member> next_to_ask();
+  std::optional<Candidate> next_to_ask();
   Expected<Plan> replan(const std::vector<std::string>& devices, bool yields) const;
   Expected<Plan> next_plan();
   Expected<Plan> plan_for_rest();
-  bool prepare_plan(const std::string& lost, const std::vector<std::string>& left);
-  void prepare_plans();
-  void look_after_the_lost();
+  std::optional<Loss> next_to_prepare();
+  void prepare_plan(const Loss& loss);
+  void scout();
+  void ask_lost();
   void look_for_new_devices();
-  Expected<void> ask_lost(const Member& member) const;
+  Expected<void> ask(const Candidate& candidate) const;
   bool window_full() const { return next_ - oldest_ >= window_; }
   bool has_room() const { return end_ || (accepting_ && !window_full()); }
   Request& request(std::uint64_t number) { return requests_[number - oldest_]; }
@@ -176,6 +188,7 @@ class Coordinator {
   std::deque<Request> requests_;   // from oldest_ to next_
   std::uint64_t next_ = 0;         // number of the next request
   std::uint64_t oldest_ = 0;       // without a result
+  std::uint64_t in_flight_ = 0;    // requests that aren't done
   std::uint64_t generations_ = 0;  // so far
   std::size_t window_ = 1;         // of the deployed plan
   bool accepting_ = false;         // false while another plan is being deployed
@@ -187,11 +200,13 @@ class Coordinator {
   std::vector<Failure> failed_at_beginning_;  // of it
   std::optional<Error> end_;                  // nothing goes on
   bool members_returned_ = false;
-  bool plan_is_wanted_ = false;  // by the supervisor, which waits while others are prepared
+  bool plan_is_wanted_ = false;                     // by the supervisor, which waits while others are prepared
+  bool members_changed_ = true;                     // so plans for the loss of one may be missing
+  std::set<std::vector<std::string>> no_plan_for_;  // those that there is none for
   Blame blame_;
   Clock::time_point epoch_began_;
   // The fastest of this epoch, for deadlines that can't be met: a request's way, and a result after the one before, on
-  // average over kFewResults.
+  // average over kFewResults while the window was full.
   Clock::duration fastest_way_{};
   Clock::duration fastest_period_{};
   std::deque<Clock::time_point> last_results_;

@@ -7,6 +7,7 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fleet/coordinator.h"
@@ -182,6 +183,73 @@ TEST(WhileDeploying, ADeviceThatNeverGetsReadyIsLeftOut) {
   others.liars[0]->say_state("preparing");
   const std::string error = error_of(Coordinator::deploy(graph, plan_of(graph, 1), others.urls, options));
   EXPECT_NE(error.find("device \"d0\": still \"preparing\" after 3"), std::string::npos) << error;
+}
+
+// It can't take part in the next epoch, but works in the one that runs: that one isn't taken from it as long as the
+// next one isn't there.
+TEST(WhileDeploying, ADeviceThatRefusesTheNextEpochGoesOnInThisOne) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Suspects suspects(3);
+  std::atomic<bool> has_come{false}, prepares{false};
+  CoordinatorOptions options = recovering(graph);
+  options.devices = [&]() -> std::vector<FleetDevice> {
+    std::vector<FleetDevice> devices = {{"d0", suspects.urls[0]}, {"d1", suspects.urls[1]}};
+    if (has_come) devices.push_back({"d2", suspects.urls[2]});
+    return devices;
+  };
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  suspects.liars[1]->refuse("deploy");
+  suspects.liars[2]->say_state("preparing");  // which gives the scout time to ask the other one
+  suspects.liars[2]->fall_silent_at(
+      "prepare", [&] { prepares = true; }, std::chrono::milliseconds(0));
+  has_come = true;
+  EXPECT_TRUE(comes_true([&] { return prepares.load(); }, std::chrono::seconds(20)));
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  for (const auto end = Clock::now() + std::chrono::seconds(2); Clock::now() < end;) {
+    EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  }
+  EXPECT_EQ(coordinator->counts().epochs, 3U);  // the first one, the refused one, and the one being deployed
+  suspects.liars[2]->say_the_truth();
+  const auto all_take_part = [&] {
+    const auto status = coordinator->runner_status();
+    return status && status->size() == 3;
+  };
+  EXPECT_TRUE(comes_true(all_take_part, std::chrono::seconds(20)));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  EXPECT_EQ(coordinator->counts().resent, 0U);
+}
+
+// The epoch that runs meanwhile is looked after.
+TEST(WhileDeploying, ThatNothingIsAnsweredAnyMoreIsNoticed) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Suspects suspects(3);
+  std::atomic<bool> has_come{false}, prepares{false};
+  CoordinatorOptions options = recovering(graph);
+  options.stall_timeout = std::chrono::milliseconds(300);
+  options.devices = [&]() -> std::vector<FleetDevice> {
+    std::vector<FleetDevice> devices = {{"d0", suspects.urls[0]}, {"d1", suspects.urls[1]}};
+    if (has_come) devices.push_back({"d2", suspects.urls[2]});
+    return devices;
+  };
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  suspects.liars[2]->say_state("preparing");  // for a minute
+  suspects.liars[2]->fall_silent_at(
+      "prepare", [&] { prepares = true; }, std::chrono::milliseconds(0));
+  has_come = true;
+  EXPECT_TRUE(comes_true([&] { return prepares.load(); }, std::chrono::seconds(20)));
+  suspects.liars[1]->hold_results(true);
+  auto result = coordinator->submit(questions.inputs(7));
+  EXPECT_TRUE(comes_true([&] { return coordinator->counts().epochs >= 3; }, std::chrono::seconds(20)));
+  suspects.liars[2]->say_the_truth();
+  suspects.liars[1]->hold_results(false);
+  ASSERT_EQ(result.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  EXPECT_TRUE(questions.right(7, must(result.get())));
 }
 
 // Nobody has asked the second one anything, so what the first says of it is no reason to ask.

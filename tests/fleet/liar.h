@@ -29,6 +29,7 @@ class Liar {
     passing_ = std::thread([this] { pass_results_on(); });
   }
   ~Liar() {
+    closing_ = true;
     control_.close();
     runner_.close();
     true_results_.close();
@@ -41,15 +42,24 @@ class Liar {
 
   const std::string& url() const { return url_; }
   void lie() { lies_ = true; }
-  // From now on every ping is answered with a failure that this device is to blame for.
-  void blame(std::string device) {
+  void hold_results(bool holds) { holds_ = holds; }
+  // The next ping is answered with a failure that this device is to blame for; and that it goes on without it, if it
+  // shall say so.
+  void blame(std::string device, bool goes_on = false) {
     blamed_ = std::move(device);
+    goes_on_ = goes_on;
     blames_ = true;
   }
   // From now on it says that it is in this state.
   void say_state(std::string state) {
     state_ = std::move(state);
     says_state_ = true;
+  }
+  void say_the_truth() { says_state_ = false; }
+  // The next request with this op it refuses.
+  void refuse(std::string op) {
+    refused_ = std::move(op);
+    may_refuse_ = true;
   }
   // At the next request with this op, for so long or for ever; `then` is called at that moment. Once.
   void fall_silent_at(std::string op, std::function<void()> then = {}, std::chrono::milliseconds how_long = kForEver) {
@@ -71,12 +81,18 @@ class Liar {
         if (how_long_ == kForEver) return;
         std::this_thread::sleep_for(how_long_);
       }
+      if (may_refuse_ && op == refused_) {
+        may_refuse_ = false;
+        if (!control_.reply(must(encode_control(error_to_json({ErrorCode::kExhausted, "no"}))))) return;
+        continue;
+      }
       const auto reply = runner_.call(std::move(*request), std::chrono::seconds(30));
       if (!reply) return;
       const ControlMessage said = must(decode_control(reply->bytes()));
       Json json = said.json;
       if (says_state_ && op == "ping") json["state"] = state_;
-      if (blames_ && op == "ping") {
+      if (op == "ping" && blames_.exchange(false)) {
+        if (goes_on_) json["goes_on"] = true;
         json["failure"] = "it is that one's fault";
         json["blames"] = blamed_;
       }
@@ -91,6 +107,7 @@ class Liar {
   void pass_results_on() {
     while (auto result = true_results_.receive(transport::kForever)) {
       if (lies_) result->bytes().back() ^= std::byte{1};
+      while (holds_ && !closing_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       if (!results_.send(std::move(*result), transport::kForever)) return;
     }
   }
@@ -103,9 +120,14 @@ class Liar {
   std::string results_url_;
   std::set<std::string> dialled_;  // of each epoch one
   std::atomic<bool> lies_{false};
+  std::atomic<bool> holds_{false};
+  std::atomic<bool> closing_{false};
   std::string state_;
   std::atomic<bool> says_state_{false};
+  std::string refused_;
+  std::atomic<bool> may_refuse_{false};
   std::string blamed_;
+  bool goes_on_ = false;
   std::atomic<bool> blames_{false};
   std::string silencing_;
   std::function<void()> then_;

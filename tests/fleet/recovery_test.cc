@@ -293,6 +293,25 @@ TEST(Recovery, ADeviceWhoseResultsCanNotBeRightIsLeftOut) {
   EXPECT_EQ(coordinator->counts().epochs, 3U);  // it may have been an accident the first time
 }
 
+// A runner knows less than the coordinator of what is missed already.
+TEST(Recovery, AnEpochThatCanNotGoOnEndsWhateverARunnerSays) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Runners runners(2);
+  std::vector<std::string> urls = runners.urls();
+  Liar liar(urls[0]);
+  urls[0] = liar.url();
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), urls, recovering(graph)));
+  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) liar.blame("d1", true);
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  EXPECT_TRUE(comes_true([&] { return coordinator->counts().epochs > 1; }, std::chrono::seconds(20)));
+  EXPECT_EQ(stream(*coordinator, questions, 100, [](std::uint64_t) {}).right, 100U);
+  EXPECT_EQ(coordinator->counts().epochs, 2U);
+  EXPECT_EQ(coordinator->counts().losses, 0U);
+}
+
 // A stopped device that is given much time to answer pings stands for a connection that stands still.
 TEST(Recovery, WhereNothingIsAnsweredAnyMoreEverythingIsSentAgain) {
   const Graph graph = random_network(31, 6);
@@ -314,46 +333,6 @@ TEST(Recovery, WhereNothingIsAnsweredAnyMoreEverythingIsSentAgain) {
   EXPECT_EQ(streamed.right, 300U);
   EXPECT_GE(coordinator->counts().epochs, 2U);
   EXPECT_EQ(coordinator->counts().losses, 0U);
-}
-
-std::string answer_by(Coordinator& coordinator, const Questions& questions, Clock::duration time) {
-  const auto result = coordinator.submit(questions.inputs(0), Clock::now() + time).get();
-  return result ? "" : result.error().message;
-}
-
-TEST(Deadline, ARequestThatCanNotBeAnsweredInTimeFailsThenAndTheRestGoesOn) {
-  const Graph graph = random_network(31, 6);
-  const Questions questions(graph);
-  const LocalFleet fleet = process_runners(2);
-  const auto coordinator =
-      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), recovering(graph)));
-  EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::seconds(30)), "");
-  stop(fleet, 1);
-  const Clock::time_point begin = Clock::now();
-  EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::milliseconds(200)),
-            "the deadline has passed before there was a result");
-  const Clock::duration took = Clock::now() - begin;
-  EXPECT_GE(took, std::chrono::milliseconds(200));
-  EXPECT_LT(took, std::chrono::milliseconds(900));  // not when the device was found to be lost
-  EXPECT_EQ(coordinator->counts().late, 1U);
-  // Its place in the window comes back with the next epoch.
-  const Streamed streamed = stream(*coordinator, questions, 100, [](std::uint64_t) {});
-  EXPECT_EQ(streamed.right, 100U);
-  ::kill(fleet.pid(1), SIGCONT);
-}
-
-TEST(Deadline, OneThatCanNotBeMetIsRefusedAtTheDoor) {
-  const Graph graph = random_network(31, 6);
-  const Questions questions(graph);
-  const LocalFleet fleet = process_runners(2);
-  const auto coordinator =
-      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), recovering(graph)));
-  stream(*coordinator, questions, 20, [](std::uint64_t) {});
-  const auto refused = coordinator->try_submit(questions.inputs(0), Clock::now() + std::chrono::microseconds(1));
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kTimeout);
-  EXPECT_TRUE(refused.error().message.starts_with("the deadline can't be met: ")) << refused.error().message;
-  EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::seconds(30)), "");
 }
 
 enum class Kind : std::uint8_t { kWhole, kReplicas, kSpatial, kOutputChannel, kParity, kStandby };
@@ -501,6 +480,12 @@ bool has_worked(const Trial& trial, const CoordinatorCounts& counts, const Victi
   return false;
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kIsSanitized = true;
+#else
+constexpr bool kIsSanitized = false;
+#endif
+
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
   const char* text = std::getenv(variable);
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
@@ -544,6 +529,10 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     EXPECT_EQ(streamed.right, kRequests);
     if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
     const Clock::duration longest_gap = streamed.longest_gap;
+    // Noticed within a second, and two more for the rest (sanitizers aside).
+    if (trial.strikes.size() == 1 && trial.strikes[0].fault != Fault::kFullDisk && !kIsSanitized) {
+      EXPECT_LT(longest_gap, std::chrono::seconds(3));
+    }
     // The requests may all be answered before a fault is over, or is noticed.
     const Clock::time_point end = Clock::now() + std::chrono::seconds(30);
     do {
