@@ -14,6 +14,7 @@ constexpr unsigned kMaxDoublings = 6;
 // How often it is asked whether anything comes. Where others may answer for a device: how long nothing may, besides
 // three times what a request took at most.
 constexpr std::chrono::milliseconds kStallCheck{200};
+constexpr std::chrono::milliseconds kLookAround{250};
 constexpr std::chrono::milliseconds kPatience{1000};
 constexpr std::size_t kFewResults = 8;
 // What a device is told to end when it comes back, at most.
@@ -298,8 +299,7 @@ void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, st
     has_answered_ = true;
     slowest_way_ = std::max(slowest_way_, now - arrived.sent);
     if (fastest_way_ == Clock::duration{} || now - arrived.sent < fastest_way_) fastest_way_ = now - arrived.sent;
-    // Otherwise it is how fast requests come.
-    if (!window_full()) last_results_.clear();
+    if (in_flight_ == 1) last_results_.clear();  // the next one is as soon as a request comes
     last_results_.push_back(now);
     if (last_results_.size() > kFewResults) {
       const Clock::duration period = (now - last_results_.front()) / static_cast<Clock::rep>(kFewResults);
@@ -452,12 +452,13 @@ WatchOptions Coordinator::later_watch() const {
 
 // From an epoch that still works to another one, without a pause where the devices have memory for both.
 void Coordinator::change_over() {
-  WatchOptions watch = later_watch();
-  watch.interrupted = [this] {
+  const auto interrupted = [this] {
     const std::scoped_lock lock(mutex_);
     check_stall();  // of the one that still works
     return end_ || broken_;
   };
+  WatchOptions watch = later_watch();
+  watch.interrupted = interrupted;
   std::vector<Failure> failures;
   while (true) {
     std::uint64_t replaces = 0;
@@ -474,7 +475,8 @@ void Coordinator::change_over() {
       spdlog::warn("there is no other plan; going on as it is");
       return;
     }
-    const auto plan = next_plan();
+    const auto plan = next_plan(interrupted);
+    if (interrupted()) return;
     if (!plan) {
       spdlog::warn("{}; going on as it is", plan.error().message);
       return;
@@ -504,11 +506,12 @@ void Coordinator::change_over() {
 }
 
 void Coordinator::begin_again(std::optional<Failure> failure) {
-  WatchOptions watch = later_watch();
-  watch.interrupted = [this] {
+  const auto interrupted = [this] {
     const std::scoped_lock lock(mutex_);
     return end_.has_value();
   };
+  WatchOptions watch = later_watch();
+  watch.interrupted = interrupted;
   while (true) {
     std::vector<std::shared_ptr<ActiveDeployment>> old;
     {
@@ -529,7 +532,7 @@ void Coordinator::begin_again(std::optional<Failure> failure) {
       if (!goes_on) return cancel(std::move(goes_on.error()));
       failure.reset();
     }
-    auto plan = next_plan();
+    auto plan = next_plan(interrupted);
     if (!plan) return cancel(std::move(plan.error()));
     auto epoch = make_epoch(*plan, watch);
     if (!epoch) {
@@ -632,18 +635,10 @@ Expected<void> Coordinator::blame(const Failure& failure) {
   return {};
 }
 
-// `yields`: to who needs a plan now.
-Expected<Plan> Coordinator::replan(const std::vector<std::string>& devices, bool yields) const {
-  return options_.replan(devices, [this, yields] {
-    const std::scoped_lock lock(mutex_);
-    return end_.has_value() || (yields && plan_is_wanted_);
-  });
-}
-
-Expected<Plan> Coordinator::next_plan() {
+Expected<Plan> Coordinator::next_plan(const std::function<bool()>& interrupted) {
   while (true) {
-    auto plan = plan_for_rest();
-    if (plan) return plan;
+    auto plan = plan_for_rest(interrupted);
+    if (plan || interrupted()) return plan;
     // Newcomers mustn't make things worse: perhaps they lack what a plan needs.
     const std::scoped_lock lock(mutex_);
     bool was_given_up = false;
@@ -657,7 +652,7 @@ Expected<Plan> Coordinator::next_plan() {
   }
 }
 
-Expected<Plan> Coordinator::plan_for_rest() {
+Expected<Plan> Coordinator::plan_for_rest(const std::function<bool()>& interrupted) {
   std::vector<std::string> left;
   {
     const std::scoped_lock lock(mutex_);
@@ -667,17 +662,17 @@ Expected<Plan> Coordinator::plan_for_rest() {
     }
     const bool knows_all = full_plan_.devices.size() == members_.size();
     if (knows_all && uses_only(full_plan_, left)) return full_plan_;
+    if (const auto found = prepared_.find(left); found != prepared_.end()) return found->second;
     plan_is_wanted_ = true;
   }
   const std::scoped_lock planning(plan_mutex_);
   {
     const std::scoped_lock lock(mutex_);
     plan_is_wanted_ = false;
-    changed_.notify_all();
     const auto found = prepared_.find(left);
     if (found != prepared_.end()) return found->second;
   }
-  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : replan(left, false);
+  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : options_.replan(left, interrupted);
   if (plan) {
     auto checked = check_plan(*plan, graph_);
     if (!checked) plan = tl::unexpected(std::move(checked.error()));
@@ -705,43 +700,46 @@ std::optional<Coordinator::Loss> Coordinator::next_to_prepare() {
   return std::nullopt;
 }
 
-// So that it needn't be waited for when it happens. Makes way for somebody who needs a plan now.
-void Coordinator::prepare_plan(const Loss& loss) {
-  {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return end_ || !plan_is_wanted_; });
-  }
-  const std::scoped_lock planning(plan_mutex_);
+// While everything runs, so that it needn't be waited for when a device is lost; it makes way for whoever needs a plan
+// now. True: one more is made.
+bool Coordinator::prepare_next_plan() {
+  const std::unique_lock planning(plan_mutex_, std::try_to_lock);
+  if (!planning) return false;
+  std::optional<Loss> loss;
   {
     const std::scoped_lock lock(mutex_);
-    if (end_ || prepared_.contains(loss.left)) return;
+    const bool everything_runs = !end_ && accepting_ && beginning_ == 0 && !plan_is_wanted_;
+    if (everything_runs && members_changed_) loss = next_to_prepare();
   }
-  auto plan = replan(loss.left, true);
+  if (!loss) return false;
+  auto plan = options_.replan(loss->left, [this] {
+    const std::scoped_lock lock(mutex_);
+    return end_.has_value() || plan_is_wanted_;
+  });
   const bool fits = plan && check_plan(*plan, graph_);
   const std::scoped_lock lock(mutex_);
-  if (!plan && plan_is_wanted_) return;
+  if (!plan && (end_ || plan_is_wanted_)) return false;
   if (fits) {
-    prepared_.emplace(loss.left, std::move(*plan));
+    prepared_.emplace(loss->left, std::move(*plan));
   } else {
-    no_plan_for_.insert(loss.left);
-    spdlog::info("no plan if device \"{}\" is lost{}", loss.lost, plan ? "" : ": " + plan.error().message);
+    no_plan_for_.insert(loss->left);
+    spdlog::info("no plan if device \"{}\" is lost{}", loss->lost, plan ? "" : ": " + plan.error().message);
   }
+  return true;
 }
 
 // Makes plans for losses, one at a time, and asks those that are lost.
 void Coordinator::scout() {
   if (!options_.replan) return;
   lower_priority(kLowestPriority);  // nothing waits for these plans
-  while (true) {
-    std::optional<Loss> loss;
+  for (bool goes_on = true;; goes_on = prepare_next_plan()) {
     {
       std::unique_lock lock(mutex_);
-      const auto can_prepare = [&] { return members_changed_ && accepting_ && beginning_ == 0; };
-      changed_.wait_for(lock, options_.return_period / 4, [&] { return end_ || can_prepare(); });
+      const auto pause =
+          goes_on ? Clock::duration{} : std::min<Clock::duration>(options_.return_period / 4, kLookAround);
+      changed_.wait_for(lock, pause, [&] { return end_.has_value(); });
       if (end_) return;
-      if (can_prepare()) loss = next_to_prepare();
     }
-    if (loss) prepare_plan(*loss);
     look_for_new_devices();
     ask_lost();
   }

@@ -81,7 +81,7 @@ class Coordinator {
 
   // Inputs in the graph's order and of its types (checked; the error is in the future). Blocks while the window is
   // full, and while another plan is being deployed. After the deadline the answer is kTimeout, whatever the devices do;
-  // a deadline that even the fastest of late couldn't meet is refused so at once.
+  // with others in flight, a deadline that even the fastest of late couldn't meet is refused so at once.
   std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline = kNoDeadline);
 
   // As submit, but kExhausted at once where that would block.
@@ -163,11 +163,10 @@ class Coordinator {
   void lose(Member& member);
   Clock::duration pause_before_asking(const Member& member) const;
   std::optional<Candidate> next_to_ask();
-  Expected<Plan> replan(const std::vector<std::string>& devices, bool yields) const;
-  Expected<Plan> next_plan();
-  Expected<Plan> plan_for_rest();
+  Expected<Plan> next_plan(const std::function<bool()>& interrupted);
+  Expected<Plan> plan_for_rest(const std::function<bool()>& interrupted);
   std::optional<Loss> next_to_prepare();
-  void prepare_plan(const Loss& loss);
+  bool prepare_next_plan();
   void scout();
   void ask_lost();
   void look_for_new_devices();
@@ -206,7 +205,7 @@ class Coordinator {
   Blame blame_;
   Clock::time_point epoch_began_;
   // The fastest of this epoch, for deadlines that can't be met: a request's way, and a result after the one before, on
-  // average over kFewResults while the window was full.
+  // average over kFewResults while others were in flight.
   Clock::duration fastest_way_{};
   Clock::duration fastest_period_{};
   std::deque<Clock::time_point> last_results_;

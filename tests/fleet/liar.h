@@ -5,7 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -24,18 +24,18 @@ class Liar {
     options.max_message_bytes = kMaxControlBytes;
     must(runner_.dial(control_url, options));
     url_ = must(control_.listen("tcp://127.0.0.1:0", kMaxControlBytes));
-    results_url_ = must(results_.listen("tcp://127.0.0.1:0"));
     answering_ = std::thread([this] { answer(); });
-    passing_ = std::thread([this] { pass_results_on(); });
   }
   ~Liar() {
     closing_ = true;
     control_.close();
     runner_.close();
-    true_results_.close();
-    results_.close();
     answering_.join();
-    passing_.join();
+    for (auto& [url, way] : ways_) {
+      way.from.close();
+      way.to.close();
+      way.passing.join();
+    }
   }
   Liar(const Liar&) = delete;
   Liar& operator=(const Liar&) = delete;
@@ -97,28 +97,43 @@ class Liar {
         json["blames"] = blamed_;
       }
       if (json.contains("results_url")) {
-        const auto url = std::exchange(json["results_url"], Json(results_url_)).get<std::string>();
-        if (dialled_.insert(url).second) must(true_results_.dial(url));
+        const auto url = json["results_url"].get<std::string>();
+        if (!url.empty()) json["results_url"] = way_of(url).url;
       }
       if (!control_.reply(must(encode_control(json, said.bytes)))) return;
     }
   }
 
-  void pass_results_on() {
-    while (auto result = true_results_.receive(transport::kForever)) {
+  // Of an epoch's results.
+  struct Way {
+    transport::PullSocket from = must(transport::PullSocket::open());
+    transport::PushSocket to = must(transport::PushSocket::open());
+    std::string url;
+    std::thread passing;
+  };
+
+  Way& way_of(const std::string& results_url) {
+    const auto [place, is_new] = ways_.try_emplace(results_url);
+    Way& way = place->second;
+    if (!is_new) return way;
+    must(way.from.dial(results_url));
+    way.url = must(way.to.listen("tcp://127.0.0.1:0"));
+    way.passing = std::thread([this, &way] { pass_results_on(way); });
+    return way;
+  }
+
+  void pass_results_on(Way& way) {
+    while (auto result = way.from.receive(transport::kForever)) {
       if (lies_) result->bytes().back() ^= std::byte{1};
       while (holds_ && !closing_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      if (!results_.send(std::move(*result), transport::kForever)) return;
+      if (!way.to.send(std::move(*result), transport::kForever)) return;
     }
   }
 
   transport::ReplySocket control_ = must(transport::ReplySocket::open());
   transport::RequestSocket runner_ = must(transport::RequestSocket::open());
-  transport::PullSocket true_results_ = must(transport::PullSocket::open());
-  transport::PushSocket results_ = must(transport::PushSocket::open());
   std::string url_;
-  std::string results_url_;
-  std::set<std::string> dialled_;  // of each epoch one
+  std::map<std::string, Way> ways_;  // by the honest one's URL
   std::atomic<bool> lies_{false};
   std::atomic<bool> holds_{false};
   std::atomic<bool> closing_{false};
@@ -134,7 +149,6 @@ class Liar {
   std::chrono::milliseconds how_long_{};
   std::atomic<bool> may_fall_silent_{false};
   std::thread answering_;
-  std::thread passing_;
 };
 
 }  // namespace onnx_split::testing

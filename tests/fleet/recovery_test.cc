@@ -480,12 +480,6 @@ bool has_worked(const Trial& trial, const CoordinatorCounts& counts, const Victi
   return false;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kIsSanitized = true;
-#else
-constexpr bool kIsSanitized = false;
-#endif
-
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
   const char* text = std::getenv(variable);
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
@@ -529,8 +523,8 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     EXPECT_EQ(streamed.right, kRequests);
     if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
     const Clock::duration longest_gap = streamed.longest_gap;
-    // Noticed within a second, and two more for the rest (sanitizers aside).
-    if (trial.strikes.size() == 1 && trial.strikes[0].fault != Fault::kFullDisk && !kIsSanitized) {
+    // Noticed within a second, and two more for the rest. Machines that test may be busy: only where it is measured.
+    if (is_full && prefix == nullptr && trial.strikes.size() == 1 && trial.strikes[0].fault != Fault::kFullDisk) {
       EXPECT_LT(longest_gap, std::chrono::seconds(3));
     }
     // The requests may all be answered before a fault is over, or is noticed.

@@ -69,5 +69,38 @@ TEST(Replan, ALossDoesNotWaitForAPlanThatIsMadeBeforehand) {
       20s));
 }
 
+TEST(Replan, ALossDoesNotWaitForAPlanWithANewcomer) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = process_runners(3);
+  const std::vector<std::string> urls = fleet.urls();
+  std::atomic<bool> has_come{false};
+  std::atomic<bool> is_searching{false};
+  CoordinatorOptions options;
+  options.devices = [&]() -> std::vector<FleetDevice> {
+    std::vector<FleetDevice> devices = {{"d0", urls[0]}, {"d1", urls[1]}};
+    if (has_come) devices.push_back({"d2", urls[2]});
+    return devices;
+  };
+  options.replan = [&](const std::vector<std::string>& left, const std::function<bool()>& give_up) -> Expected<Plan> {
+    if (left.size() < 3) return plan_of(graph, left);
+    is_searching = true;  // for a minute
+    if (!comes_true(give_up, 60s)) return fail(ErrorCode::kTimeout, "it wasn't broken off");
+    return fail(ErrorCode::kCancelled, "broken off");
+  };
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {urls[0], urls[1]}, options));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  has_come = true;
+  EXPECT_TRUE(comes_true([&] { return is_searching.load(); }, 20s));
+  const auto begin = std::chrono::steady_clock::now();
+  const auto streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) ::kill(fleet.pid(1), SIGKILL);
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
+  EXPECT_EQ(coordinator->counts().losses, 1U);  // the newcomer isn't
+}
+
 }  // namespace
 }  // namespace onnx_split
