@@ -121,7 +121,7 @@ class PartBuilder {
 
   Expected<void> add_node(std::size_t index) {
     const Node& node = graph_.node(roles_.nodes[index]);
-    for (const Step& step : needs_.steps[index]) {
+    for (const NodeStep& step : needs_.steps[index]) {
       std::vector<ValueId> inputs;
       for (std::size_t i = 0; i < node.inputs.size(); ++i) {
         if (!step.slice.inputs[i]) continue;
@@ -133,7 +133,7 @@ class PartBuilder {
     return {};
   }
 
-  Expected<void> add_step(const Node& node, const Step& step, std::vector<ValueId> inputs) {
+  Expected<void> add_step(const Node& node, const NodeStep& step, std::vector<ValueId> inputs) {
     const NodeSlice& slice = step.slice;
     const bool is_scaled = slice.scale != 1.0F;
     std::vector<Region> produced;

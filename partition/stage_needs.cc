@@ -94,7 +94,7 @@ class NeedsFinder {
     for (const auto& [id, region] : needs_.shares.given) need(id, region);
     for (std::size_t i = roles_.nodes.size(); i-- > 0;) {
       const Node& node = graph_.node(roles_.nodes[i]);
-      std::vector<Step>& steps = needs_.steps[i];
+      std::vector<NodeStep>& steps = needs_.steps[i];
       switch (roles_.roles[i]) {
         case Role::kRest: break;
         case Role::kLinear: steps.push_back({linear(node), {0}}); break;
@@ -109,12 +109,12 @@ class NeedsFinder {
           break;
         }
       }
-      for (const Step& step : steps) need_inputs(node, step.slice);
+      for (const NodeStep& step : steps) need_inputs(node, step.slice);
     }
     return {};
   }
 
-  Expected<void> slice_placed(const Node& node, std::vector<Step>& steps) {
+  Expected<void> slice_placed(const Node& node, std::vector<NodeStep>& steps) {
     if (needs_whole_node(node)) {
       steps.push_back({unchanged(node), all_outputs(node)});
       return {};
@@ -130,7 +130,7 @@ class NeedsFinder {
 
   void add_computed(std::size_t index) {
     const Node& node = graph_.node(roles_.nodes[index]);
-    for (const Step& step : needs_.steps[index]) {
+    for (const NodeStep& step : needs_.steps[index]) {
       const std::int64_t macs = macs_of(graph_, node, step);
       if (macs == 0) continue;
       const bool has_weights = node.inputs.size() > 1 && graph_.value(node.inputs[1]).constant;
@@ -328,7 +328,7 @@ class StageNeedsFinder {
   // Whether anything comes from outside the stage.
   bool needs_input(const StageRoles& roles, const PartNeeds& needs) const {
     for (std::size_t i = 0; i < roles.nodes.size(); ++i) {
-      for (const Step& step : needs.steps[i]) {
+      for (const NodeStep& step : needs.steps[i]) {
         const Node& node = graph_.node(roles.nodes[i]);
         for (std::size_t input = 0; input < node.inputs.size(); ++input) {
           const Value& value = graph_.value(node.inputs[input]);
@@ -372,7 +372,7 @@ class StageNeedsFinder {
 
 }  // namespace
 
-std::int64_t macs_of(const Graph& graph, const Node& node, const Step& step) {
+std::int64_t macs_of(const Graph& graph, const Node& node, const NodeStep& step) {
   const Operator& definition = operator_of(step.slice.op);
   std::vector<TensorType> inputs;
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {

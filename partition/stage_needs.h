@@ -35,7 +35,7 @@ struct PartShares {
 };
 
 // What a part computes of one node; of a node with several outputs, each by itself where it doesn't need all.
-struct Step {
+struct NodeStep {
   NodeSlice slice;
   std::vector<std::size_t> outputs;  // that it gives: one, slice.produced of it, or all of them, whole
 };
@@ -49,13 +49,13 @@ struct ComputedRegion {
 };
 
 // Multiply-accumulates of a step.
-std::int64_t macs_of(const Graph& graph, const Node& node, const Step& step);
+std::int64_t macs_of(const Graph& graph, const Node& node, const NodeStep& step);
 
 struct PartNeeds {
   PartShares shares;
   std::vector<std::optional<Region>>
       values;  // by value: what the part needs of it; of partial sums: nothing, they are whole
-  std::vector<std::vector<Step>> steps;  // by index in StageRoles::nodes
+  std::vector<std::vector<NodeStep>> steps;  // by index in StageRoles::nodes
   std::vector<ComputedRegion> computed;  // of nodes that are placed and have MACs
 };
 

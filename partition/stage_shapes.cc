@@ -63,7 +63,7 @@ ValuePiece piece(const Graph& graph, ValueId value, Region region, Combine combi
 }
 
 // Of the slice of a node.
-std::optional<std::int64_t> laid_out_of(const Graph& graph, const Node& node, const Step& step,
+std::optional<std::int64_t> laid_out_of(const Graph& graph, const Node& node, const NodeStep& step,
                                         const LaidOutWeights& laid_out) {
   if (!laid_out) return std::nullopt;
   std::vector<TensorType> types;
@@ -246,7 +246,7 @@ std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& no
     std::map<ValueId, std::int64_t> size;  // of what the part has of each value
     for (std::size_t i = 0; i < roles.nodes.size(); ++i) {
       const Node& node = graph.node(roles.nodes[i]);
-      for (const Step& step : from.steps[i]) {
+      for (const NodeStep& step : from.steps[i]) {
         const Shape& whole = graph.value(node.outputs[step.outputs[0]]).shape();
         const std::int64_t whole_macs = node_cost(graph, node).macs;
         const double fraction = whole_macs > 0
