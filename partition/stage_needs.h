@@ -56,7 +56,7 @@ struct PartNeeds {
   std::vector<std::optional<Region>>
       values;  // by value: what the part needs of it; of partial sums: nothing, they are whole
   std::vector<std::vector<NodeStep>> steps;  // by index in StageRoles::nodes
-  std::vector<ComputedRegion> computed;  // of nodes that are placed and have MACs
+  std::vector<ComputedRegion> computed;      // of nodes that are placed and have MACs
 };
 
 struct StageNeeds {
