@@ -14,8 +14,9 @@ constexpr unsigned kMaxDoublings = 6;
 // How often it is asked whether anything comes. Where others may answer for a device: how long nothing may, besides
 // three times what a request took at most.
 constexpr std::chrono::milliseconds kStallCheck{200};
-constexpr std::chrono::milliseconds kLookAround{250};
 constexpr std::chrono::milliseconds kPatience{1000};
+// The scout's longest pause, however seldom lost devices are asked.
+constexpr std::chrono::milliseconds kLookAround{250};
 constexpr std::size_t kFewResults = 8;
 // What a device is told to end when it comes back, at most.
 constexpr std::size_t kEpochsToEnd = 4;

@@ -107,7 +107,7 @@ bool Door::knocks(int descriptor, PeerAddress peer, Clock::time_point now) {
   return welcome;
 }
 
-// Nothing: it may wait. The lock is the caller's, as in all that follow.
+// Nothing: it may wait. The lock is the caller's.
 std::optional<std::string> Door::why_not(const PeerAddress& peer, Clock::time_point now) const {
   std::size_t outside = 0;  // waiting or being sent away
   std::size_t outside_of_host = 0;
@@ -131,7 +131,7 @@ std::optional<std::string> Door::why_not(const PeerAddress& peer, Clock::time_po
   return std::nullopt;
 }
 
-// For one more that waits.
+// For one more that waits. The lock is the caller's.
 void Door::make_room() {
   std::map<std::string_view, std::size_t> waiting_of;
   std::size_t waiting = 0;
