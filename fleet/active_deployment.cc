@@ -357,12 +357,12 @@ void ActiveDeployment::end() {
   const std::scoped_lock ending(end_mutex_);
   if (ended_) return;
   ended_ = true;
-  std::set<std::size_t> silent;
-  {
+  const auto silent_ones = [&] {
     const std::scoped_lock lock(mutex_);
     ending_ = true;
-    silent = silent_;
-  }
+    return silent_;
+  };
+  std::set<std::size_t> silent = silent_ones();
   changed_.notify_all();
   if (results_) results_->close();
   for (std::size_t device = 0; device < runners_.size(); ++device) {
@@ -372,9 +372,12 @@ void ActiveDeployment::end() {
     if (runner.client && silent.contains(device)) runner.client->close();
   }
   if (receiver_.joinable()) receiver_.join();
+  for (Runner& runner : runners_) {
+    if (runner.watcher.joinable()) runner.watcher.join();
+  }
+  silent = silent_ones();  // the watchers may have found another one
   for (std::size_t device = 0; device < runners_.size(); ++device) {
     Runner& runner = runners_[device];
-    if (runner.watcher.joinable()) runner.watcher.join();
     if (!runner.client) continue;
     if (!silent.contains(device) && runner.client->connected()) {
       const auto ended = runner.client->call("end", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
@@ -390,9 +393,9 @@ void ActiveDeployment::fail_with(Failure failure) {
   {
     const std::scoped_lock lock(mutex_);
     deploying = !started_;
+    if (failure.is_silent) silent_.insert(index_of(*failure.lost));
     if (ending_ || (failure_ && !deploying)) return;
     if (!failure_) failure_ = failure;
-    if (failure.is_silent) silent_.insert(index_of(*failure.lost));
   }
   changed_.notify_all();
   if (!deploying) return events_.failed(failure);
@@ -404,6 +407,10 @@ Failure ActiveDeployment::lost(std::size_t device, Error error, bool is_silent) 
   Failure failure{std::move(error), name_of(device), {}, {}};
   failure.is_silent = is_silent;
   return failure;
+}
+
+Failure ActiveDeployment::suspected(std::size_t device, Error error) const {
+  return {std::move(error), {}, {}, name_of(device)};
 }
 
 // A call that has brought no reply, or one that is an error. No runner says of itself that it is kTimeout.
@@ -431,8 +438,8 @@ bool ActiveDeployment::goes_on_without(std::size_t device, Failure& failure) {
   if (!failure.lost && failure.goes_on) missed = index_of(*failure.suspect);
   {
     const std::scoped_lock lock(mutex_);
-    if (!started_ || failure_ || ending_) return false;
     if (failure.is_silent) silent_.insert(missed);
+    if (!started_ || failure_ || ending_) return false;
     if (missed_.contains(missed)) return true;
     if (!can_miss(missed)) return false;
     missed_.insert(missed);
@@ -473,10 +480,8 @@ void ActiveDeployment::watch(std::size_t device) {
       if (missed_.contains(device)) return;
     }
     if (!failure && data_broken) {
-      failure = Failure{{ErrorCode::kUnavailable, fmt::format("{}: a connection for data broke", named(device))},
-                        {},
-                        {},
-                        name_of(device)};
+      failure =
+          suspected(device, {ErrorCode::kUnavailable, fmt::format("{}: a connection for data broke", named(device))});
     }
     if (!failure || goes_on_without(device, *failure)) continue;
     fail_with(*failure);
@@ -488,8 +493,8 @@ std::optional<Failure> ActiveDeployment::ask(std::size_t device) {
   const auto pong =
       runners_[device].client->call("ping", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
   if (pong) return failure_in(device, *pong);
-  // An answer, though not the right one: it lives, and has dropped this epoch.
-  if (pong.error().code == ErrorCode::kInvalid) return for_nobody(pong.error());
+  // An answer, though not the right one: it lives, and has dropped this epoch. That may happen once.
+  if (pong.error().code == ErrorCode::kInvalid) return suspected(device, pong.error());
   return call_failed(device, pong.error());
 }
 
@@ -498,8 +503,8 @@ std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Js
   if (!reader.has("failure")) return std::nullopt;
   const auto message = reader.string("failure");
   if (!message) return lost(device, message.error());
-  Error error{ErrorCode::kUnavailable, fmt::format("{}: {}", named(device), *message)};
-  if (!reader.has("blames")) return for_nobody(std::move(error));
+  Error error{ErrorCode::kUnavailable, fmt::format("{}: {}", named(device), in_one_line(*message))};
+  if (!reader.has("blames")) return suspected(device, std::move(error));
   const auto blamed = reader.string("blames");
   if (!blamed) return lost(device, blamed.error());
   const std::vector<std::string>& names = deployment_.plan.devices;

@@ -128,6 +128,7 @@ class ActiveDeployment {
   const std::string& name_of(std::size_t device) const { return deployment_.plan.devices[device]; }
   std::string named(std::size_t device) const { return fmt::format("device \"{}\"", name_of(device)); }
   Failure lost(std::size_t device, Error error, bool is_silent = false) const;
+  Failure suspected(std::size_t device, Error error) const;
   Failure call_failed(std::size_t device, Error error) const;
   Expected<void> export_parts(const Graph& graph);
   tl::expected<void, Failure> check_wanted();

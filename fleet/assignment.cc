@@ -214,6 +214,10 @@ std::vector<std::future<void>> Assignment::end() && {
   stop_cutting_.request_stop();
   retire(std::move(cutting_));
   retire(std::move(preparing_));
+  if (store_) {
+    retiring.push_back(
+        std::async(std::launch::async, [store = std::exchange(store_, std::nullopt)]() mutable { store.reset(); }));
+  }
   if (executor_) {
     retiring.push_back(
         std::async(std::launch::async, [executor = std::move(executor_)]() mutable { executor.reset(); }));

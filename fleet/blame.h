@@ -12,7 +12,7 @@ namespace onnx_split {
 
 class Blame {
  public:
-  // What became of the epoch.
+  // What became of the epoch; of one that has failed at its beginning nothing did.
   struct Record {
     std::chrono::steady_clock::duration lasted{};
     bool had_results = false;  // any since the failure before

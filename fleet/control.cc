@@ -1,5 +1,6 @@
 #include "fleet/control.h"
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -8,15 +9,15 @@
 namespace onnx_split {
 namespace {
 
-constexpr ErrorCode kAllCodes[] = {ErrorCode::kInvalid,   ErrorCode::kUnsupported, ErrorCode::kNotFound,
-                                   ErrorCode::kExhausted, ErrorCode::kUnavailable, ErrorCode::kTimeout,
-                                   ErrorCode::kCancelled, ErrorCode::kIo};
+// Not kTimeout and kCancelled: that one is silent, or that the user has ended everything, nobody else can tell us.
+constexpr ErrorCode kTheirCodes[] = {ErrorCode::kInvalid,   ErrorCode::kUnsupported, ErrorCode::kNotFound,
+                                     ErrorCode::kExhausted, ErrorCode::kUnavailable, ErrorCode::kIo};
 
 ErrorCode code_from_name(std::string_view name) {
-  for (const ErrorCode code : kAllCodes) {
+  for (const ErrorCode code : kTheirCodes) {
     if (error_code_name(code) == name) return code;
   }
-  return ErrorCode::kInvalid;
+  return ErrorCode::kUnavailable;
 }
 
 }  // namespace
@@ -60,6 +61,17 @@ Expected<std::string> reachable_url(const std::string& control_url, const std::s
   return control.text();
 }
 
+std::string in_one_line(std::string_view said) {
+  const auto is_inside = [](char c) { return (c & 0xC0) == 0x80; };  // a character's second byte, or a later one
+  std::size_t length = std::min(said.size(), kLongestSaid);
+  while (length < said.size() && length > 0 && is_inside(said[length])) --length;
+  std::string line(said.substr(0, length));
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7F') c = ' ';
+  }
+  return length < said.size() ? line + "…" : line;
+}
+
 Json error_to_json(const Error& error) {
   return {{"error", {{"code", error_code_name(error.code)}, {"message", error.message}}}};
 }
@@ -96,8 +108,8 @@ Expected<Json> ControlClient::call(std::string_view op, Json arguments, std::spa
   if (!reader.has("error")) return std::move(decoded->json);
   TRY_ASSIGN(const JsonReader error, reader.at("error"));
   TRY_ASSIGN(const std::string code, error.string("code"));
-  TRY_ASSIGN(std::string message, error.string("message"));
-  return in_device({code_from_name(code), std::move(message)});
+  TRY_ASSIGN(const std::string message, error.string("message"));
+  return in_device({code_from_name(code), in_one_line(message)});
 }
 
 }  // namespace onnx_split

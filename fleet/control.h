@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "transport/message.h"
@@ -18,8 +19,9 @@ namespace onnx_split {
 inline constexpr std::int64_t kProtocolVersion = 5;
 inline constexpr std::size_t kMaxControlBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
-// So much of a word that a peer says is repeated in errors and logs.
+// So much of a word that a peer says is repeated in errors and logs, and of a sentence.
 inline constexpr std::size_t kLongestNamed = 80;
+inline constexpr std::size_t kLongestSaid = 500;
 // What any link carries, 1 Mbit/s: a slower one is as good as none.
 inline constexpr std::size_t kLeastBytesPerMs = 125;
 
@@ -38,6 +40,9 @@ std::uint64_t new_epoch();
 // reach under the name that we know its control port by.
 Expected<std::string> reachable_url(const std::string& control_url, const std::string& port_url);
 
+// A sentence that a peer says, for errors and logs: in one line, and not longer than kLongestSaid bytes.
+std::string in_one_line(std::string_view said);
+
 // {"error": {"code": …, "message": …}}
 Json error_to_json(const Error& error);
 
@@ -51,9 +56,9 @@ class ControlClient {
                                          std::shared_ptr<const transport::TlsIdentity> identity = {},
                                          std::function<void()> on_lost = {});
 
-  // Sends {"op": op, …} and waits for the reply; an error that the runner replies with is returned as one. Every error
-  // begins with `device "pi1": `. `timeout` is what the runner may take; for its way the request has 1 ms for each
-  // kLeastBytesPerMs more.
+  // Sends {"op": op, …} and waits for the reply; an error that the runner replies with is returned as one, but as
+  // kUnavailable where it says kTimeout or kCancelled, which are ours to say. Every error begins with `device "pi1": `.
+  // `timeout` is what the runner may take; for its way the request has 1 ms for each kLeastBytesPerMs more.
   Expected<Json> call(std::string_view op, Json arguments, std::span<const std::byte> bytes = {},
                       std::chrono::milliseconds timeout = std::chrono::seconds(30));
 

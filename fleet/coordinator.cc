@@ -106,6 +106,7 @@ tl::expected<Coordinator::Epoch, Failure> Coordinator::make_epoch(const Plan& pl
   };
   auto active = ActiveDeployment::begin(graph_, plan, urls, watch, std::move(events), number, replaces);
   if (active) return Epoch{std::move(*active), generation, 0};
+  active.error().at_beginning = true;
   const std::scoped_lock lock(mutex_);
   beginning_ = 0;
   return tl::unexpected(std::move(active.error()));
@@ -473,9 +474,10 @@ void Coordinator::change_over() {
     }
     for (const Failure& failure : std::exchange(failures, {})) {
       if (const auto goes_on = blame(failure); goes_on) continue;
-      spdlog::warn("there is no other plan; going on as it is");
+      spdlog::warn("{}; going on as it is", failure.error.message);
       return;
     }
+    if (!may_be_better()) return;
     const auto plan = next_plan(interrupted);
     if (interrupted()) return;
     if (!plan) {
@@ -491,11 +493,12 @@ void Coordinator::change_over() {
       changed_.notify_all();
       return;
     }
-    if (epoch.error().is_refusal) {
-      spdlog::info("{}; one epoch after the other", epoch.error().error.message);
+    Failure& failure = epoch.error();
+    if (failure.is_refusal && current_.active->works_with(*failure.lost)) {
+      spdlog::info("{}; one epoch after the other", failure.error.message);
       break;
     }
-    failures.push_back(std::move(epoch.error()));
+    failures.push_back(with_newcomer_blamed(std::move(failure)));
   }
   drain();
   std::optional<Failure> failure;
@@ -504,6 +507,16 @@ void Coordinator::change_over() {
     failure = broken_;
   }
   begin_again(std::move(failure));
+}
+
+// Another epoch than the one that works: that one misses a device, or has no share for one that is there.
+bool Coordinator::may_be_better() const {
+  const std::scoped_lock lock(mutex_);
+  if (has_missed_) return true;
+  const std::vector<std::string>& devices = current_.active->plan().devices;
+  return std::any_of(members_.begin(), members_.end(), [&](const Member& member) {
+    return !member.lost && std::find(devices.begin(), devices.end(), member.name) == devices.end();
+  });
 }
 
 void Coordinator::begin_again(std::optional<Failure> failure) {
@@ -623,8 +636,11 @@ std::optional<Coordinator::Candidate> Coordinator::next_to_ask() {
 // Decides whom to leave out. An error if going on makes no sense.
 Expected<void> Coordinator::blame(const Failure& failure) {
   const std::scoped_lock lock(mutex_);
-  const Blame::Verdict verdict =
-      blame_.judge(failure, {Clock::now() - epoch_began_, std::exchange(has_answered_, false), oldest_ == next_});
+  Blame::Record record;
+  if (!failure.at_beginning) {
+    record = {Clock::now() - epoch_began_, std::exchange(has_answered_, false), oldest_ == next_};
+  }
+  const Blame::Verdict verdict = blame_.judge(failure, record);
   Member* left_out = find(verdict.without);
   if (left_out != nullptr) lose(*left_out);
   if (!verdict.goes_on || (left_out != nullptr && !options_.replan)) return tl::unexpected(failure.error);
@@ -634,6 +650,19 @@ Expected<void> Coordinator::blame(const Failure& failure) {
     spdlog::warn("{}; beginning again with everybody", failure.error.message);
   }
   return {};
+}
+
+// Of an epoch that was to take the place of the one that runs. Where a connection broke, or couldn't be made, with one
+// that works in that one at one end, the device at the other end is to blame. The lock is the caller's.
+Failure Coordinator::with_newcomer_blamed(Failure failure) const {
+  if (failure.lost || !failure.suspect) return failure;
+  const bool suspect_works = current_.active->works_with(*failure.suspect);
+  const bool reporter_works = !failure.reporter || current_.active->works_with(*failure.reporter);
+  if (suspect_works == reporter_works) return failure;
+  failure.lost = suspect_works ? failure.reporter : failure.suspect;
+  failure.reporter.reset();
+  failure.suspect.reset();
+  return failure;
 }
 
 Expected<Plan> Coordinator::next_plan(const std::function<bool()>& interrupted) {
@@ -661,27 +690,46 @@ Expected<Plan> Coordinator::plan_for_rest(const std::function<bool()>& interrupt
     for (const Member& member : members_) {
       if (!member.lost) left.push_back(member.name);
     }
-    const bool knows_all = full_plan_.devices.size() == members_.size();
-    if (knows_all && uses_only(full_plan_, left)) return full_plan_;
-    if (const auto found = prepared_.find(left); found != prepared_.end()) return found->second;
+    if (auto known = known_plan(left)) return std::move(*known);
     plan_is_wanted_ = true;
   }
   const std::scoped_lock planning(plan_mutex_);
   {
     const std::scoped_lock lock(mutex_);
     plan_is_wanted_ = false;
-    const auto found = prepared_.find(left);
-    if (found != prepared_.end()) return found->second;
+    if (auto known = known_plan(left)) return std::move(*known);
   }
+  return make_plan(left, interrupted);
+}
+
+// Nothing: nobody has looked for one. The lock is the caller's.
+std::optional<Expected<Plan>> Coordinator::known_plan(const std::vector<std::string>& left) const {
+  const bool knows_all = full_plan_.devices.size() == members_.size();
+  if (knows_all && uses_only(full_plan_, left)) return full_plan_;
+  if (const auto found = prepared_.find(left); found != prepared_.end()) return found->second;
+  if (const auto found = no_plan_for_.find(left); found != no_plan_for_.end()) return tl::unexpected(found->second);
+  return std::nullopt;
+}
+
+// Remembers it, or that there is none. plan_mutex_ is the caller's.
+Expected<Plan> Coordinator::make_plan(const std::vector<std::string>& left, const std::function<bool()>& interrupted) {
   auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : options_.replan(left, interrupted);
   if (plan) {
     auto checked = check_plan(*plan, graph_);
     if (!checked) plan = tl::unexpected(std::move(checked.error()));
   }
-  if (!plan) return fail_in(fmt::format("devices that are left: {}", list_of(left)), std::move(plan.error()));
+  if (!plan) {
+    plan = fail_in(fmt::format("devices that are left: {}", list_of(left)), std::move(plan.error()));
+    if (interrupted()) return plan;
+  }
   const std::scoped_lock lock(mutex_);
-  if (left.size() == members_.size()) full_plan_ = *plan;
-  return prepared_.emplace(std::move(left), std::move(*plan)).first->second;
+  if (!plan) {
+    no_plan_for_.emplace(left, plan.error());
+  } else {
+    if (left.size() == members_.size()) full_plan_ = *plan;
+    prepared_.emplace(left, *plan);
+  }
+  return plan;
 }
 
 // The loss of one of those that are there, if no plan has been made for it. The lock is the caller's.
@@ -690,12 +738,10 @@ std::optional<Coordinator::Loss> Coordinator::next_to_prepare() {
   for (const Member& member : members_) {
     if (!member.lost) names.push_back(member.name);
   }
-  const bool knows_all = full_plan_.devices.size() == members_.size();
   for (const std::string& lost : names) {
     std::vector<std::string> left = names;
     std::erase(left, lost);
-    if (left.empty() || (knows_all && uses_only(full_plan_, left))) continue;
-    if (!prepared_.contains(left) && !no_plan_for_.contains(left)) return Loss{lost, std::move(left)};
+    if (!left.empty() && !known_plan(left)) return Loss{lost, std::move(left)};
   }
   members_changed_ = false;
   return std::nullopt;
@@ -713,19 +759,13 @@ bool Coordinator::prepare_next_plan() {
     if (everything_runs && members_changed_) loss = next_to_prepare();
   }
   if (!loss) return false;
-  auto plan = options_.replan(loss->left, [this] {
+  const auto interrupted = [this] {
     const std::scoped_lock lock(mutex_);
     return end_.has_value() || plan_is_wanted_;
-  });
-  const bool fits = plan && check_plan(*plan, graph_);
-  const std::scoped_lock lock(mutex_);
-  if (!plan && (end_ || plan_is_wanted_)) return false;
-  if (fits) {
-    prepared_.emplace(loss->left, std::move(*plan));
-  } else {
-    no_plan_for_.insert(loss->left);
-    spdlog::info("no plan if device \"{}\" is lost{}", loss->lost, plan ? "" : ": " + plan.error().message);
-  }
+  };
+  const auto plan = make_plan(loss->left, interrupted);
+  if (!plan && interrupted()) return false;
+  if (!plan) spdlog::info("no plan if device \"{}\" is lost: {}", loss->lost, plan.error().message);
   return true;
 }
 
@@ -760,6 +800,7 @@ void Coordinator::ask_lost() {
     find(candidate->name)->lost = false;
     ++counts_.returns;
     members_returned_ = members_changed_ = true;
+    no_plan_for_.clear();  // it may bring what was lacking
   }
   changed_.notify_all();
 }
@@ -775,6 +816,7 @@ void Coordinator::look_for_new_devices() {
     members_.back().is_new = true;
     ++counts_.joined;
     members_returned_ = members_changed_ = is_any_new = true;
+    no_plan_for_.clear();
   }
   if (is_any_new) changed_.notify_all();
 }

@@ -23,6 +23,8 @@ struct Failure {
   bool is_refusal = false;
   // What is lost doesn't answer: there is no telling it anything.
   bool is_silent = false;
+  // The deployment never got as far as taking requests.
+  bool at_beginning = false;
 };
 
 }  // namespace onnx_split

@@ -140,8 +140,9 @@ PartStore::Folders::~Folders() {
   {
     const auto lock = parts_in_use().lock();
     std::vector<std::pair<fs::file_time_type, fs::path>> kept;
-    for (const fs::directory_entry& entry : fs::directory_iterator(parts, ignored)) {
-      if (is_hash(entry.path().filename().string())) kept.emplace_back(entry.last_write_time(ignored), entry.path());
+    for (fs::directory_iterator entry(parts, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
+      std::error_code untold;
+      if (is_hash(entry->path().filename().string())) kept.emplace_back(entry->last_write_time(untold), entry->path());
     }
     std::sort(kept.rbegin(), kept.rend());  // the newest first
     std::uint64_t bytes = 0;

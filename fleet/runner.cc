@@ -93,10 +93,10 @@ void Runner::release(std::list<Assignment>::iterator assignment) {
 }
 
 Json Runner::handle(std::span<const std::byte> request) {
-  auto message = decode_control(request);
-  if (!message) return error_to_json(message.error());
   Expected<Json> reply;
   try {
+    const auto message = decode_control(request);
+    if (!message) return error_to_json(message.error());
     reply = dispatch(*message);
   } catch (const std::bad_alloc&) {
     reply = fail(ErrorCode::kExhausted, "out of memory");

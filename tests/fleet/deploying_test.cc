@@ -14,6 +14,7 @@
 #include "fleet/coordinator.h"
 #include "tests/fleet/liar.h"
 #include "tests/fleet/plans.h"
+#include "tests/fleet/relay.h"
 #include "tests/fleet/runners.h"
 #include "tests/fleet/streams.h"
 #include "tests/support/expect.h"
@@ -32,6 +33,7 @@ using testing::plan_of;
 using testing::Questions;
 using testing::random_network;
 using testing::recovering;
+using testing::Relays;
 using testing::Runners;
 using testing::stream;
 using testing::Streamed;
@@ -67,11 +69,12 @@ CoordinatorOptions without_returns(const Graph& graph) {
 }
 
 // After d0 and d1, d2 comes when it is told to.
-CoordinatorOptions with_newcomer(const Graph& graph, const Suspects& suspects, const std::atomic<bool>& has_come) {
+CoordinatorOptions with_newcomer(const Graph& graph, const std::vector<std::string>& urls,
+                                 const std::atomic<bool>& has_come) {
   CoordinatorOptions options = recovering(graph);
-  options.devices = [&]() -> std::vector<FleetDevice> {
-    std::vector<FleetDevice> devices = {{"d0", suspects.urls[0]}, {"d1", suspects.urls[1]}};
-    if (has_come) devices.push_back({"d2", suspects.urls[2]});
+  options.devices = [urls, &has_come]() -> std::vector<FleetDevice> {
+    std::vector<FleetDevice> devices = {{"d0", urls[0]}, {"d1", urls[1]}};
+    if (has_come) devices.push_back({"d2", urls[2]});
     return devices;
   };
   return options;
@@ -191,6 +194,77 @@ TEST(WhileDeploying, ADeviceThatNeverGetsReadyIsLeftOut) {
   EXPECT_NE(error.find("device \"d0\": still \"preparing\" after 3"), std::string::npos) << error;
 }
 
+// A newcomer that can't take part: d0 and d1 go on without any pause.
+void expect_left_out(const Graph& graph, const std::vector<std::string>& urls, const Plan& plan) {
+  const Questions questions(graph);
+  std::atomic<bool> has_come{false};
+  CoordinatorOptions options = with_newcomer(graph, urls, has_come);
+  options.return_period = std::chrono::seconds(60);  // it would come back at once
+  options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
+    return left.size() == 3 ? plan : plan_of(graph, left);
+  };
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {urls[0], urls[1]}, options));
+  expect_all_answered(*coordinator, questions, [&] { has_come = true; });
+  EXPECT_TRUE(comes_true([&] { return coordinator->counts().losses > 0; }, std::chrono::seconds(20)));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  EXPECT_EQ(coordinator->counts().joined, 1U);
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  EXPECT_EQ(coordinator->counts().epochs, 2U);  // the one that runs, and one that didn't come about
+  EXPECT_EQ(coordinator->counts().resent, 0U);
+  const auto status = must(coordinator->runner_status());
+  ASSERT_EQ(status.size(), 2U);
+  EXPECT_GE(status[0]["jobs_done"], 310);  // in the first epoch
+}
+
+// Its memory isn't enough for its part; waiting until the others are idle makes that no better.
+TEST(WhileDeploying, ANewcomerWithoutMemoryIsLeftOut) {
+  const Graph graph = random_network(31, 6);
+  const Plan plan = plan_of(graph, device_names(3));
+  std::uint64_t needed = 0;
+  {
+    const Runners all(3);
+    needed = must(must(Coordinator::deploy(graph, plan, all.urls()))->runner_status())[2]["memory_bytes"];
+  }
+  const Runners able(2), small(1, needed - 1);
+  expect_left_out(graph, {able.urls()[0], able.urls()[1], small.urls()[0]}, plan);
+}
+
+// But by the coordinator: as behind a firewall that knows the control port alone.
+TEST(WhileDeploying, ANewcomerThatTheOthersCanNotReachIsLeftOut) {
+  const Graph graph = random_network(31, 6);
+  const Runners runners(3);
+  Relays relays(runners.urls());
+  for (const std::size_t other : {0, 1}) relays.silence(other, 2);
+  expect_left_out(graph, relays.urls(), plan_of(graph, device_names(3)));
+}
+
+// Of two epochs that a device is in, the one that still is being deployed may hear later that it is silent. Then it
+// isn't told of the end any more, which would cost the time of a ping.
+TEST(WhileDeploying, TheEndDoesNotWaitForADeviceThatIsKnownToBeSilent) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Suspects suspects(3);
+  std::atomic<bool> has_come{false}, prepares{false};
+  CoordinatorOptions options = with_newcomer(graph, suspects.urls, has_come);
+  options.watch.heartbeat_timeout = std::chrono::seconds(4);
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  suspects.liars[2]->say_state("preparing");  // for a minute
+  suspects.liars[2]->fall_silent_at(
+      "prepare", [&] { prepares = true; }, std::chrono::milliseconds(0));
+  has_come = true;
+  EXPECT_TRUE(comes_true([&] { return prepares.load(); }, std::chrono::seconds(20)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // until it is d2 alone that is waited for
+  std::atomic<Clock::time_point> fell;
+  auto goes_on = time_until(fell, [&] { return coordinator->counts().epochs >= 3; });
+  suspects.liars[1]->fall_silent_at("ping", [&] { fell = Clock::now(); });
+  EXPECT_LT(goes_on.get(), std::chrono::seconds(4) + std::chrono::milliseconds(3500));
+  suspects.liars[2]->say_the_truth();
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+}
+
 // It can't take part in the next epoch, but works in the one that runs: that one isn't taken from it as long as the
 // next one isn't there.
 TEST(WhileDeploying, ADeviceThatRefusesTheNextEpochGoesOnInThisOne) {
@@ -198,7 +272,7 @@ TEST(WhileDeploying, ADeviceThatRefusesTheNextEpochGoesOnInThisOne) {
   const Questions questions(graph);
   const Suspects suspects(3);
   std::atomic<bool> has_come{false}, prepares{false};
-  CoordinatorOptions options = with_newcomer(graph, suspects, has_come);
+  CoordinatorOptions options = with_newcomer(graph, suspects.urls, has_come);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
   EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
@@ -229,7 +303,7 @@ TEST(WhileDeploying, ThatNothingIsAnsweredAnyMoreIsNoticed) {
   const Questions questions(graph);
   const Suspects suspects(3);
   std::atomic<bool> has_come{false}, prepares{false};
-  CoordinatorOptions options = with_newcomer(graph, suspects, has_come);
+  CoordinatorOptions options = with_newcomer(graph, suspects.urls, has_come);
   options.stall_timeout = std::chrono::milliseconds(300);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));

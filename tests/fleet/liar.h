@@ -57,8 +57,9 @@ class Liar {
   }
   void say_the_truth() { says_state_ = false; }
   // The next request with this op it refuses.
-  void refuse(std::string op) {
+  void refuse(std::string op, Error with = {ErrorCode::kExhausted, "no"}) {
     refused_ = std::move(op);
+    refusal_ = std::move(with);
     may_refuse_ = true;
   }
   // At the next request with this op, for so long or for ever; `then` is called at that moment. Once.
@@ -83,7 +84,7 @@ class Liar {
       }
       if (may_refuse_ && op == refused_) {
         may_refuse_ = false;
-        if (!control_.reply(must(encode_control(error_to_json({ErrorCode::kExhausted, "no"}))))) return;
+        if (!control_.reply(must(encode_control(error_to_json(refusal_))))) return;
         continue;
       }
       const auto reply = runner_.call(std::move(*request), std::chrono::seconds(30));
@@ -140,6 +141,7 @@ class Liar {
   std::string state_;
   std::atomic<bool> says_state_{false};
   std::string refused_;
+  Error refusal_;
   std::atomic<bool> may_refuse_{false};
   std::string blamed_;
   bool goes_on_ = false;

@@ -293,6 +293,48 @@ TEST(Recovery, ADeviceWhoseResultsCanNotBeRightIsLeftOut) {
   EXPECT_EQ(coordinator->counts().epochs, 3U);  // it may have been an accident the first time
 }
 
+// What a device says of itself is its own business: that everything is to end, only the user may say.
+TEST(Recovery, ADeviceThatSaysThatAllIsCancelledIsLeftOut) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Runners runners(2);
+  std::vector<std::string> urls = runners.urls();
+  Liar liar(urls[1]);
+  urls[1] = liar.url();
+  CoordinatorOptions options = recovering(graph);
+  options.return_period = std::chrono::seconds(60);  // it would come back at once
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), urls, options));
+  const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) liar.refuse("ping", {ErrorCode::kCancelled, "the user wants no more"});
+  });
+  EXPECT_EQ(streamed.right, 300U);
+  if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
+  EXPECT_TRUE(comes_true([&] { return coordinator->counts().losses > 0; }, std::chrono::seconds(20)));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  EXPECT_EQ(coordinator->counts().epochs, 2U);
+}
+
+// It answers, but doesn't know its epoch any more. As it may have been us who were silent for too long, that is no
+// reason to go on without it; but if it happens again, it is.
+TEST(Recovery, ADeviceThatDropsOneEpochAfterTheOtherIsLeftOut) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Runners runners(2);
+  std::vector<std::string> urls = runners.urls();
+  Liar liar(urls[1]);
+  urls[1] = liar.url();
+  CoordinatorOptions options = recovering(graph);
+  options.return_period = std::chrono::seconds(60);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), urls, options));
+  for (const std::uint64_t epochs : {2, 3}) {
+    liar.refuse("ping", {ErrorCode::kInvalid, "nothing is deployed here"});
+    EXPECT_TRUE(comes_true([&] { return coordinator->counts().epochs >= epochs; }, std::chrono::seconds(20)));
+    EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+    EXPECT_EQ(coordinator->counts().losses, epochs - 2);
+  }
+}
+
 // A runner knows less than the coordinator of what is missed already.
 TEST(Recovery, AnEpochThatCanNotGoOnEndsWhateverARunnerSays) {
   const Graph graph = random_network(31, 6);
@@ -575,6 +617,26 @@ TEST(Recovery, TwoThatDoNotHearEachOtherCostNoResult) {
     EXPECT_EQ(coordinator->counts().losses, 1U);
     if (HasFailure()) ADD_FAILURE() << ::testing::PrintToString(log.lines());
   }
+}
+
+// What comes after an epoch that has run for long is a beginning that fails, and then another one: not accidents, each
+// for itself, that have nothing to do with one another.
+TEST(Recovery, TwoThatDoNotHearEachOtherAnyMoreCostOneOfThem) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const Runners runners(3);
+  Relays relays(runners.urls());
+  CoordinatorOptions options = recovering(graph);
+  options.return_period = std::chrono::seconds(60);
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), relays.urls(), options));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  std::this_thread::sleep_for(std::chrono::milliseconds(10500));  // longer than Blame remembers
+  relays.silence(0, 1);
+  relays.silence(1, 0);
+  ASSERT_TRUE(comes_true([&] { return coordinator->counts().losses > 0; }, std::chrono::seconds(20)));
+  EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  EXPECT_EQ(coordinator->counts().losses, 1U);
+  EXPECT_EQ(coordinator->counts().epochs, 3U);
 }
 
 }  // namespace
