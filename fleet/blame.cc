@@ -27,4 +27,10 @@ Blame::Verdict Blame::judge(const Failure& failure, const Record& record) {
   return {++failures_ < kMaxFailures, {}};
 }
 
+void Blame::forget_if_steady(std::chrono::steady_clock::duration lasted) {
+  if (lasted <= kSteady) return;
+  strikes_.clear();
+  failures_ = 0;
+}
+
 }  // namespace onnx_split

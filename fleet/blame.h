@@ -29,6 +29,9 @@ class Blame {
   // between. Ends at kCancelled.
   Verdict judge(const Failure& failure, const Record& record);
 
+  // An epoch that has gone well for so long shall be replaced: what happened before it may be long ago.
+  void forget_if_steady(std::chrono::steady_clock::duration lasted);
+
  private:
   std::map<std::string, unsigned> strikes_;  // connections that broke without a reason, by device at either end
   unsigned failures_ = 0;                    // in a row, without a result and without anybody to blame

@@ -22,6 +22,19 @@ constexpr std::size_t kFewResults = 8;
 constexpr std::size_t kEpochsToEnd = 4;
 constexpr int kLowestPriority = 19;
 
+// Of an epoch that was to take the place of one in which these worked. Where a connection broke, or couldn't be made,
+// with one of them at one end, the device at the other end is to blame.
+Failure with_newcomer_blamed(Failure failure, const std::set<std::string>& worked) {
+  if (failure.lost || !failure.suspect || worked.empty()) return failure;
+  const bool suspect_worked = worked.contains(*failure.suspect);
+  const bool reporter_worked = !failure.reporter || worked.contains(*failure.reporter);
+  if (suspect_worked == reporter_worked) return failure;
+  failure.lost = suspect_worked ? failure.reporter : failure.suspect;
+  failure.reporter.reset();
+  failure.suspect.reset();
+  return failure;
+}
+
 std::string list_of(const std::vector<std::string>& names) {
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
@@ -462,6 +475,11 @@ void Coordinator::change_over() {
   WatchOptions watch = later_watch();
   watch.interrupted = interrupted;
   std::vector<Failure> failures;
+  std::set<std::string> worked;
+  {
+    const std::scoped_lock lock(mutex_);
+    blame_.forget_if_steady(Clock::now() - epoch_began_);
+  }
   while (true) {
     std::uint64_t replaces = 0;
     {
@@ -494,11 +512,12 @@ void Coordinator::change_over() {
       return;
     }
     Failure& failure = epoch.error();
-    if (failure.is_refusal && current_.active->works_with(*failure.lost)) {
+    worked = working();
+    if (failure.is_refusal && worked.contains(*failure.lost)) {
       spdlog::info("{}; one epoch after the other", failure.error.message);
       break;
     }
-    failures.push_back(with_newcomer_blamed(std::move(failure)));
+    failures.push_back(with_newcomer_blamed(std::move(failure), worked));
   }
   drain();
   std::optional<Failure> failure;
@@ -506,7 +525,16 @@ void Coordinator::change_over() {
     const std::scoped_lock lock(mutex_);
     failure = broken_;
   }
-  begin_again(std::move(failure));
+  begin_again(std::move(failure), worked);
+}
+
+// In the current epoch. The lock is the caller's.
+std::set<std::string> Coordinator::working() const {
+  std::set<std::string> names;
+  for (const Member& member : members_) {
+    if (current_.active->works_with(member.name)) names.insert(member.name);
+  }
+  return names;
 }
 
 // Another epoch than the one that works: that one misses a device, or has no share for one that is there.
@@ -519,7 +547,8 @@ bool Coordinator::may_be_better() const {
   });
 }
 
-void Coordinator::begin_again(std::optional<Failure> failure) {
+// `worked`: in the epoch before, which ended well.
+void Coordinator::begin_again(std::optional<Failure> failure, const std::set<std::string>& worked) {
   const auto interrupted = [this] {
     const std::scoped_lock lock(mutex_);
     return end_.has_value();
@@ -550,7 +579,7 @@ void Coordinator::begin_again(std::optional<Failure> failure) {
     if (!plan) return cancel(std::move(plan.error()));
     auto epoch = make_epoch(*plan, watch);
     if (!epoch) {
-      failure = std::move(epoch.error());
+      failure = with_newcomer_blamed(std::move(epoch.error()), worked);
       continue;
     }
     {
@@ -652,19 +681,6 @@ Expected<void> Coordinator::blame(const Failure& failure) {
   return {};
 }
 
-// Of an epoch that was to take the place of the one that runs. Where a connection broke, or couldn't be made, with one
-// that works in that one at one end, the device at the other end is to blame. The lock is the caller's.
-Failure Coordinator::with_newcomer_blamed(Failure failure) const {
-  if (failure.lost || !failure.suspect) return failure;
-  const bool suspect_works = current_.active->works_with(*failure.suspect);
-  const bool reporter_works = !failure.reporter || current_.active->works_with(*failure.reporter);
-  if (suspect_works == reporter_works) return failure;
-  failure.lost = suspect_works ? failure.reporter : failure.suspect;
-  failure.reporter.reset();
-  failure.suspect.reset();
-  return failure;
-}
-
 Expected<Plan> Coordinator::next_plan(const std::function<bool()>& interrupted) {
   while (true) {
     auto plan = plan_for_rest(interrupted);
@@ -702,12 +718,11 @@ Expected<Plan> Coordinator::plan_for_rest(const std::function<bool()>& interrupt
   return make_plan(left, interrupted);
 }
 
-// Nothing: nobody has looked for one. The lock is the caller's.
-std::optional<Expected<Plan>> Coordinator::known_plan(const std::vector<std::string>& left) const {
+// The lock is the caller's.
+std::optional<Plan> Coordinator::known_plan(const std::vector<std::string>& left) const {
   const bool knows_all = full_plan_.devices.size() == members_.size();
   if (knows_all && uses_only(full_plan_, left)) return full_plan_;
   if (const auto found = prepared_.find(left); found != prepared_.end()) return found->second;
-  if (const auto found = no_plan_for_.find(left); found != no_plan_for_.end()) return tl::unexpected(found->second);
   return std::nullopt;
 }
 
@@ -724,7 +739,7 @@ Expected<Plan> Coordinator::make_plan(const std::vector<std::string>& left, cons
   }
   const std::scoped_lock lock(mutex_);
   if (!plan) {
-    no_plan_for_.emplace(left, plan.error());
+    no_plan_for_.insert(left);
   } else {
     if (left.size() == members_.size()) full_plan_ = *plan;
     prepared_.emplace(left, *plan);
@@ -741,7 +756,7 @@ std::optional<Coordinator::Loss> Coordinator::next_to_prepare() {
   for (const std::string& lost : names) {
     std::vector<std::string> left = names;
     std::erase(left, lost);
-    if (!left.empty() && !known_plan(left)) return Loss{lost, std::move(left)};
+    if (!left.empty() && !known_plan(left) && !no_plan_for_.contains(left)) return Loss{lost, std::move(left)};
   }
   members_changed_ = false;
   return std::nullopt;
@@ -800,7 +815,6 @@ void Coordinator::ask_lost() {
     find(candidate->name)->lost = false;
     ++counts_.returns;
     members_returned_ = members_changed_ = true;
-    no_plan_for_.clear();  // it may bring what was lacking
   }
   changed_.notify_all();
 }
@@ -816,7 +830,6 @@ void Coordinator::look_for_new_devices() {
     members_.back().is_new = true;
     ++counts_.joined;
     members_returned_ = members_changed_ = is_any_new = true;
-    no_plan_for_.clear();
   }
   if (is_any_new) changed_.notify_all();
 }
@@ -834,7 +847,7 @@ Expected<void> Coordinator::ask(const Candidate& candidate) const {
   TRY_ASSIGN(const Json status, client.call("status", Json::object(), {}, timeout));
   TRY_ASSIGN(const std::string state, JsonReader(status).string("state"));
   if (state == "idle" || candidate.works) return {};
-  return fail(ErrorCode::kUnavailable, "device \"{}\" is {} for somebody else", candidate.name, state);
+  return fail(ErrorCode::kUnavailable, "device \"{}\" is {} for somebody else", candidate.name, in_one_line(state));
 }
 
 }  // namespace onnx_split

@@ -156,10 +156,10 @@ class Coordinator {
   bool may_be_better() const;
   void check_stall();
   bool gives_up();
-  void begin_again(std::optional<Failure> failure);
+  void begin_again(std::optional<Failure> failure, const std::set<std::string>& worked = {});
+  std::set<std::string> working() const;
   bool resend();
   Expected<void> blame(const Failure& failure);
-  Failure with_newcomer_blamed(Failure failure) const;
   void add_member(FleetDevice device);
   Member* find(const std::optional<std::string>& name);
   void lose(Member& member);
@@ -167,7 +167,7 @@ class Coordinator {
   std::optional<Candidate> next_to_ask();
   Expected<Plan> next_plan(const std::function<bool()>& interrupted);
   Expected<Plan> make_plan(const std::vector<std::string>& left, const std::function<bool()>& interrupted);
-  std::optional<Expected<Plan>> known_plan(const std::vector<std::string>& left) const;
+  std::optional<Plan> known_plan(const std::vector<std::string>& left) const;
   Expected<Plan> plan_for_rest(const std::function<bool()>& interrupted);
   std::optional<Loss> next_to_prepare();
   bool prepare_next_plan();
@@ -203,9 +203,9 @@ class Coordinator {
   std::vector<Failure> failed_at_beginning_;  // of it
   std::optional<Error> end_;                  // nothing goes on
   bool members_returned_ = false;
-  bool plan_is_wanted_ = false;                            // by the supervisor, which waits while others are prepared
-  bool members_changed_ = true;                            // so plans for the loss of one may be missing
-  std::map<std::vector<std::string>, Error> no_plan_for_;  // by the devices that would be left
+  bool plan_is_wanted_ = false;                     // by the supervisor, which waits while others are prepared
+  bool members_changed_ = true;                     // so plans for the loss of one may be missing
+  std::set<std::vector<std::string>> no_plan_for_;  // those that there was none for
   Blame blame_;
   Clock::time_point epoch_began_;
   // The fastest of this epoch, for deadlines that can't be met: a request's way, and a result after the one before, on

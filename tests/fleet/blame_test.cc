@@ -75,6 +75,21 @@ TEST(Blame, AnEpochThatHadNothingToDoCountsIfItEndedSoon) {
   EXPECT_FALSE(short_lived.judge(kNobody, {1s, false, true}).goes_on);
 }
 
+TEST(Blame, WhatWasBeforeAnEpochThatLastedIsForgottenThoughItHasNotFailed) {
+  for (const auto lasted : {9s, 11s}) {
+    Blame blame;
+    for (int i = 1; i < 4; ++i) blame.judge(kNobody, {});
+    blame.judge(between("pi1", "pi2"), {});
+    blame.forget_if_steady(lasted);
+    if (lasted < 10s) {
+      EXPECT_FALSE(blame.judge(kNobody, {}).goes_on);
+    } else {
+      EXPECT_TRUE(blame.judge(kNobody, {}).goes_on);
+    }
+    EXPECT_EQ(blame.judge(between("pi3", "pi2"), {}).without.has_value(), lasted < 10s);
+  }
+}
+
 TEST(Blame, WhoEndsItIsNotAsked) {
   Blame blame;
   const Blame::Verdict verdict = blame.judge({{ErrorCode::kCancelled, "Ctrl-C"}, "pi1", {}, {}}, {1s, true, false});

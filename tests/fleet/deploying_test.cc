@@ -214,7 +214,7 @@ void expect_left_out(const Graph& graph, const std::vector<std::string>& urls, c
   EXPECT_EQ(coordinator->counts().resent, 0U);
   const auto status = must(coordinator->runner_status());
   ASSERT_EQ(status.size(), 2U);
-  EXPECT_GE(status[0]["jobs_done"], 310);  // in the first epoch
+  EXPECT_GE(status[0]["jobs_done"], 300);  // in the first epoch
 }
 
 // Its memory isn't enough for its part; waiting until the others are idle makes that no better.
@@ -251,6 +251,7 @@ TEST(WhileDeploying, TheEndDoesNotWaitForADeviceThatIsKnownToBeSilent) {
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
   EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+  const auto first_epoch = must(coordinator->runner_status())[1]["epoch"].get<std::uint64_t>();
   suspects.liars[2]->say_state("preparing");  // for a minute
   suspects.liars[2]->fall_silent_at(
       "prepare", [&] { prepares = true; }, std::chrono::milliseconds(0));
@@ -259,7 +260,7 @@ TEST(WhileDeploying, TheEndDoesNotWaitForADeviceThatIsKnownToBeSilent) {
   std::this_thread::sleep_for(std::chrono::milliseconds(300));  // until it is d2 alone that is waited for
   std::atomic<Clock::time_point> fell;
   auto goes_on = time_until(fell, [&] { return coordinator->counts().epochs >= 3; });
-  suspects.liars[1]->fall_silent_at("ping", [&] { fell = Clock::now(); });
+  suspects.liars[1]->fall_silent_at_ping_of(first_epoch, [&] { fell = Clock::now(); });
   EXPECT_LT(goes_on.get(), std::chrono::seconds(4) + std::chrono::milliseconds(3500));
   suspects.liars[2]->say_the_truth();
   EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);

@@ -64,19 +64,30 @@ class Liar {
   }
   // At the next request with this op, for so long or for ever; `then` is called at that moment. Once.
   void fall_silent_at(std::string op, std::function<void()> then = {}, std::chrono::milliseconds how_long = kForEver) {
+    silencing_epoch_ = 0;
+    fall_silent(std::move(op), std::move(then), how_long);
+  }
+  // Or of this epoch alone.
+  void fall_silent_at_ping_of(std::uint64_t epoch, std::function<void()> then) {
+    silencing_epoch_ = epoch;
+    fall_silent("ping", std::move(then), kForEver);
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kForEver = std::chrono::milliseconds::max();
+
+  void fall_silent(std::string op, std::function<void()> then, std::chrono::milliseconds how_long) {
     silencing_ = std::move(op);
     then_ = std::move(then);
     how_long_ = how_long;
     may_fall_silent_ = true;
   }
 
- private:
-  static constexpr std::chrono::milliseconds kForEver = std::chrono::milliseconds::max();
-
   void answer() {
     while (auto request = control_.receive(transport::kForever)) {
-      const Json op = must(decode_control(request->bytes())).json["op"];
-      if (may_fall_silent_ && op == silencing_) {
+      const Json asked = must(decode_control(request->bytes())).json;
+      const Json& op = asked.at("op");
+      if (may_fall_silent_ && op == silencing_ && (silencing_epoch_ == 0 || asked["epoch"] == silencing_epoch_)) {
         may_fall_silent_ = false;
         if (then_) then_();
         if (how_long_ == kForEver) return;
@@ -147,6 +158,7 @@ class Liar {
   bool goes_on_ = false;
   std::atomic<bool> blames_{false};
   std::string silencing_;
+  std::uint64_t silencing_epoch_ = 0;  // any
   std::function<void()> then_;
   std::chrono::milliseconds how_long_{};
   std::atomic<bool> may_fall_silent_{false};

@@ -69,33 +69,6 @@ TEST(Replan, ALossDoesNotWaitForAPlanThatIsMadeBeforehand) {
       20s));
 }
 
-// Nobody waits to hear twice that there is none.
-TEST(Replan, ALossThatThereIsNoPlanForIsNotPlannedForAgain) {
-  const Graph graph = random_network(31, 6);
-  const Questions questions(graph);
-  const LocalFleet fleet = process_runners(2);
-  std::mutex mutex;
-  std::multiset<std::vector<std::string>> asked;  // guarded by the mutex
-  CoordinatorOptions options;
-  options.replan = [&](const std::vector<std::string>& left, const auto&) -> Expected<Plan> {
-    const std::scoped_lock lock(mutex);
-    asked.insert(left);
-    return fail(ErrorCode::kExhausted, "too little memory");
-  };
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), options));
-  const auto all_asked = [&] {
-    const std::scoped_lock lock(mutex);
-    return asked.size() == 2;
-  };
-  EXPECT_TRUE(comes_true(all_asked, 20s));
-  ::kill(fleet.pid(1), SIGKILL);
-  EXPECT_TRUE(comes_true([&] { return coordinator->counts().losses > 0; }, 20s));
-  EXPECT_EQ(stream(*coordinator, questions, 1, [](std::uint64_t) {}).errors,
-            std::vector<std::string>{"devices that are left: d0: too little memory"});
-  const std::scoped_lock lock(mutex);
-  EXPECT_EQ(asked, (std::multiset<std::vector<std::string>>{{"d0"}, {"d1"}}));
-}
-
 TEST(Replan, ALossDoesNotWaitForAPlanWithANewcomer) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
