@@ -142,7 +142,7 @@ class LocalVictims : public Victims {
 class ClusterVictims : public Victims {
  public:
   ClusterVictims(std::string prefix, std::size_t count)
-      : prefix_(std::move(prefix)), state_("/var/lib/pi-cluster"), damaged_(count) {
+      : prefix_(std::move(prefix)), state_("/var/lib/pi-cluster"), is_dead_(count), damaged_(count) {
     state_ /= prefix_;
     const Cluster cluster = must(read_cluster_file(state_ / "cluster.yaml"));
     for (std::size_t i = 0; i < count; ++i) {
@@ -158,7 +158,8 @@ class ClusterVictims : public Victims {
       beside([this, victim] { damaged_[victim] += send_damage(urls_[victim]) ? 1 : 0; });
     } else if (fault == Fault::kFullDisk) {
       fill_disk(state_ / "devices" / name(victim) / "parts");
-    } else {
+    } else if (fault != Fault::kStop || !is_dead_[victim]) {  // of one that was killed there is nothing to stop
+      if (fault == Fault::kKill) is_dead_[victim] = true;
       beside([this, fault, victim] {
         const std::string what = fault == Fault::kKill ? "kill" : fault == Fault::kStop ? "pause" : "cut";
         if (!command(what, victim)) ADD_FAILURE() << "pi-cluster " << what << " " << name(victim);
@@ -171,6 +172,7 @@ class ClusterVictims : public Victims {
           }
           std::this_thread::sleep_for(std::chrono::seconds(1));
         }
+        if (fault == Fault::kKill) is_dead_[victim] = false;
       });
     }
   }
@@ -199,6 +201,7 @@ class ClusterVictims : public Victims {
   std::string prefix_;
   std::filesystem::path state_;
   std::vector<std::string> urls_;
+  std::vector<std::atomic<bool>> is_dead_;
   std::vector<std::atomic<std::uint64_t>> damaged_;
 };
 
