@@ -37,20 +37,8 @@ using testing::Relays;
 using testing::Runners;
 using testing::stream;
 using testing::Streamed;
+using testing::Suspects;
 using Clock = std::chrono::steady_clock;
-
-// Any one of these devices may misbehave.
-struct Suspects {
-  explicit Suspects(std::size_t count, std::uint64_t memory_limit_bytes = 0) : runners(count, memory_limit_bytes) {
-    for (const std::string& url : runners.urls()) {
-      liars.push_back(std::make_unique<Liar>(url));
-      urls.push_back(liars.back()->url());
-    }
-  }
-  Runners runners;
-  std::vector<std::unique_ptr<Liar>> liars;
-  std::vector<std::string> urls;
-};
 
 // How long after it begins something has come true, which must be within 60 s.
 template <class Condition>
@@ -78,6 +66,16 @@ CoordinatorOptions with_newcomer(const Graph& graph, const std::vector<std::stri
     return devices;
   };
   return options;
+}
+
+// The newcomer comes, is told to prepare, and says for a minute that it does: until it says the truth.
+void come_without_getting_ready(Liar& newcomer, std::atomic<bool>& has_come) {
+  const auto prepares = std::make_shared<std::atomic<bool>>(false);
+  newcomer.say_state("preparing");
+  newcomer.fall_silent_at(
+      "prepare", [prepares] { *prepares = true; }, std::chrono::milliseconds(0));
+  has_come = true;
+  EXPECT_TRUE(comes_true([&] { return prepares->load(); }, std::chrono::seconds(20)));
 }
 
 // Of 300 requests, in the middle of which something happens, all are answered and right.
@@ -245,18 +243,14 @@ TEST(WhileDeploying, TheEndDoesNotWaitForADeviceThatIsKnownToBeSilent) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const Suspects suspects(3);
-  std::atomic<bool> has_come{false}, prepares{false};
+  std::atomic<bool> has_come{false};
   CoordinatorOptions options = with_newcomer(graph, suspects.urls, has_come);
   options.watch.heartbeat_timeout = std::chrono::seconds(4);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
   EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
   const auto first_epoch = must(coordinator->runner_status())[1]["epoch"].get<std::uint64_t>();
-  suspects.liars[2]->say_state("preparing");  // for a minute
-  suspects.liars[2]->fall_silent_at(
-      "prepare", [&] { prepares = true; }, std::chrono::milliseconds(0));
-  has_come = true;
-  EXPECT_TRUE(comes_true([&] { return prepares.load(); }, std::chrono::seconds(20)));
+  come_without_getting_ready(*suspects.liars[2], has_come);
   std::this_thread::sleep_for(std::chrono::milliseconds(300));  // until it is d2 alone that is waited for
   std::atomic<Clock::time_point> fell;
   auto goes_on = time_until(fell, [&] { return coordinator->counts().epochs >= 3; });
@@ -272,17 +266,13 @@ TEST(WhileDeploying, ADeviceThatRefusesTheNextEpochGoesOnInThisOne) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const Suspects suspects(3);
-  std::atomic<bool> has_come{false}, prepares{false};
+  std::atomic<bool> has_come{false};
   CoordinatorOptions options = with_newcomer(graph, suspects.urls, has_come);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
   EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
   suspects.liars[1]->refuse("deploy");
-  suspects.liars[2]->say_state("preparing");  // which gives the scout time to ask the other one
-  suspects.liars[2]->fall_silent_at(
-      "prepare", [&] { prepares = true; }, std::chrono::milliseconds(0));
-  has_come = true;
-  EXPECT_TRUE(comes_true([&] { return prepares.load(); }, std::chrono::seconds(20)));
+  come_without_getting_ready(*suspects.liars[2], has_come);
   EXPECT_EQ(coordinator->counts().losses, 1U);
   for (const auto end = Clock::now() + std::chrono::seconds(2); Clock::now() < end;) {
     EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
@@ -303,17 +293,13 @@ TEST(WhileDeploying, ThatNothingIsAnsweredAnyMoreIsNoticed) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const Suspects suspects(3);
-  std::atomic<bool> has_come{false}, prepares{false};
+  std::atomic<bool> has_come{false};
   CoordinatorOptions options = with_newcomer(graph, suspects.urls, has_come);
   options.stall_timeout = std::chrono::milliseconds(300);
   const auto coordinator =
       must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), {suspects.urls[0], suspects.urls[1]}, options));
   EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
-  suspects.liars[2]->say_state("preparing");  // for a minute
-  suspects.liars[2]->fall_silent_at(
-      "prepare", [&] { prepares = true; }, std::chrono::milliseconds(0));
-  has_come = true;
-  EXPECT_TRUE(comes_true([&] { return prepares.load(); }, std::chrono::seconds(20)));
+  come_without_getting_ready(*suspects.liars[2], has_come);
   suspects.liars[1]->hold_results(true);
   auto result = coordinator->submit(questions.inputs(7));
   EXPECT_TRUE(comes_true([&] { return coordinator->counts().epochs >= 3; }, std::chrono::seconds(20)));

@@ -6,11 +6,14 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "fleet/control.h"
+#include "tests/fleet/runners.h"
 #include "tests/support/expect.h"
 #include "transport/push_pull.h"
 
@@ -87,7 +90,7 @@ class Liar {
     while (auto request = control_.receive(transport::kForever)) {
       const Json asked = must(decode_control(request->bytes())).json;
       const Json& op = asked.at("op");
-      if (may_fall_silent_ && op == silencing_ && (silencing_epoch_ == 0 || asked["epoch"] == silencing_epoch_)) {
+      if (may_fall_silent_ && op == silencing_ && (silencing_epoch_ == 0 || asked.at("epoch") == silencing_epoch_)) {
         may_fall_silent_ = false;
         if (then_) then_();
         if (how_long_ == kForEver) return;
@@ -163,6 +166,19 @@ class Liar {
   std::chrono::milliseconds how_long_{};
   std::atomic<bool> may_fall_silent_{false};
   std::thread answering_;
+};
+
+// Any one of these devices may misbehave.
+struct Suspects {
+  explicit Suspects(std::size_t count, std::uint64_t memory_limit_bytes = 0) : runners(count, memory_limit_bytes) {
+    for (const std::string& url : runners.urls()) {
+      liars.push_back(std::make_unique<Liar>(url));
+      urls.push_back(liars.back()->url());
+    }
+  }
+  Runners runners;
+  std::vector<std::unique_ptr<Liar>> liars;
+  std::vector<std::string> urls;
 };
 
 }  // namespace onnx_split::testing

@@ -58,6 +58,7 @@ using testing::SpareNetwork;
 using testing::stop;
 using testing::stream;
 using testing::Streamed;
+using testing::Suspects;
 using testing::Victims;
 using Clock = std::chrono::steady_clock;
 
@@ -277,13 +278,11 @@ TEST(Recovery, AConnectionThatBreaksBetweenTwoThatAnswerCostsNoResultAndNoDevice
 TEST(Recovery, ADeviceWhoseResultsCanNotBeRightIsLeftOut) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const Runners runners(3);
-  std::vector<std::string> urls = runners.urls();
-  Liar liar(urls[2]);
-  urls[2] = liar.url();
+  const Suspects suspects(3);
+  Liar& liar = *suspects.liars[2];
   CoordinatorOptions options = recovering(graph);
   options.return_period = std::chrono::seconds(60);  // it would come back at once
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), urls, options));
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(3)), suspects.urls, options));
   const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
     if (number == 100) liar.lie();
   });
@@ -297,13 +296,11 @@ TEST(Recovery, ADeviceWhoseResultsCanNotBeRightIsLeftOut) {
 TEST(Recovery, ADeviceThatSaysThatAllIsCancelledIsLeftOut) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const Runners runners(2);
-  std::vector<std::string> urls = runners.urls();
-  Liar liar(urls[1]);
-  urls[1] = liar.url();
+  const Suspects suspects(2);
+  Liar& liar = *suspects.liars[1];
   CoordinatorOptions options = recovering(graph);
   options.return_period = std::chrono::seconds(60);  // it would come back at once
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), urls, options));
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), suspects.urls, options));
   const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
     if (number == 100) liar.refuse("ping", {ErrorCode::kCancelled, "the user wants no more"});
   });
@@ -320,13 +317,11 @@ TEST(Recovery, ADeviceThatSaysThatAllIsCancelledIsLeftOut) {
 TEST(Recovery, ADeviceThatDropsOneEpochAfterTheOtherIsLeftOut) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const Runners runners(2);
-  std::vector<std::string> urls = runners.urls();
-  Liar liar(urls[1]);
-  urls[1] = liar.url();
+  const Suspects suspects(2);
+  Liar& liar = *suspects.liars[1];
   CoordinatorOptions options = recovering(graph);
   options.return_period = std::chrono::seconds(60);
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), urls, options));
+  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), suspects.urls, options));
   for (const std::uint64_t epochs : {2, 3}) {
     liar.refuse("ping", {ErrorCode::kInvalid, "nothing is deployed here"});
     EXPECT_TRUE(comes_true([&] { return coordinator->counts().epochs >= epochs; }, std::chrono::seconds(20)));
@@ -339,11 +334,10 @@ TEST(Recovery, ADeviceThatDropsOneEpochAfterTheOtherIsLeftOut) {
 TEST(Recovery, AnEpochThatCanNotGoOnEndsWhateverARunnerSays) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
-  const Runners runners(2);
-  std::vector<std::string> urls = runners.urls();
-  Liar liar(urls[0]);
-  urls[0] = liar.url();
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), urls, recovering(graph)));
+  const Suspects suspects(2);
+  Liar& liar = *suspects.liars[0];
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), suspects.urls, recovering(graph)));
   const Streamed streamed = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
     if (number == 100) liar.blame("d1", true);
   });
