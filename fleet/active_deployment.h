@@ -88,7 +88,8 @@ class ActiveDeployment {
   bool works_with(const std::string& device);
   // Of the part files that runners were sent.
   std::uint64_t part_bytes() const { return part_bytes_; }
-  // What each runner says of itself (its reply to status), by device; null for devices that the plan doesn't use.
+  // What each runner says of itself (its reply to status), by device; null for devices that the plan doesn't use, or
+  // that don't answer.
   Expected<std::vector<Json>> runner_status();
 
  private:

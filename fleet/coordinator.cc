@@ -314,7 +314,7 @@ void Coordinator::take_result(std::uint64_t generation, std::uint64_t number, st
     has_answered_ = true;
     slowest_way_ = std::max(slowest_way_, now - arrived.sent);
     if (fastest_way_ == Clock::duration{} || now - arrived.sent < fastest_way_) fastest_way_ = now - arrived.sent;
-    if (in_flight_ == 1) last_results_.clear();  // the next one is as soon as a request comes
+    if (in_flight_ == 1 || !window_full()) last_results_.clear();  // results come as requests do
     last_results_.push_back(now);
     if (last_results_.size() > kFewResults) {
       const Clock::duration period = (now - last_results_.front()) / static_cast<Clock::rep>(kFewResults);

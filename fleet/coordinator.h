@@ -43,11 +43,11 @@ struct CoordinatorOptions {
   // everything. Called on threads of the coordinator's, one call at a time; it gives up when `interrupted` says so.
   std::function<Expected<Plan>(const std::vector<std::string>& devices, const std::function<bool()>& interrupted)>
       replan;
-  // All devices that there are now, with their control ports; asked every return_period. One that is new is planned for
-  // and taken in. Without it there are those of the first plan.
+  // All devices that there are now, with their control ports; asked several times in a return_period. One that is new
+  // is planned for and taken in. Without it there are those of the first plan.
   std::function<std::vector<FleetDevice>()> devices;
-  // How often a lost device is asked whether it is back; twice as long after each further loss of it. Lost devices are
-  // asked one after the other.
+  // How often a lost device is asked whether it is back; twice as long after each further loss of it, 64 times as
+  // long at most. Lost devices are asked one after the other.
   std::chrono::milliseconds return_period{1000};
   // How long there may be no result, besides three times what a request took at most, though every device answers: a
   // connection may stand still. Then everything is sent again in a new epoch. (Where spare parts may answer: a second.)
@@ -81,7 +81,8 @@ class Coordinator {
 
   // Inputs in the graph's order and of its types (checked; the error is in the future). Blocks while the window is
   // full, and while another plan is being deployed. After the deadline the answer is kTimeout, whatever the devices do;
-  // with others in flight, a deadline that even the fastest of late couldn't meet is refused so at once.
+  // once there is room, a deadline that with others in flight even the fastest of this epoch couldn't meet is refused
+  // so at once.
   std::future<Result> submit(const std::vector<Tensor>& inputs, Clock::time_point deadline = kNoDeadline);
 
   // As submit, but kExhausted at once where that would block.
@@ -94,7 +95,7 @@ class Coordinator {
   std::size_t window() const;
   CoordinatorCounts counts() const;
   // What each runner says of itself (its reply to status), by device of the plan that is deployed; null for devices
-  // that it doesn't use.
+  // that it doesn't use, or that don't answer.
   Expected<std::vector<Json>> runner_status();
 
  private:
@@ -209,7 +210,7 @@ class Coordinator {
   Blame blame_;
   Clock::time_point epoch_began_;
   // The fastest of this epoch, for deadlines that can't be met: a request's way, and a result after the one before, on
-  // average over kFewResults while others were in flight.
+  // average over kFewResults that came while the window was full.
   Clock::duration fastest_way_{};
   Clock::duration fastest_period_{};
   std::deque<Clock::time_point> last_results_;

@@ -69,7 +69,7 @@ FrameHeader heartbeat_of(const Deployment& deployment, std::size_t device);
 FrameHeader enough_of(const Deployment& deployment, std::uint64_t request, std::size_t transfer,
                       std::uint32_t receiver);
 
-// Checks a received frame's header against the deployment: another epoch is kCancelled (to be dropped silently),
+// Checks a received frame's header against the deployment: another epoch is kCancelled (to be dropped),
 // anything else that doesn't fit is kInvalid. Then the payload's size and checksum.
 // Heartbeats, and what says that a receiver has enough, fit where their numbers do.
 Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const std::byte> frame);

@@ -95,9 +95,7 @@ void Runner::release(std::list<Assignment>::iterator assignment) {
 Json Runner::handle(std::span<const std::byte> request) {
   Expected<Json> reply;
   try {
-    const auto message = decode_control(request);
-    if (!message) return error_to_json(message.error());
-    reply = dispatch(*message);
+    reply = decode_control(request).and_then([&](const ControlMessage& message) { return dispatch(message); });
   } catch (const std::bad_alloc&) {
     reply = fail(ErrorCode::kExhausted, "out of memory");
   } catch (const std::system_error& error) {  // of a thread or a file

@@ -3,8 +3,8 @@
 // been silent for the lease. The one may deploy its next epoch while the last one still runs. While nothing is deployed
 // it measures for profiles: nodes (fleet/profiler.h) and messages (fleet/link_probe.h).
 //
-// It answers at once, whatever it does: parts are cut and loaded, and the executor of an ended deployment is waited
-// for, in the background, so that silence means that something is wrong.
+// But for measuring it answers at once, whatever it does: parts are cut and loaded, and the executor of an ended
+// deployment is waited for, in the background, so that silence means that something is wrong.
 //
 // Nothing outlives a deployment but, with keep_bytes, parts on the disk. serve() runs on the caller's thread; stop()
 // may be called from any thread.

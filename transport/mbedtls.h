@@ -35,6 +35,9 @@ using OwnedRandom = Owned<mbedtls_ctr_drbg_context, mbedtls_ctr_drbg_init, mbedt
 // "pi1.pem: PK - Invalid key tag or value". `code` isn't 0.
 Error mbedtls_error(int code, std::string_view context);
 
+// Peers refuse certificates of other keys (nng_handshake.cc).
+bool is_of_p256(const mbedtls_pk_context& key);
+
 // The name (CN) of a certificate's subject.
 std::string common_name(const mbedtls_x509_crt& certificate);
 

@@ -23,6 +23,7 @@ std::string why_not(int code, const mbedtls_ssl_context* ssl) {
     }
     if ((flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0) return "its certificate has expired";
     if ((flags & MBEDTLS_X509_BADCERT_FUTURE) != 0) return "its certificate isn't valid yet";
+    if ((flags & MBEDTLS_X509_BADCERT_BAD_KEY) != 0) return "it shows other keys than P-256, or too many certificates";
     return fmt::format("its certificate can't be trusted (flags {:x})", flags);
   }
   if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) return "it didn't accept this device's certificate";

@@ -69,6 +69,7 @@ Expected<std::shared_ptr<const TlsIdentity>> TlsIdentity::read(const std::filesy
       code != 0) {
     return tl::unexpected(mbedtls_error(code, key.string()));
   }
+  if (!is_of_p256(*own_key.get())) return fail(ErrorCode::kInvalid, "{}: expected a key of P-256", key.string());
   if (const int code = mbedtls_x509_crt_parse(chain.get(), bytes_of(pem), pem.size() + 1); code != 0) {
     return tl::unexpected(mbedtls_error(code, authorities.string()));
   }

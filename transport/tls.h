@@ -25,8 +25,8 @@ inline constexpr const char* kDeviceAuthority = "onnx-split devices";
 class TlsIdentity {
  public:
   // PEM files: our certificate, its private key, and both authorities' certificates in one file. Errors name the file
-  // and what is wrong with it: not PEM, a key that doesn't belong to the certificate, one that others can read, an
-  // authority that is missing, a certificate that none of the two has signed, or that has expired.
+  // and what is wrong with it: not PEM, a key that isn't of P-256, that doesn't belong to the certificate or that
+  // others can read, an authority that is missing, a certificate that none of the two has signed, or that has expired.
   static Expected<std::shared_ptr<const TlsIdentity>> read(const std::filesystem::path& certificate,
                                                            const std::filesystem::path& key,
                                                            const std::filesystem::path& authorities);

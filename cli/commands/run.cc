@@ -169,7 +169,7 @@ Expected<void> run_all(Backend& backend, const InputSource& inputs, Results& res
     return results.take(label, *outputs);
   };
   for (std::size_t item = 0; item < inputs.size(); ++item) {
-    if (pending.size() == backend.window()) TRY(take_one());
+    while (pending.size() >= backend.window()) TRY(take_one());  // another plan's may be smaller
     TRY_ASSIGN(const std::vector<Tensor> tensors, inputs.load(item));
     const auto deadline = deadline_ms > 0.0
                               ? Backend::Clock::now() + std::chrono::duration_cast<Backend::Clock::duration>(

@@ -7,8 +7,10 @@
 #include <fstream>
 #include <thread>
 
+#include "cli/npy.h"
 #include "tests/cli/program.h"
 #include "tests/support/expect.h"
+#include "tests/support/wait.h"
 
 namespace onnx_split::testing {
 namespace {
@@ -236,6 +238,27 @@ TEST(Failure, AKilledRunnerEndsTheRunWithItsName) {
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_NE(outcome.err.find("local1"), std::string::npos) << outcome.err;
   EXPECT_TRUE(place.left_behind().empty());
+}
+
+// The window of fewer devices is smaller than what is on its way when one is lost.
+TEST(Failure, ResultsGoOnBeingPrintedAfterALoss) {
+  const Workplace place;
+  constexpr std::int64_t kMany = 100'000;
+  const std::vector<float> pixels(kMany * 64, 1.0F);
+  must(write_npy(place.path("many.npy"), Tensor::floats({kMany, 1, 8, 8}, pixels).view()));
+  Program run(place.tmp(),
+              {"onnx-split", "run", kDigits, "--local", "4", "--input", place / "many.npy", "--top", "1", "--quiet"});
+  const std::vector<pid_t> runners = wait_for_children(run.pid(), 4);
+  run.wait_for_output("many[1000]: ");
+  ::kill(runners[1], SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::seconds(3));
+  const std::size_t before = run.out().size();
+  EXPECT_TRUE(comes_true([&] { return run.out().size() > before + 20'000; }, std::chrono::seconds(5)));
+  EXPECT_TRUE(is_alive(run.pid()));  // and not at its end
+  ::kill(runners[1], SIGCONT);
+  run.signal(SIGINT);
+  const Outcome outcome = run.wait(std::chrono::seconds(20));
+  EXPECT_NE(outcome.err.find("going on without device \"local1\""), std::string::npos) << outcome.err;
 }
 
 // What is too long is the user's to say.

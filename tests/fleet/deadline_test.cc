@@ -97,6 +97,30 @@ TEST(Deadline, ABurstAfterASlowPaceIsTaken) {
   for (std::future<Result>& result : results) result.wait();  // whether in time is another matter
 }
 
+// Nor is it where others are in flight all the time.
+TEST(Deadline, RequestsBesideOthersThatWaitAreTaken) {
+  const Graph graph = random_network(31, 6);
+  const Questions questions(graph);
+  const LocalFleet fleet = process_runners(2);
+  CoordinatorOptions options = recovering(graph);
+  options.watch.heartbeat_timeout = std::chrono::seconds(60);  // nobody is lost
+  StageRequest both;
+  both.replicas = 2;
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2), {both}, 64), fleet.urls(), options));
+  must(coordinator->submit(questions.inputs(0)).get());
+  stop(fleet, 1);
+  std::vector<std::future<Result>> results;
+  for (std::uint64_t number = 0; number < 20; ++number) {  // every other one is answered
+    results.push_back(coordinator->submit(questions.inputs(number)));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  auto taken = coordinator->try_submit(questions.inputs(0), Clock::now() + std::chrono::milliseconds(500));
+  EXPECT_TRUE(taken) << error_of(taken);
+  ::kill(fleet.pid(1), SIGCONT);
+  for (std::future<Result>& result : results) must(result.get());
+}
+
 // One answer that was late doesn't mean that all will be.
 TEST(Deadline, AfterALateAnswerOthersAreTried) {
   const Graph graph = random_network(31, 6);

@@ -16,12 +16,15 @@
 #include "tests/fleet/plans.h"
 #include "tests/fleet/runners.h"
 #include "tests/support/expect.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/random_network.h"
+#include "transport/request_reply.h"
 
 namespace onnx_split {
 namespace {
 
 using testing::error_of;
+using testing::LogCapture;
 using testing::must;
 using testing::plan_of;
 using testing::random_inputs;
@@ -320,7 +323,8 @@ TEST(Runner, BeyondLoopbackNeedsInsecure) {
   EXPECT_NE(error_of(Runner::create(options)).find("--insecure"), std::string::npos);
 }
 
-TEST(Runner, AnswersNonsenseWithAnError) {
+TEST(Runner, AnswersNonsenseWithAnErrorAndLogsIt) {
+  const LogCapture log;
   const Runners runners(1);
   ControlClient client = must(ControlClient::connect("d0", runners.urls()[0], std::chrono::seconds(5)));
   EXPECT_NE(error_of(client.call("dance", Json::object())).find("unknown request \"dance\""), std::string::npos);
@@ -328,6 +332,10 @@ TEST(Runner, AnswersNonsenseWithAnError) {
   EXPECT_NE(error_of(client.call("hello", {{"protocol", 99}})).find("speaks protocol 99"), std::string::npos);
   EXPECT_NE(error_of(client.call("deploy", {{"device", 0}, {"deployment", 7}})).find("expected an object"),
             std::string::npos);
+  transport::RequestSocket raw = must(transport::RequestSocket::open());
+  must(raw.dial(runners.urls()[0], {.connect_timeout = std::chrono::seconds(5)}));
+  must(raw.call(must(transport::Message::allocate(3)), std::chrono::seconds(5)));
+  EXPECT_EQ(log.count("refused: "), 5U) << ::testing::PrintToString(log.lines());
 }
 
 LocalFleetOptions local_options() {

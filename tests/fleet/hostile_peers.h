@@ -35,6 +35,9 @@ class HostileScene {
     ours_.write("mole", Authorities::Kind::kDevice);
     ours_.write("old", Authorities::Kind::kDevice, std::chrono::days(-2));
     theirs_.write("mole", Authorities::Kind::kDevice);
+    const auto text = [](const std::filesystem::path& file) { return must(read_file(file, 1 << 16)); };
+    const std::string two = text(theirs_.authorities());
+    must(write_file(theirs_.certificate("chain"), text(theirs_.certificate("mole")) + two + two));
   }
 
   const std::shared_ptr<const transport::TlsIdentity>& boss() const { return boss_; }
@@ -64,6 +67,7 @@ class HostileScene {
   StrangerCertificate mole() const { return {ours_.certificate("mole"), ours_.key("mole")}; }
   StrangerCertificate old() const { return {ours_.certificate("old"), ours_.key("old")}; }
   StrangerCertificate of_another_authority() const { return {theirs_.certificate("mole"), theirs_.key("mole")}; }
+  StrangerCertificate with_a_long_chain() const { return {theirs_.certificate("chain"), theirs_.key("mole")}; }
 
   // A tensor's frame that the victim would take, of request 0, with other numbers in it.
   FrameHeader header() const { return deployment_.header_of(transfer_); }
@@ -125,6 +129,11 @@ inline const std::vector<Attack>& attacks() {
       {"AnotherAuthority", kUntrusted,
        [](const HostileScene& scene) {
          shake_hands(scene.data_url(), scene.of_another_authority());
+         return nullptr;
+       }},
+      {"ALongChain", "it shows other keys than P-256, or too many certificates",
+       [](const HostileScene& scene) {
+         shake_hands(scene.data_url(), scene.with_a_long_chain());
          return nullptr;
        }},
       {"Expired", "its certificate has expired",

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <mbedtls/ecp.h>
 #include <mbedtls/net_sockets.h>  // error numbers
 #include <mbedtls/ssl.h>
 #include <netinet/in.h>
@@ -70,12 +71,17 @@ struct StrangerCertificate {
 // Takes whatever certificate the other end shows.
 class TlsStranger {
  public:
-  TlsStranger(const std::string& url, const StrangerCertificate& own) : stranger_(url) {
+  // Offers all curves that there are for the handshake, and goes on if the other end has chosen one of these, up to
+  // MBEDTLS_ECP_DP_NONE.
+  TlsStranger(const std::string& url, const StrangerCertificate& own,
+              const mbedtls_ecp_group_id* curves = mbedtls_ecp_grp_id_list())
+      : stranger_(url) {
     mbedtls_ssl_config_init(&config_);
     mbedtls_ssl_init(&ssl_);
     mbedtls_ctr_drbg_seed(random_.get(), mbedtls_entropy_func, entropy_.get(), nullptr, 0);
     mbedtls_ssl_config_defaults(&config_, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
                                 MBEDTLS_SSL_PRESET_DEFAULT);
+    mbedtls_ssl_conf_curves(&config_, mbedtls_ecp_grp_id_list());
     mbedtls_ssl_conf_authmode(&config_, MBEDTLS_SSL_VERIFY_NONE);
     mbedtls_ssl_conf_rng(&config_, mbedtls_ctr_drbg_random, random_.get());
     if (!own.certificate.empty()) {
@@ -85,6 +91,9 @@ class TlsStranger {
     }
     mbedtls_ssl_setup(&ssl_, &config_);
     mbedtls_ssl_set_bio(&ssl_, &stranger_, send, receive, nullptr);
+    while (ssl_.state < MBEDTLS_SSL_SERVER_HELLO && mbedtls_ssl_handshake_step(&ssl_) == 0) {
+    }
+    mbedtls_ssl_conf_curves(&config_, curves);
     shaken_ = mbedtls_ssl_handshake(&ssl_) == 0;
   }
   ~TlsStranger() {

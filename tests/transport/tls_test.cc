@@ -5,14 +5,19 @@
 #include <thread>
 
 #include "tests/support/certificates.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/stranger.h"
+#include "tests/support/wait.h"
 #include "tests/transport/helpers.h"
+#include "transport/door.h"
 
 namespace onnx_split::transport {
 namespace {
 
 using onnx_split::testing::Authorities;
+using onnx_split::testing::comes_true;
 using onnx_split::testing::error_of;
+using onnx_split::testing::LogCapture;
 using onnx_split::testing::Stranger;
 using onnx_split::testing::TlsStranger;
 using Kind = Authorities::Kind;
@@ -90,6 +95,56 @@ TEST_F(TlsTest, PlainTcpScannersAndSilentOnesDisturbNobody) {
   }
   EXPECT_TRUE(gets_in(identity));
   EXPECT_EQ(plain.connections(), 0U);
+  std::this_thread::sleep_for(Door::kFailurePeriod);  // the next test of this process comes from the same host
+}
+
+// Mbed TLS's own choice, the largest, costs several times as much.
+TEST_F(TlsTest, HandshakesAreOverP256WhateverIsOffered) {
+  ours_.write("pi2", Kind::kDevice);
+  for (const auto curve : {MBEDTLS_ECP_DP_SECP256R1, MBEDTLS_ECP_DP_SECP384R1, MBEDTLS_ECP_DP_SECP521R1}) {
+    const std::array curves = {curve, MBEDTLS_ECP_DP_NONE};
+    const TlsStranger stranger(url_, {ours_.certificate("pi2"), ours_.key("pi2")}, curves.data());
+    EXPECT_EQ(stranger.shaken(), curve == MBEDTLS_ECP_DP_SECP256R1) << mbedtls_ecp_curve_info_from_grp_id(curve)->name;
+  }
+}
+
+// openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -days 36500 -subj "/CN=onnx-split devices"
+constexpr const char* kOfP384 = R"(-----BEGIN CERTIFICATE-----
+MIIBzzCCAVSgAwIBAgIUL/ILrCL9j4vTlonHhJ/B2xK0K20wCgYIKoZIzj0EAwIw
+HTEbMBkGA1UEAwwSb25ueC1zcGxpdCBkZXZpY2VzMCAXDTI2MTEzMDAzMjAwOFoY
+DzIxMjYxMTA2MDMyMDA4WjAdMRswGQYDVQQDDBJvbm54LXNwbGl0IGRldmljZXMw
+djAQBgcqhkjOPQIBBgUrgQQAIgNiAATr2Hh+srXCPCsrdvjE/JicSSHpbUhEccFs
+4mC8/gQzUkRwLORC5X2ki6p54X4kd8sxdS9ADALDbePTgmv3te/AKh7lGDsBlQu9
+Ex9XETux6TEyWmfVDGN1ya611A2ZZUijUzBRMB0GA1UdDgQWBBQcfkx6LlgYdswH
+Gx19V1KRv+UPnTAfBgNVHSMEGDAWgBQcfkx6LlgYdswHGx19V1KRv+UPnTAPBgNV
+HRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA2kAMGYCMQCblABgGdRKn1xWrfeHQMQh
+OcvHfCJb6ASCcj8cKNqSW0nL+2QbO+JHfbBxqfuyB3gCMQDZNd3i+XTTk0goDW8W
+wG8JzSDaNnrx1TwTXzjKHzn/lX+xckXctzJKSyablFxdLl0=
+-----END CERTIFICATE-----
+)";
+
+// The signatures of whatever comes with a certificate would be checked before it is known whether it can be trusted.
+TEST_F(TlsTest, CertificatesThatCostMoreThanOursAreNotLookedAt) {
+  const LogCapture log;
+  const std::uint64_t before = Door::of_this_process().refused();
+  ours_.write("pi2", Kind::kDevice);
+  theirs_.write("mole", Kind::kDevice);
+  const auto gets_in_with = [&](const Authorities& whose, const std::string& name, const std::string& more) {
+    const std::filesystem::path chain = ours_.certificate("chain");
+    must(write_file(chain, must(read_file(whose.certificate(name), 1 << 16)) + more));
+    return TlsStranger(url_, {chain, whose.key(name)}).shaken();
+  };
+  const std::string two = must(read_file(ours_.authorities(), 1 << 16));
+  EXPECT_TRUE(gets_in_with(ours_, "pi2", two));
+  EXPECT_FALSE(gets_in_with(theirs_, "mole", two));
+  EXPECT_TRUE(log.wait_for("no authority that may open this port has signed its certificate"));
+  EXPECT_FALSE(gets_in_with(theirs_, "mole", two + two));
+  const std::string reason = "it shows other keys than P-256, or too many certificates";
+  EXPECT_TRUE(log.wait_for(reason));
+  EXPECT_FALSE(gets_in_with(ours_, "pi2", kOfP384));
+  EXPECT_TRUE(comes_true([&] { return Door::of_this_process().refused() >= before + 3; }, kPatience))
+      << Door::of_this_process().refused() - before << ::testing::PrintToString(log.lines());
+  EXPECT_EQ(log.count(reason), 1U);
 }
 
 // With nng 1.5 alone the listener then accepts nobody any more.
@@ -127,6 +182,19 @@ TEST_F(TlsTest, WhoIsRefusedLosesHisConnectionAndNobodyElseDoes) {
   EXPECT_EQ(broken[1].count(), 0);
 }
 
+// PEM.
+std::string key_of(mbedtls_ecp_group_id curve) {
+  OwnedEntropy entropy;
+  OwnedRandom random;
+  OwnedKey key;
+  std::array<unsigned char, 1024> pem{};
+  EXPECT_EQ(mbedtls_ctr_drbg_seed(random.get(), mbedtls_entropy_func, entropy.get(), nullptr, 0), 0);
+  EXPECT_EQ(mbedtls_pk_setup(key.get(), mbedtls_pk_info_from_type(MBEDTLS_PK_ECKEY)), 0);
+  EXPECT_EQ(mbedtls_ecp_gen_key(curve, mbedtls_pk_ec(*key.get()), mbedtls_ctr_drbg_random, random.get()), 0);
+  EXPECT_EQ(mbedtls_pk_write_key_pem(key.get(), pem.data(), pem.size()), 0);
+  return reinterpret_cast<const char*>(pem.data());
+}
+
 TEST(TlsIdentity, WhatIsWrongWithAFileIsSaid) {
   const Authorities ours;
   const Authorities theirs;
@@ -148,6 +216,9 @@ TEST(TlsIdentity, WhatIsWrongWithAFileIsSaid) {
   must(write_file(ours.certificate("bad"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
   EXPECT_THAT(read(ours.certificate("bad"), ours.key("pi1"), ours.authorities()),
               ::testing::StartsWith(ours.certificate("bad").string() + ": "));
+  must(write_file(ours.key("other"), key_of(MBEDTLS_ECP_DP_SECP384R1)));
+  ::chmod(ours.key("other").c_str(), 0600);
+  EXPECT_EQ(read(pi1, ours.key("other"), ours.authorities()), ours.key("other").string() + ": expected a key of P-256");
   ours.write("old", Kind::kDevice, std::chrono::days(-2));
   EXPECT_EQ(error_of(ours.read("old")), ours.certificate("old").string() + ": it has expired");
   ::chmod(ours.key("pi1").c_str(), 0644);
