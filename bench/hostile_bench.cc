@@ -1,7 +1,8 @@
 // How much a stream of requests over TLS is slowed down by each kind of hostile peer (tests/fleet/hostile_peers.h): 3
-// runners, coordinator and peers in this process, the window full. Each round measures requests alone, then with peers
-// of the kind, PER_SECOND of them a second (1,000 silent ones connect, and again after ten seconds; the runner cuts off
-// all but 64 of them).
+// runners, coordinator and peers in this process, the window full. Each round measures requests with peers of the kind,
+// PER_SECOND of them a second (1,000 silent ones connect, and again after ten seconds; the runner cuts off all but 64
+// of them), then alone. A peer computes somewhere else, but here on the same cores; so a thread computes as much beside
+// the requests that are alone.
 //
 // Prints the medians over the rounds of (with them) / (alone), of time, and of the processor time of all threads but
 // the one that plays the peer; and how much of that each peer costs (of the silent ones each 500). Where the machine
@@ -18,6 +19,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
 #include <thread>
 
 #include "base/log.h"
@@ -65,32 +69,23 @@ double process_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Acts on a thread of its own until it is stopped.
-class Attacker {
+// Does something PER_SECOND times a second on a thread of its own, until it is stopped.
+class Repeater {
  public:
-  Attacker(const Attack& attack, const testing::HostileScene& scene, double per_second) {
-    thread_ = std::thread([this, &attack, &scene, per_second] {
+  Repeater(double per_second, std::function<void()> what) {
+    thread_ = std::thread([this, what = std::move(what), per_second] {
       const auto period = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1.0 / per_second));
-      std::deque<std::shared_ptr<void>> kept;
       // What was late isn't made up for: more than a few at once are refused before they cost anything.
       for (Clock::time_point next = Clock::now(); !stopped_; next = std::max(next, Clock::now() - period) + period) {
-        // Those that would stay connected: two lots of 500, renewed every ten seconds.
-        if (kept.size() < 2 || Clock::now() - renewed_ > std::chrono::seconds(10)) {
-          auto one = attack.act(scene);
-          ++acts_;
-          if (one) kept.push_back(std::move(one));
-          if (kept.size() > 2) kept.pop_front();
-          if (kept.size() == 2) renewed_ = Clock::now();
-        }
+        what();
         std::this_thread::sleep_until(next);
       }
-      kept.clear();
       processor_s_ = thread_seconds();
     });
   }
-  ~Attacker() { stop(); }
-  Attacker(const Attacker&) = delete;
-  Attacker& operator=(const Attacker&) = delete;
+  ~Repeater() { stop(); }
+  Repeater(const Repeater&) = delete;
+  Repeater& operator=(const Repeater&) = delete;
 
   // Returns the processor time that the thread has had.
   double stop() {
@@ -99,16 +94,39 @@ class Attacker {
     return processor_s_;
   }
 
-  // After stop().
-  int acts() const { return acts_; }
-
  private:
   std::atomic<bool> stopped_{false};
-  int acts_ = 0;
-  Clock::time_point renewed_;
   double processor_s_ = 0.0;
   std::thread thread_;
 };
+
+// Acts, and keeps those that would stay connected: two lots of 500, renewed every ten seconds.
+class Attacker {
+ public:
+  Attacker(const Attack& attack, const testing::HostileScene& scene) : attack_(&attack), scene_(&scene) {}
+  void operator()() {
+    if (kept_.size() == 2 && Clock::now() - renewed_ < std::chrono::seconds(10)) return;
+    auto one = attack_->act(*scene_);
+    ++acts_;
+    if (one) kept_.push_back(std::move(one));
+    if (kept_.size() > 2) kept_.pop_front();
+    if (kept_.size() == 2) renewed_ = Clock::now();
+  }
+  int acts() const { return acts_; }
+
+ private:
+  const Attack* attack_;
+  const testing::HostileScene* scene_;
+  std::deque<std::shared_ptr<void>> kept_;
+  int acts_ = 0;
+  Clock::time_point renewed_;
+};
+
+void compute_for(double seconds) {
+  const double end = thread_seconds() + seconds;
+  while (thread_seconds() < end) {
+  }
+}
 
 Expected<void> report(const Options& options) {
   TRY_ASSIGN(const Graph graph, load_model(options.model));
@@ -143,16 +161,21 @@ Expected<void> report(const Options& options) {
     std::vector<double> ms_each;
     for (int round = 0; round < options.rounds; ++round) {
       double begin = process_seconds();
-      alone.push_back(seconds());
-      const double processor_alone = process_seconds() - begin;
-      begin = process_seconds();
-      Attacker attacker(attack, scene, options.per_second);
+      auto attacker = std::make_unique<Attacker>(attack, scene);
+      Repeater attacking(options.per_second, std::ref(*attacker));
       with.push_back(seconds());
-      const double of_attacker = attacker.stop();
-      times.push_back(with.back() / alone.back());
+      const double of_attacker = attacking.stop();
       const double processor_with = process_seconds() - begin - of_attacker;
+      const int acts = attacker->acts();
+      attacker.reset();  // who stays connected goes before the others begin
+      begin = process_seconds();
+      const double each = of_attacker / with.back() / options.per_second;
+      Repeater computing(options.per_second, [each] { compute_for(each); });
+      alone.push_back(seconds());
+      const double processor_alone = process_seconds() - begin - computing.stop();
+      times.push_back(with.back() / alone.back());
       processor_times.push_back(processor_with / processor_alone);
-      ms_each.push_back((processor_with - processor_alone) * 1e3 / std::max(attacker.acts(), 1));
+      ms_each.push_back((processor_with - processor_alone) * 1e3 / std::max(acts, 1));
     }
     const auto rate = [&](std::vector<double>& all) {
       return fmt::format("{:.1f}", static_cast<double>(options.requests) / quantile(all, 0.5));

@@ -205,9 +205,13 @@ TEST(Recovery, WithoutAPlanForTheRestEveryRequestGetsTheReason) {
     return fail(ErrorCode::kExhausted, "too little memory");
   };
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), options));
+  Clock::time_point lost;
   const Streamed streamed = stream(*coordinator, questions, 100, [&](std::uint64_t number) {
-    if (number == 50) ::kill(fleet.pid(1), SIGKILL);
+    if (number != 50) return;
+    ::kill(fleet.pid(1), SIGKILL);
+    lost = Clock::now();
   });
+  EXPECT_LT(Clock::now() - lost, std::chrono::seconds(2));
   EXPECT_GE(streamed.right, 40U);
   EXPECT_EQ(streamed.right + streamed.errors.size(), 100U);
   EXPECT_EQ(streamed.errors.back(), "devices that are left: d0: too little memory");
