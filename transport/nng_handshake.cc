@@ -1,6 +1,7 @@
 // What a peer may ask of a TLS handshake: computing on P-256 and no more, before it is known who it is. nng 1.5 sets
 // nothing of this, and Mbed TLS 2.28 computes whatever a stranger makes up: a key agreement on the largest curve that
-// both know, and signatures by keys that came with the signature, which may be RSA keys that take seconds each.
+// both know, and signatures by keys that came with the signature, which may be RSA keys of 8192 bits with an exponent
+// as long, each of which takes 0.4 s even on a fast machine.
 #include <dlfcn.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
