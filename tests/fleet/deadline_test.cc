@@ -33,6 +33,13 @@ using testing::stream;
 using testing::Streamed;
 using Clock = std::chrono::steady_clock;
 
+// With these nobody is lost.
+CoordinatorOptions patient(const Graph& graph) {
+  CoordinatorOptions options = recovering(graph);
+  options.watch.heartbeat_timeout = std::chrono::seconds(60);
+  return options;
+}
+
 std::string answer_by(Coordinator& coordinator, const Questions& questions, Clock::duration time) {
   const auto result = coordinator.submit(questions.inputs(0), Clock::now() + time).get();
   return result ? "" : result.error().message;
@@ -102,12 +109,10 @@ TEST(Deadline, RequestsBesideOthersThatWaitAreTaken) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = process_runners(2);
-  CoordinatorOptions options = recovering(graph);
-  options.watch.heartbeat_timeout = std::chrono::seconds(60);  // nobody is lost
   StageRequest both;
   both.replicas = 2;
   const auto coordinator =
-      must(Coordinator::deploy(graph, plan_of(graph, device_names(2), {both}, 64), fleet.urls(), options));
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2), {both}, 64), fleet.urls(), patient(graph)));
   must(coordinator->submit(questions.inputs(0)).get());
   stop(fleet, 1);
   std::vector<std::future<Result>> results;
@@ -126,9 +131,8 @@ TEST(Deadline, AfterALateAnswerOthersAreTried) {
   const Graph graph = random_network(31, 6);
   const Questions questions(graph);
   const LocalFleet fleet = process_runners(2);
-  CoordinatorOptions options = recovering(graph);
-  options.watch.heartbeat_timeout = std::chrono::seconds(60);  // nobody is lost
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), options));
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), patient(graph)));
   stop(fleet, 1);
   EXPECT_EQ(answer_by(*coordinator, questions, std::chrono::milliseconds(500)),
             "the deadline has passed before there was a result");

@@ -218,8 +218,7 @@ TEST(TlsIdentity, WhatIsWrongWithAFileIsSaid) {
   must(write_file(ours.certificate("bad"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
   EXPECT_THAT(read(ours.certificate("bad"), ours.key("pi1"), ours.authorities()),
               ::testing::StartsWith(ours.certificate("bad").string() + ": "));
-  must(write_file(ours.key("other"), key_of(MBEDTLS_ECP_DP_SECP384R1)));
-  ::chmod(ours.key("other").c_str(), 0600);
+  must(write_private_file(ours.key("other"), key_of(MBEDTLS_ECP_DP_SECP384R1)));
   EXPECT_EQ(read(pi1, ours.key("other"), ours.authorities()), ours.key("other").string() + ": expected a key of P-256");
   ours.write("old", Kind::kDevice, std::chrono::days(-2));
   EXPECT_EQ(error_of(ours.read("old")), ours.certificate("old").string() + ": it has expired");
