@@ -8,8 +8,8 @@
 #include "cli/model.h"
 #include "engine/weight_memory.h"
 #include "fleet/local_fleet.h"
-#include "partition/planner.h"
 #include "partition/predict.h"
+#include "partition/predicted_plan.h"
 #include "partition/profile_json.h"
 #include "partition/spares.h"
 
@@ -33,11 +33,9 @@ Expected<Plan> by_hand(const Graph& graph, const Cluster& cluster, const Cluster
   }
   TRY_ASSIGN(request.stages, read_stages_file(stages_path));
   request.engine = engine;
-  auto plan = make_plan(graph, request);
-  if (!plan) return fail_in(stages_path, std::move(plan.error()));
-  TRY(predict(graph, model, *plan));
   StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
-  compare_plan(CostModel(model, shapes), {}, *plan->prediction);
+  auto plan = predicted_plan(graph, CostModel(model, shapes), request);
+  if (!plan) return fail_in(stages_path, std::move(plan.error()));
   return plan;
 }
 
@@ -46,7 +44,7 @@ Expected<Plan> best_plan(const Graph& graph, const ClusterModel& model, const Se
   StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
   const CostModel cost(model, shapes);
   TRY_ASSIGN(const SearchResult found, search(cost, options));
-  return make_plan(graph, cost, found, options, engine);
+  return predicted_plan(graph, cost, found, options, engine);
 }
 
 void use_rule(ClusterModel& model, const ChoiceRule& rule) {

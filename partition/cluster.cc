@@ -107,7 +107,7 @@ Expected<Cluster> parse_cluster(std::string_view text, const std::string& file_n
   }
   if (root.has("coordinator")) {
     TRY_ASSIGN(const YamlReader coordinator, root.at("coordinator"));
-    TRY(coordinator.check_keys({"bandwidth_mbps", "latency_ms"}));
+    TRY(coordinator.check_keys({"bandwidth_mbps"}));
     TRY_ASSIGN(cluster.coordinator, read_link(coordinator));
   }
   if (root.has("links")) {

@@ -138,7 +138,7 @@ class ModelMaker {
   }
 
   void use_defaults() {
-    std::map<double, std::shared_ptr<const NodeTimes>> by_speed;
+    std::map<std::tuple<double, double, double>, std::shared_ptr<const NodeTimes>> by_speed;
     for (std::size_t d = 0; d < cluster_.devices.size(); ++d) {
       DeviceModel& device = model_.devices[d];
       const Device& from = cluster_.devices[d];
@@ -152,7 +152,8 @@ class ModelMaker {
       } else {
         roofline.gflops *= from.threads;
       }
-      std::shared_ptr<const NodeTimes>& times = by_speed[roofline.gflops];
+      std::shared_ptr<const NodeTimes>& times =
+          by_speed[{roofline.gflops, roofline.memory_bytes_per_s, roofline.node_s}];
       if (!times) times = std::make_shared<const NodeTimes>(NodeTimes::from_roofline(graph_, roofline));
       device.times = times;
       device.send = defaults_.send;
@@ -167,7 +168,8 @@ class ModelMaker {
     for (std::size_t d = 0; d < model_.devices.size(); ++d) index[model_.devices[d].name] = d;
     const double given_mbps =
         cluster_.link.bandwidth_mbps > 0.0 ? cluster_.link.bandwidth_mbps : defaults_.bandwidth_mbps;
-    const double latency_ms = cluster_.link.bandwidth_mbps > 0.0 ? cluster_.link.latency_ms : defaults_.latency_ms;
+    const bool is_given = cluster_.link.bandwidth_mbps > 0.0 || cluster_.link.latency_ms > 0.0;
+    const double latency_ms = is_given ? cluster_.link.latency_ms : defaults_.latency_ms;
     for (DeviceModel& device : model_.devices) {
       device.up_bytes_per_s = device.down_bytes_per_s = given_mbps * kMbps;
       device.latency_s = latency_ms * 1e-3;
@@ -181,8 +183,27 @@ class ModelMaker {
       if (link.link.latency_ms > 0.0) pair.latency_s = link.link.latency_ms * 1e-3;
       model_.pairs[{from, to}] = pair;
     }
-    if (cluster_.shared) model_.medium_bytes_per_s = given_mbps * kMbps;
+    if (cluster_.shared) model_.medium_bytes_per_s = fastest_link_bytes_per_s();
     model_.coordinator_bytes_per_s = cluster_.coordinator.bandwidth_mbps * kMbps;
+  }
+
+  // Without what both ends' processors do meanwhile, which messages are charged for anyway. The fastest round trip
+  // wasn't held up by a quota.
+  double time_on_way_s(const LinkProfile& link, std::size_t from, std::size_t to) const {
+    const auto unhindered_s = [&](std::size_t d, const MessageTime& message) {
+      const DeviceModel& device = model_.devices[d];
+      return device.period_s > 0.0 ? message.message_s * device.quota_s / device.period_s : message.message_s;
+    };
+    const double ends_s = unhindered_s(from, model_.devices[from].send) + unhindered_s(to, model_.devices[to].receive);
+    return std::max(0.0, link.latency_ms * 1e-3 - ends_s);
+  }
+
+  // Of a shared medium: whoever has it alone has all of it.
+  double fastest_link_bytes_per_s() const {
+    double fastest = 0.0;
+    for (const DeviceModel& device : model_.devices)
+      fastest = std::max({fastest, device.up_bytes_per_s, device.down_bytes_per_s});
+    return fastest;
   }
 
   // A device's own link is the median of what was measured through it; pairs that got much less are exceptions.
@@ -193,7 +214,7 @@ class ModelMaker {
       const auto from = index.find(link.from);
       const auto to = index.find(link.to);
       if (from == index.end() || to == index.end()) continue;
-      const PairLink pair{link.bandwidth_mbps * kMbps, link.latency_ms * 1e-3};
+      const PairLink pair{link.bandwidth_mbps * kMbps, time_on_way_s(link, from->second, to->second)};
       up[from->second].push_back(pair.bytes_per_s);
       down[to->second].push_back(pair.bytes_per_s);
       latency[from->second].push_back(pair.latency_s);

@@ -53,6 +53,25 @@ std::size_t least_window(const Candidate& candidate) {
   return std::min(servers, devices.size()) + 1;
 }
 
+std::size_t largest_useful_window(std::size_t least, double on_way) {
+  constexpr std::size_t kMostEach = 6;
+  constexpr double kMost = 4096.0;
+  return std::max(kMostEach * (least - 1), static_cast<std::size_t>(std::min(kMost, std::ceil(2.0 * on_way))));
+}
+
+std::string missing_memory(const ClusterModel& model, std::span<const DeviceLoad> loads) {
+  std::string where;
+  for (std::size_t d = 0; d < loads.size(); ++d) {
+    const DeviceModel& device = model.devices[d];
+    const std::int64_t needed = loads[d].memory_bytes;
+    if (device.memory_bytes == 0 || needed <= device.memory_bytes) continue;
+    where +=
+        fmt::format("{}device \"{}\" would need {:.1f} MB and has {:.1f} MB", where.empty() ? "" : ", ", device.name,
+                    static_cast<double>(needed) * 1e-6, static_cast<double>(device.memory_bytes) * 1e-6);
+  }
+  return where;
+}
+
 // One candidate's costs.
 class CostModel::Evaluation {
  public:
@@ -101,10 +120,12 @@ class CostModel::Evaluation {
       for (const ValuePiece& output : shapes_[s]->parts[0].outputs) giver[output.value.index()] = s;
     }
     for (std::size_t s = 0; s < shapes_.size(); ++s) {
+      input_bytes_.emplace_back(shapes_[s]->parts.size(), 0);
       for (std::size_t p = 0; p < shapes_[s]->parts.size(); ++p) {
         for (const ValuePiece& need : shapes_[s]->parts[p].inputs) {
           const std::size_t from = giver[need.value.index()];
           if (from == kCoordinator) {
+            input_bytes_[s][p] += need.bytes;
             add_flow({kCoordinator, 0, s, p, static_cast<double>(need.bytes)}, nullptr, need);
             continue;
           }
@@ -112,6 +133,7 @@ class CostModel::Evaluation {
             for (const ValuePiece& owned : shapes_[from]->parts[q].outputs) {
               if (owned.value != need.value) continue;
               const std::int64_t bytes = common_bytes(owned, need);
+              input_bytes_[s][p] += bytes;
               if (bytes > 0) add_flow({from, q, s, p, static_cast<double>(bytes)}, &owned, need);
             }
           }
@@ -276,14 +298,10 @@ class CostModel::Evaluation {
   }
 
   // The largest window for which there is memory, but no less than one for each stage and replica and one more, and no
-  // more than could be of use: six for each, or twice the requests that are on the slowest way at once. (How many are
-  // of use a simulation finds out when the plan is made.)
+  // more than could be of use. (How many are of use a simulation finds out when the plan is made.)
   void find_window(double slowest_s) {
-    constexpr std::size_t kMostEach = 6;
-    constexpr double kMost = 4096.0;
     const std::size_t least = least_window(candidate_);
-    const double on_way = std::min(kMost, std::ceil(2.0 * slowest_s / std::max(cost_.period_s, 1e-12)));
-    std::size_t low = least, high = std::max(kMostEach * (least - 1), static_cast<std::size_t>(on_way));
+    std::size_t low = least, high = largest_useful_window(least, slowest_s / std::max(cost_.period_s, 1e-12));
     cost_.missing_bytes = memory_for(low);
     if (cost_.missing_bytes == 0) {
       while (low < high) {
@@ -306,12 +324,10 @@ class CostModel::Evaluation {
     for (std::size_t s = 0; s < shapes_.size(); ++s) {
       for (std::size_t p = 0; p < shapes_[s]->parts.size(); ++p) {
         const PartShape& part = shapes_[s]->parts[p];
-        std::int64_t input_bytes = 0;
-        for (const ValuePiece& input : part.inputs) input_bytes += input.bytes;
         for (std::size_t r = 0; r < rates_[s].size(); ++r) {
           const std::size_t d = device(s, p, r);
           const auto waiting = static_cast<std::int64_t>(std::ceil(static_cast<double>(window) * rates_[s][r] - 1e-6));
-          cost_.devices[d].memory_bytes += part.weight_bytes + part.activation_bytes + waiting * input_bytes;
+          cost_.devices[d].memory_bytes += part.weight_bytes + part.activation_bytes + waiting * input_bytes_[s][p];
           used[d] = true;
         }
       }
@@ -489,6 +505,7 @@ class CostModel::Evaluation {
   const Candidate& candidate_;
   std::vector<const StageShape*> shapes_;  // by stage
   std::vector<Flow> flows_;
+  std::vector<std::vector<std::int64_t>> input_bytes_;  // that wait for a request, by stage and part: each addend
   // The flow by which a device gets a piece of a value: by value, source and device.
   struct Sent {
     ValueId value;

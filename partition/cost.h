@@ -2,6 +2,7 @@
 // (StageShapes) and what that takes on the devices and links (ClusterModel). docs/planner.md writes the model down.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,13 @@ std::vector<double> replica_shares(std::span<const double> replica_s);
 
 // The fewest requests in flight that could keep all of a plan busy: one for each stage and replica, and one more.
 std::size_t least_window(const Candidate& candidate);
+
+// The most requests in flight that could be of use: six for each of those that the least window has at once, or twice
+// as many as are on their way at the same time, where that is more, but no more than 4,096 for that.
+std::size_t largest_useful_window(std::size_t least, double on_way);
+
+// "device "pi1" would need 12.0 MB and has 10.0 MB, …": those whose memory isn't enough; "" where it is.
+std::string missing_memory(const ClusterModel& model, std::span<const DeviceLoad> loads);
 
 class CostModel {
  public:

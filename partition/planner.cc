@@ -14,10 +14,8 @@
 #include "graph/order.h"
 #include "partition/divide.h"
 #include "partition/pipeline.h"
-#include "partition/predict.h"
 #include "partition/propose.h"
 #include "partition/routing.h"
-#include "partition/simulate.h"
 #include "partition/spare_parts.h"
 
 namespace onnx_split {
@@ -383,70 +381,16 @@ class Planner {
   Plan plan_;
 };
 
-// The smallest window, at least `least` and at most the plan's, with which the plan comes within three percent of the
-// throughput that it has with the largest, even where devices waver much, and half of it more: memory is cheaper than
-// waiting for whoever is slow just now, and for longer than the simulation knows.
-Expected<std::size_t> sufficient_window(Plan plan, std::size_t least) {
-  constexpr double kEnough = 0.97;
-  constexpr double kWavering = 0.3;
-  const auto rate = [&](std::size_t window) -> Expected<double> {
-    plan.window = window;
-    TRY_ASSIGN(const SimulationReport report,
-               simulate(plan, {Scenario::kOffline, 0.0, offline_requests(window), 1, kWavering}));
-    return report.throughput_per_s;
-  };
-  const std::size_t most = plan.window;
-  std::size_t high = most, low = std::min(least, high);
-  TRY_ASSIGN(const double best, rate(high));
-  while (low < high) {
-    const std::size_t middle = (low + high) / 2;
-    TRY_ASSIGN(const double now, rate(middle));
-    if (now >= kEnough * best) {
-      high = middle;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return std::min(most, low + low / 2);
-}
-
-bool lacks_memory(const Prediction& prediction) {
-  return std::any_of(prediction.loads.begin(), prediction.loads.end(), [](const DeviceLoad& load) {
-    return load.memory_limit_bytes > 0 && load.memory_bytes > load.memory_limit_bytes;
-  });
-}
-
-// The candidate as a plan, with its prediction and the smallest window that is enough.
-Expected<Plan> finished_plan(const Graph& graph, const CostModel& cost, const Candidate& candidate,
-                             const EngineFacts& engine) {
-  const Cost of = cost.of(candidate);
-  PlanRequest request;
-  for (const DeviceModel& device : cost.model().devices) request.devices.push_back(device.name);
-  request.engine = engine;
-  request.window = of.window;
-  std::vector<std::vector<std::size_t>> schedules;
-  for (const std::vector<double>& shares : of.shares) schedules.push_back(make_schedule(shares));
-  TRY_ASSIGN(Plan plan, Planner(graph, request).plan(cost.shapes(), candidate, std::move(schedules)));
-  TRY(predict(graph, cost.model(), plan));
-  const std::size_t least = least_window(candidate);
-  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least));
-  if (window != plan.window) {
-    plan.window = window;
-    TRY(predict(graph, cost.model(), plan));
-  }
-  // The search took replicas' shares of the window for it; the schedule may let one hold a request more.
-  while (plan.window > least && lacks_memory(*plan.prediction)) {
-    --plan.window;
-    TRY(predict(graph, cost.model(), plan));
-  }
-  return plan;
-}
-
 }  // namespace
 
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request) {
   if (request.devices.empty()) return fail(ErrorCode::kInvalid, "no devices to plan for");
   return Planner(graph, request).plan();
+}
+
+Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request, const StageShapes& shapes,
+                         const Candidate& candidate, std::vector<std::vector<std::size_t>> schedules) {
+  return Planner(graph, request).plan(shapes, candidate, std::move(schedules));
 }
 
 Part make_part(const DividedPart& divided, Split split, std::vector<std::size_t> devices, const EngineFacts& engine) {
@@ -490,40 +434,6 @@ std::vector<std::size_t> make_schedule(std::span<const double> shares) {
   }
   schedule.resize(best_length);
   return schedule;
-}
-
-void compare_plan(const CostModel& cost, const SearchOptions& options, Prediction& prediction) {
-  const double bound_s = period_bound_s(cost);
-  prediction.bound_per_s = bound_s > 0.0 ? 1.0 / bound_s : 0.0;
-  prediction.bound_latency_s = latency_bound_s(cost);
-  const Single single = best_alone(cost, options);
-  prediction.single_device = cost.model().devices[single.device].name;
-  prediction.single_per_s = 1.0 / single.cost.period_s;
-  prediction.single_latency_s = single.cost.latency_s;
-  prediction.single_fits = single.cost.missing_bytes == 0;
-}
-
-Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
-                         const SearchOptions& options, const EngineFacts& engine) {
-  // What a rival must gain to be taken: less may be the simulation's chance.
-  constexpr double kBetter = 1.005;
-  TRY_ASSIGN(Plan plan, finished_plan(graph, cost, found.candidate, engine));
-  bool is_optimal = found.exact && options.max_latency_s <= 0.0;
-  for (const Candidate& rival : found.rivals) {
-    if (options.gives_up()) return fail(ErrorCode::kCancelled, "interrupted");
-    TRY_ASSIGN(Plan other, finished_plan(graph, cost, rival, engine));
-    const Prediction &now = *plan.prediction, &then = *other.prediction;
-    if (lacks_memory(then) || (options.max_latency_s > 0.0 && then.latency_s > options.max_latency_s)) continue;
-    const bool is_better = options.objective == Objective::kLatency
-                               ? kBetter * then.latency_s < now.latency_s
-                               : then.throughput_per_s > kBetter * now.throughput_per_s;
-    if (!is_better) continue;
-    plan = std::move(other);
-    is_optimal = false;
-  }
-  compare_plan(cost, options, *plan.prediction);
-  plan.prediction->optimal = is_optimal;
-  return plan;
 }
 
 }  // namespace onnx_split

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "partition/cost.h"
 #include "partition/divide.h"
 #include "partition/plan.h"
-#include "partition/search.h"
 #include "partition/stages_file.h"
 
 namespace onnx_split {
@@ -39,15 +39,13 @@ struct PlanRequest {
 // refused with the reason and the nearest possible choice.
 Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request);
 
-// The plan that a search has found (partition/search.h), with its prediction. The cost model must be of this graph.
-Expected<Plan> make_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
-                         const SearchOptions& options, const EngineFacts& engine);
+// Of the stages that a search has found; `schedules`: who serves which request, by stage. The request's stages aren't
+// looked at.
+Expected<Plan> make_plan(const Graph& graph, const PlanRequest& request, const StageShapes& shapes,
+                         const Candidate& candidate, std::vector<std::vector<std::size_t>> schedules);
 
 // A part of a stage that is split so, with what the engine makes of it.
 Part make_part(const DividedPart& divided, Split split, std::vector<std::size_t> devices, const EngineFacts& engine);
-
-// Sets what stands beside a prediction: the best device alone, and what no plan can exceed.
-void compare_plan(const CostModel& cost, const SearchOptions& options, Prediction& prediction);
 
 // Who serves which request, for replicas that get these shares of them (positive, adding up to 1): a repeating
 // schedule, evenly mixed, as short as comes within half a percent of the shares, and at most 65,536 long.

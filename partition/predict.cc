@@ -1,7 +1,9 @@
 #include "partition/predict.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "partition/routing.h"
 #include "partition/simulate.h"
@@ -21,14 +23,13 @@ class Predictor {
     }
     TRY(set_compute_times());
     set_rates();
-    TRY(add_loads());
+    TRY_ASSIGN(routing_, make_routing(plan_, plan_.inputs, plan_.outputs));
+    TRY(find_bytes());
+    add_loads();
     add_memory();
     find_bottleneck();
-    SimulationOptions single{Scenario::kSingleStream, 0.0, single_requests(), 1};
-    TRY_ASSIGN(const SimulationReport alone, simulate(plan_, single));
     Prediction& prediction = *plan_.prediction;
-    prediction.latency_s = std::accumulate(alone.latency_s.begin(), alone.latency_s.end(), 0.0) /
-                           static_cast<double>(alone.latency_s.size());
+    TRY_ASSIGN(prediction.latency_s, mean_latency_s());
     // The averages say what is possible; whether the window is enough for it, the simulation does.
     SimulationOptions offline{Scenario::kOffline, 0.0, offline_requests(plan_.window), 1, kJitter};
     TRY_ASSIGN(const SimulationReport busy, simulate(plan_, offline));
@@ -50,12 +51,21 @@ class Predictor {
     return std::min(longest, kMost);
   }
 
-  // Where chance decides how a request meets the periods of quotas, many are needed for a mean.
-  std::size_t single_requests() const {
-    constexpr std::size_t kMany = 64;
+  // Of a request alone. Where devices have quotas, it depends on how their periods lie to each other, which is chance:
+  // the mean over many such cases, and in each over some requests.
+  Expected<double> mean_latency_s() const {
+    constexpr std::uint64_t kCases = 16;
+    constexpr std::size_t kRequests = 8;
     const bool has_quota = std::any_of(model_.devices.begin(), model_.devices.end(),
                                        [](const DeviceModel& device) { return device.period_s > 0.0; });
-    return std::max(most_replicas(), has_quota ? kMany : 1);
+    const std::uint64_t cases = has_quota ? kCases : 1;
+    const std::size_t requests = std::max(most_replicas(), has_quota ? kRequests : 1);
+    double sum = 0.0;
+    for (std::uint64_t seed = 1; seed <= cases; ++seed) {
+      TRY_ASSIGN(const SimulationReport report, simulate(plan_, {Scenario::kSingleStream, 0.0, requests, seed}));
+      sum = std::accumulate(report.latency_s.begin(), report.latency_s.end(), sum);
+    }
+    return sum / static_cast<double>(cases * requests);
   }
 
   Expected<void> set_compute_times() {
@@ -99,8 +109,18 @@ class Predictor {
     prediction.loads.resize(model_.devices.size());
   }
 
+  Expected<void> find_bytes() {
+    for (const Transfer& transfer : routing_.transfers) {
+      const auto value = graph_.find_value(transfer.what.value);
+      if (!value) return fail(ErrorCode::kInvalid, "no value \"{}\" in the model", transfer.what.value);
+      bytes_.push_back(transfer.what.region.shape().elements() *
+                       static_cast<std::int64_t>(element_bytes(graph_.value(*value).type.type)));
+    }
+    return {};
+  }
+
   // Averages over so many requests that every schedule has gone round.
-  Expected<void> add_loads() {
+  void add_loads() {
     constexpr std::size_t kMostRequests = 1 << 16;
     const std::size_t round = schedule_round(plan_, kMostRequests);
     const double weight = 1.0 / static_cast<double>(round);
@@ -112,15 +132,10 @@ class Predictor {
       for (const std::size_t replica : stage.schedule)
         loads[part.devices[replica]].compute_s += share * part.compute_s[replica];
     }
-    TRY_ASSIGN(const Routing routing, make_routing(plan_, plan_.inputs, plan_.outputs));
-    for (const Transfer& transfer : routing.transfers) {
-      const auto value = graph_.find_value(transfer.what.value);
-      if (!value) return fail(ErrorCode::kInvalid, "no value \"{}\" in the model", transfer.what.value);
-      const double bytes = static_cast<double>(transfer.what.region.shape().elements()) *
-                           static_cast<double>(element_bytes(graph_.value(*value).type.type));
-      for (std::size_t r = 0; r < round; ++r) add_transfer(transfer, r, bytes, weight);
+    for (std::size_t i = 0; i < bytes_.size(); ++i) {
+      for (std::size_t r = 0; r < round; ++r)
+        add_transfer(routing_.transfers[i], r, static_cast<double>(bytes_[i]), weight);
     }
-    return {};
   }
 
   void add_transfer(const Transfer& transfer, std::size_t request, double bytes, double weight) {
@@ -153,24 +168,28 @@ class Predictor {
   void add_memory() {
     std::vector<DeviceLoad>& loads = plan_.prediction->loads;
     for (std::size_t d = 0; d < loads.size(); ++d) loads[d].memory_limit_bytes = model_.devices[d].memory_bytes;
-    for (const PartId id : part_ids(plan_)) {
-      const Part& part = plan_.stages[id.stage].parts[id.part];
-      std::int64_t input_bytes = 0;
-      for (const ValueRegion& input : part.inputs) {
-        const auto value = graph_.find_value(input.value);
-        if (value) {
-          input_bytes += input.region.shape().elements() *
-                         static_cast<std::int64_t>(element_bytes(graph_.value(*value).type.type));
-        }
-      }
-      std::vector<std::size_t> devices = part.devices;
-      std::sort(devices.begin(), devices.end());
-      devices.erase(std::unique(devices.begin(), devices.end()), devices.end());
-      for (const std::size_t d : devices) {
-        const auto waiting = static_cast<std::int64_t>(most_served(plan_, id, d, plan_.window));
-        loads[d].memory_bytes += part.weight_bytes + part.activation_bytes + waiting * input_bytes;
+    // By device and transfer: for how many requests it may wait there at once, as a runner's join table has it.
+    std::map<std::pair<std::size_t, std::size_t>, std::size_t> waiting;
+    std::map<PartId, std::vector<std::size_t>> needed;
+    for (std::size_t i = 0; i < routing_.transfers.size(); ++i) {
+      for (const PartId consumer : routing_.transfers[i].consumers) {
+        std::vector<std::size_t>& transfers = needed[consumer];
+        if (transfers.empty() || transfers.back() != i) transfers.push_back(i);
       }
     }
+    for (const PartId id : part_ids(plan_)) {
+      const Part& part = plan_.stages[id.stage].parts[id.part];
+      for (const std::size_t d : std::set<std::size_t>(part.devices.begin(), part.devices.end())) {
+        loads[d].memory_bytes += part.weight_bytes + part.activation_bytes;
+        const std::size_t served = most_served(plan_, id, d, plan_.window);
+        for (const std::size_t transfer : needed[id]) {
+          std::size_t& most = waiting[{d, transfer}];
+          most = std::min(plan_.window, most + served);
+        }
+      }
+    }
+    for (const auto& [at, requests] : waiting)
+      loads[at.first].memory_bytes += static_cast<std::int64_t>(requests) * bytes_[at.second];
     for (std::size_t d = 0; d < loads.size(); ++d) {
       if (loads[d].memory_bytes > 0) loads[d].memory_bytes += model_.devices[d].idle_bytes;
     }
@@ -201,6 +220,8 @@ class Predictor {
   const Graph& graph_;
   const ClusterModel& model_;
   Plan& plan_;
+  Routing routing_;
+  std::vector<std::int64_t> bytes_;  // by transfer
   double medium_ = 0.0;
   double coordinator_out_ = 0.0;
   double coordinator_in_ = 0.0;

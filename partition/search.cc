@@ -136,17 +136,9 @@ class Portfolio {
 
   Expected<void> check_allowed() const {
     if (best_->cost.missing_bytes > 0) {
-      std::string where;
-      for (std::size_t d = 0; d < best_->cost.devices.size(); ++d) {
-        const DeviceModel& device = cost_.model().devices[d];
-        const std::int64_t needed = best_->cost.devices[d].memory_bytes;
-        if (device.memory_bytes == 0 || needed <= device.memory_bytes) continue;
-        where += fmt::format("{}device \"{}\" would need {:.1f} MB and has {:.1f} MB", where.empty() ? "" : ", ",
-                             device.name, static_cast<double>(needed) * 1e-6,
-                             static_cast<double>(device.memory_bytes) * 1e-6);
-      }
       return fail(ErrorCode::kExhausted, "no plan was found that fits in memory; the nearest lacks {:.1f} MB: {}",
-                  static_cast<double>(best_->cost.missing_bytes) * 1e-6, where);
+                  static_cast<double>(best_->cost.missing_bytes) * 1e-6,
+                  missing_memory(cost_.model(), best_->cost.devices));
     }
     if (options_.max_latency_s > 0.0 && best_->cost.latency_s > options_.max_latency_s) {
       return fail(ErrorCode::kExhausted, "no plan was found with a latency of {}: the quickest takes {}",

@@ -8,6 +8,7 @@
 #include <queue>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "partition/routing.h"
 
@@ -159,9 +160,9 @@ class Simulation {
     }
     slots_.resize(in_flight);
     devices_.resize(plan_.devices.size());
-    Random phases(options_.seed + 2);
-    for (std::size_t d = 0; d < devices_.size(); ++d) {
-      devices_[d].phase_s = static_cast<double>(phases.uniform()) * rates_[d].period_s;
+    for (std::size_t d = 0; d < devices_.size(); ++d) {  // whatever the order in which they are listed
+      Random phase(hash64(plan_.devices[d], options_.seed));
+      devices_[d].phase_s = static_cast<double>(phase.uniform()) * rates_[d].period_s;
     }
     for (const LinkRates& link : prediction_.links) pairs_[{link.from, link.to}] = link;
     arrival_s_.assign(options_.requests, 0.0);

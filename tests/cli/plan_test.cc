@@ -282,6 +282,8 @@ TEST(PlanErrors, SayWhatIsWrongWhere) {
       {"devices:\n  - {name: a, address: x, memory: 20MB}\n  - {name: b, address: y, memory: 21MB}\n",
        "no plan was found that fits in memory; the nearest lacks "},
       {"devices:\n  - {name: a, address: x}\nlink:\n  bandwidth_mbps: 0\n", "cluster.yaml:4: link.bandwidth_mbps: "},
+      {"devices:\n  - {name: a, address: x}\ncoordinator:\n  latency_ms: 1\n",
+       "cluster.yaml:4: coordinator.latency_ms: "},
       {"devices:\n  - {name: a, address: x}\nlink:\n  latency_ms: -1\n", "cluster.yaml:4: link.latency_ms: "},
       {"devices:\n  - {name: a, address: x, memory: 0MB}\n", "cluster.yaml:2: devices[0].memory: "},
       {"devices:\n  - {name: a, address: x, gflops: 0}\n", "cluster.yaml:2: devices[0].gflops: "},

@@ -7,9 +7,13 @@
 #include <thread>
 
 #include "base/random.h"
+#include "fleet/frame.h"
+#include "partition/cluster_model.h"
+#include "partition/predict.h"
 #include "tests/fleet/plans.h"
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
+#include "tests/support/random_plan.h"
 #include "tests/support/spare_network.h"
 
 namespace onnx_split {
@@ -20,6 +24,7 @@ using testing::error_of;
 using testing::must;
 using testing::plan_of;
 using testing::random_network;
+using testing::RandomPlan;
 using testing::SpareNetwork;
 
 // A stage after the other.
@@ -116,6 +121,41 @@ Deployment two_spare_stages_deployment() {
   stages.front().devices = stages.back().devices = {"d0"};
   stages[1].devices = {"d1", "d2", "d3"};
   return deployment_of(graph, plan_of(graph, 6, std::move(stages), 3));
+}
+
+// What the planner reserves for requests that wait, beyond weights, activations and the runner itself.
+void expect_predicted(const Graph& graph, Plan plan, const std::string& what) {
+  Cluster cluster;
+  for (const std::string& name : plan.devices) cluster.devices.emplace_back().name = name;
+  const ClusterModel model = must(make_cluster_model(graph, cluster, nullptr));
+  must(predict(graph, model, plan));
+  const Deployment deployment = deployment_of(graph, plan);
+  for (const std::size_t device : used_devices(plan)) {
+    std::int64_t waiting = plan.prediction->loads[device].memory_bytes - model.devices[device].idle_bytes;
+    for (const PartId id : deployment.parts_of(device)) {
+      const Part& part = plan.stages[id.stage].parts[id.part];
+      waiting -= part.weight_bytes + part.activation_bytes;
+    }
+    const auto capacity = static_cast<std::int64_t>(JoinTable(deployment, device).capacity_bytes());
+    EXPECT_EQ((capacity - waiting) % static_cast<std::int64_t>(kFrameHeaderBytes), 0) << what << " device " << device;
+    EXPECT_LE(waiting, capacity) << what << " device " << device;
+    const std::size_t most_frames = plan.window * deployment.routing.transfers.size();
+    EXPECT_LE(capacity - waiting, static_cast<std::int64_t>(most_frames * kFrameHeaderBytes))
+        << what << " device " << device;
+  }
+}
+
+TEST(JoinTable, HoldsWhatThePredictionCounts) {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const Graph graph = random_network(seed, 6);
+    Plan plan = RandomPlan(graph, seed, {}, 3).make();
+    plan.window = 1 + seed % 7;
+    expect_predicted(graph, std::move(plan), fmt::format("seed {}", seed));
+  }
+  const Graph graph = SpareNetwork::make(1, 8);
+  for (const char* layer : {"b", "c"}) {
+    expect_predicted(graph, plan_of(graph, 5, SpareNetwork::parity_stages(layer, 3), 4), layer);
+  }
 }
 
 TEST(JoinTable, AnyOfTheAlternativesAreEnoughAndTheRestIsDropped) {

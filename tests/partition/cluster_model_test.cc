@@ -64,6 +64,39 @@ TEST(ClusterModel, WithoutAProfileTakesGflopsMemoryAndLinksFromTheFile) {
   EXPECT_EQ(model_of(cluster).coordinator_bytes_per_s, 50.0 * kMbps);
 }
 
+TEST(ClusterModel, ALatencyWithoutABandwidthCounts) {
+  Cluster cluster;
+  cluster.devices = {device("a")};
+  const double bandwidth = model_of(cluster).devices[0].up_bytes_per_s;
+  cluster.link.latency_ms = 20.0;
+  EXPECT_EQ(model_of(cluster).devices[0].latency_s, 20e-3);
+  EXPECT_EQ(model_of(cluster).devices[0].up_bytes_per_s, bandwidth);
+}
+
+// 20 are what two threads have by default, whose memory isn't faster for it.
+TEST(ClusterModel, WithoutAProfileTheOrderOfTheDevicesChangesNothing) {
+  Cluster cluster;
+  cluster.devices = {device("a", 2.0 * ModelDefaults{}.roofline.gflops), device("b")};
+  cluster.devices[1].threads = 2;
+  const ClusterModel model = model_of(cluster);
+  std::swap(cluster.devices[0], cluster.devices[1]);
+  const ClusterModel swapped = model_of(cluster);
+  EXPECT_EQ(model.kinds, 2U);
+  for (std::size_t d = 0; d < 2; ++d) {
+    EXPECT_EQ(model.devices[d].times->node_s(NodeId(0)), swapped.devices[1 - d].times->node_s(NodeId(0)));
+  }
+}
+
+TEST(ClusterModel, ASharedMediumIsAsFastAsTheFastestLinkThatWasMeasured) {
+  Cluster cluster;
+  cluster.devices = {device("a"), device("b")};
+  cluster.shared = true;
+  Profile measured;
+  measured.devices = {profile("a", 10.0), profile("b", 10.0)};
+  measured.links = {{"a", "b", 1.0, 30.0}, {"b", "a", 1.0, 29.0}};
+  EXPECT_EQ(model_of(cluster, &measured).medium_bytes_per_s, 30.0 * kMbps);
+}
+
 TEST(ClusterModel, LinkExceptionsHoldForTheirPairInTheirDirection) {
   Cluster cluster;
   cluster.devices = {device("a"), device("b"), device("c")};
@@ -146,13 +179,16 @@ TEST(ClusterModel, MeasuredLinksAreLevelledAndMuchSlowerPairsAreExceptions) {
     cluster.devices.push_back(device(name));
     measured.devices.push_back(profile(name, 10.0));
   }
-  measured.links = {{"a", "b", 0.3, 95.0}, {"a", "c", 0.3, 94.0}, {"b", "a", 0.3, 93.0},
-                    {"b", "c", 0.3, 92.0}, {"c", "a", 0.3, 40.0}, {"c", "b", 0.3, 96.0}};
+  measured.links = {{"a", "b", 0.5, 95.0}, {"a", "c", 0.5, 94.0}, {"b", "a", 0.5, 93.0},
+                    {"b", "c", 0.5, 92.0}, {"c", "a", 0.5, 40.0}, {"c", "b", 0.5, 96.0}};
   const ClusterModel model = model_of(cluster, &measured);
   EXPECT_EQ(model.pairs.size(), 1U);
   EXPECT_EQ(model.link(2, 0).bytes_per_s, 40.0 * kMbps);
   EXPECT_EQ(model.devices[0].up_bytes_per_s, model.devices[1].up_bytes_per_s);
   EXPECT_EQ(model.devices[0].up_bytes_per_s, model.devices[2].up_bytes_per_s);
+  // 0.1 ms to send and 0.2 ms to receive are the processors' time, not the link's.
+  EXPECT_NEAR(model.devices[0].latency_s, 0.2e-3, 1e-12);
+  EXPECT_NEAR(model.link(2, 0).latency_s, 0.2e-3, 1e-12);
 }
 
 TEST(ClusterModel, TheOrderOfTheDevicesChangesNothingButIndices) {

@@ -1,0 +1,120 @@
+// What a finished plan promises: limits that it keeps, counted exactly, and the same whatever the devices' order.
+#include "partition/predicted_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "graph/builder.h"
+#include "tests/support/expect.h"
+
+namespace onnx_split {
+namespace {
+
+using testing::error_of;
+using testing::must;
+
+constexpr std::int64_t kValueBytes = 4000;
+constexpr std::int64_t kIdleBytes = 100;
+
+// Three nodes, one after the other, on 1000 floats.
+Graph three_nodes() {
+  GraphBuilder builder("three");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 1000}}));
+  const ValueId a = must(builder.add("a", OpType::kRelu, {}, {x}));
+  const ValueId b = must(builder.add("b", OpType::kSigmoid, {}, {a}));
+  return must(std::move(builder).build({must(builder.add("c", OpType::kTanh, {}, {b}))}));
+}
+
+// 10 ms a node; messages 1 ms at each end.
+ClusterModel model_of(const std::vector<std::string>& names, std::int64_t memory_bytes, double quota_s = 0.0) {
+  ClusterModel model;
+  const auto times = std::make_shared<const NodeTimes>(NodeTimes::from_seconds({10e-3, 10e-3, 10e-3}));
+  for (const std::string& name : names) {
+    DeviceModel& device = model.devices.emplace_back(
+        DeviceModel{name, 0, times, {1e-3, 0.0}, {1e-3, 0.0}, 1e6, 1e6, 0.0, memory_bytes, kIdleBytes});
+    device.quota_s = quota_s;
+    device.period_s = 10.0 * quota_s;
+  }
+  return model;
+}
+
+StageRequest stage_until(const char* value, const char* device) {
+  StageRequest stage;
+  if (*value != '\0') stage.until = {value};
+  stage.devices = {device};
+  return stage;
+}
+
+// A node on each of the devices p, q and r, in whatever order these are listed.
+struct ByHand {
+  ByHand(std::vector<std::string> names, std::int64_t memory_bytes, double quota_s = 0.0)
+      : graph(three_nodes()),
+        model(model_of(names, memory_bytes, quota_s)),
+        shapes(graph, model, all_cuts(graph)),
+        cost(model, shapes) {
+    request.devices = std::move(names);
+    request.stages = {stage_until("a", "p"), stage_until("b", "q"), stage_until("", "r")};
+  }
+  ByHand(const ByHand&) = delete;
+
+  Expected<Plan> plan() const { return predicted_plan(graph, cost, request); }
+
+  const Graph graph;
+  const ClusterModel model;
+  StageShapes shapes;
+  const CostModel cost;
+  PlanRequest request;
+};
+
+TEST(PredictedPlan, ByHandHasTheLargestWindowThatIsOfUseAndFits) {
+  const ByHand roomy({"p", "q", "r"}, 1'000'000);
+  const Plan plan = must(roomy.plan());
+  EXPECT_GT(plan.window, 4U);
+  // Room for the value that is computed, the one that comes of it, and four that wait.
+  const ByHand narrow({"p", "q", "r"}, kIdleBytes + 6 * kValueBytes);
+  EXPECT_EQ(must(narrow.plan()).window, 4U);
+}
+
+TEST(PredictedPlan, ByHandThatDoesNotFitSaysWhere) {
+  const ByHand narrow({"p", "q", "r"}, kIdleBytes + 5 * kValueBytes);
+  EXPECT_THAT(error_of(narrow.plan()),
+              ::testing::StartsWith("the plan doesn't fit in memory: device \"p\" would need 0.0 MB and has 0.0 MB"));
+}
+
+// One after the other in the file or not: a device's quota begins when it does.
+TEST(PredictedPlan, TheOrderOfTheDevicesChangesNothing) {
+  std::vector<std::string> names = {"p", "q", "r"};
+  std::optional<Plan> first;
+  do {
+    const ByHand problem(names, 1'000'000, 2e-3);
+    const Plan plan = must(problem.plan());
+    if (!first) first = plan;
+    EXPECT_EQ(plan.window, first->window);
+    EXPECT_NEAR(plan.prediction->latency_s, first->prediction->latency_s, 1e-12);
+    EXPECT_NEAR(plan.prediction->throughput_per_s, first->prediction->throughput_per_s, 1e-9);
+  } while (std::next_permutation(names.begin(), names.end()));
+}
+
+// Found by averages, dismissed by what is counted exactly: a rival that keeps the limit is made in its place.
+TEST(PredictedPlan, KeepsTheLatencyThatWasAskedFor) {
+  const std::vector<std::string> names = {"p", "q", "r"};
+  const ByHand problem(names, 1'000'000);
+  const Candidate pipeline = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {2}}};
+  const Candidate alone = {{0, 3, {}, 1, {0}}};
+  SearchResult found;
+  found.candidate = pipeline;
+  SearchOptions options;
+  const double slow_s = must(predicted_plan(problem.graph, problem.cost, found, options, {})).prediction->latency_s;
+  options.max_latency_s = 0.999 * slow_s;
+  EXPECT_THAT(error_of(predicted_plan(problem.graph, problem.cost, found, options, {})),
+              ::testing::HasSubstr("no plan was found with a latency of "));
+  found.rivals = {alone};
+  const Plan plan = must(predicted_plan(problem.graph, problem.cost, found, options, {}));
+  EXPECT_EQ(plan.stages.size(), 1U);
+  EXPECT_LE(plan.prediction->latency_s, options.max_latency_s);
+}
+
+}  // namespace
+}  // namespace onnx_split
