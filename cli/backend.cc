@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "cli/cluster_file.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
 #include "cli/progress.h"
@@ -141,6 +142,7 @@ Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, 
   coordinator_options.watch.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
   coordinator_options.watch.interrupted = [] { return interrupted(); };
   if (options.lost_after_ms) lose_after(coordinator_options.watch, std::chrono::milliseconds(*options.lost_after_ms));
+  if (options.no_replan) coordinator_options.replan = nullptr;
   TRY_ASSIGN(std::unique_ptr<Coordinator> coordinator, Coordinator::deploy(graph, plan, urls, coordinator_options));
   return std::make_unique<Fleet>(std::move(local), std::move(coordinator), plan, threads);
 }
@@ -220,7 +222,7 @@ Expected<Plan> plan_for_rest(const Graph& graph, Cluster cluster, const std::vec
 }
 
 Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const BackendOptions& options) {
-  TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster_path));
+  TRY_ASSIGN(const Cluster cluster, read_dialable_cluster(options.cluster_path));
   TRY_ASSIGN(const Plan plan, options.plan_path.empty()
                                   ? plan_for(graph, cluster, options.planning, rule_of(options.engine))
                                   : plan_of_file(graph, options.plan_path));
@@ -249,7 +251,9 @@ Expected<std::unique_ptr<Backend>> cluster_backend(const Graph& graph, const Bac
                                    const std::vector<std::string>& left, const std::function<bool()>& give_up) {
     return plan_for_rest(graph, watched->now(), left, options, spares, give_up);
   };
-  return deploy(graph, plan, std::nullopt, urls, plan.threads, options, std::move(coordinator_options));
+  auto backend = deploy(graph, plan, std::nullopt, urls, plan.threads, options, std::move(coordinator_options));
+  if (!backend) return tl::unexpected(with_place(std::move(backend.error()), cluster));
+  return backend;
 }
 
 }  // namespace
@@ -282,6 +286,8 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
                   "with --local or --cluster: go on without a device that was silent for so long (default: 950)")
       ->type_name("MS")
       ->check(CLI::Range(100, 9000));
+  command.add_flag("--no-replan", options.no_replan,
+                   "with --local or --cluster: a lost device ends it, and no plans are made for that");
 }
 
 Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const BackendOptions& options) {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "cli/cluster_file.h"
 #include "cli/commands.h"
 #include "cli/identity.h"
 #include "cli/interrupt.h"
@@ -86,18 +87,6 @@ Expected<Profile> measure(const Graph& graph, const std::vector<MeasuredDevice>&
   return measure_profile(graph, devices, measure_options);
 }
 
-// The error with its place in the cluster file: the line of a device that can't be reached.
-Error placed(Error error, const Options& options, const Cluster& cluster) {
-  if (options.cluster.empty() || error.code == ErrorCode::kCancelled) return error;
-  const bool unreachable =
-      error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kTimeout;
-  for (const Device& device : cluster.devices) {
-    if (!unreachable || !error.message.starts_with(fmt::format("device \"{}\": ", device.name))) continue;
-    return std::move(error).in(device.place);
-  }
-  return std::move(error).in(options.cluster);
-}
-
 Expected<void> run(const Options& options, const CommonOptions& common) {
   TRY_ASSIGN(const Graph graph, load_model(options.model));
   std::vector<MeasuredDevice> devices;
@@ -112,12 +101,12 @@ Expected<void> run(const Options& options, const CommonOptions& common) {
     fleet.emplace(std::move(started));
     devices.push_back({LocalFleet::device_name(0), fleet->url(0), 0});
   } else {
-    TRY_ASSIGN(cluster, read_cluster_file(options.cluster));
+    TRY_ASSIGN(cluster, read_dialable_cluster(options.cluster));
     TRY_ASSIGN(identity, identity_for(cluster, options.identity));
     for (const Device& device : cluster.devices) devices.push_back({device.name, device.address, device.memory_bytes});
   }
   auto profile = measure(graph, devices, std::move(identity), options, common);
-  if (!profile) return tl::unexpected(placed(std::move(profile.error()), options, cluster));
+  if (!profile) return tl::unexpected(with_place(std::move(profile.error()), cluster));
   TRY(write_profile(*profile, options.output));
   print_devices(*profile, graph);
   print_links(*profile);

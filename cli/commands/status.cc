@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "cli/cluster_file.h"
 #include "cli/commands.h"
 #include "cli/identity.h"
 #include "cli/table.h"
@@ -31,7 +32,7 @@ std::string text_of(const Json& status, const char* key) {
 
 // Every device is asked; one that doesn't answer makes the command fail after the table was printed.
 Expected<void> run(const Options& options) {
-  TRY_ASSIGN(const Cluster cluster, read_cluster_file(options.cluster));
+  TRY_ASSIGN(const Cluster cluster, read_dialable_cluster(options.cluster));
   TRY_ASSIGN(const auto identity, identity_for(cluster, options.identity));
   Json list = Json::array();
   Table table({"device", "address", "state", "model", ">threads", "core type", ">jobs done", ">memory"});
@@ -40,9 +41,9 @@ Expected<void> run(const Options& options) {
     auto status = ask(device, identity);
     Json entry = {{"device", device.name}, {"address", device.address}};
     if (!status) {
-      failures.push_back(status.error().message);
       entry["state"] = "unreachable";
       entry["error"] = status.error().message;
+      failures.push_back(with_place(std::move(status.error()), cluster).message);
     } else {
       entry.update(*status);
     }

@@ -40,7 +40,7 @@ class Measures:
     """Of one case, over the rounds with windows of at least `seconds`; None where nothing was measured."""
 
     def __init__(self, case, raw, seconds):
-        self.case, self.raw = case, raw
+        self.case, self.raw, self.seconds = case, raw, seconds
         self.entries = raw.rounds(seconds)
         self.sessions = raw.data["sessions"]
         mine = self.pick(case.window())
@@ -146,8 +146,7 @@ class Measures:
             elif name == "tight":
                 fits = self.single_fits()
                 checks.append(Check("devices that hold it alone", None if fits is None else int(fits), "<=", 0))
-        if self.case.naive_plans():
-            checks.append(Check("against one device", self.speedup_over_one(), ">=", NAIVE_BAR))
+        checks.append(Check("against one device", self.speedup_over_one(), ">=", NAIVE_BAR))
         for naive in self.naive:
             if naive["ratio"] is not None or naive["note"] == "not measured":
                 checks.append(Check(f"against {naive['plan']}", naive["ratio"], ">=", NAIVE_BAR))
@@ -164,7 +163,7 @@ class Measures:
                 ratios.append(window_rate(mine) / max(rate(result) for result in base["devices"].values()))
         return median_or_none(ratios) if self.case.cluster.is_mixed() else self.speedup
 
-    def failure(self, rounds):
+    def failure(self, rounds, naive_rounds):
         """Why the case has not been measured as it should, or ""."""
         if not self.sessions:
             return "not measured"
@@ -173,15 +172,14 @@ class Measures:
         if self.rounds < rounds:
             why = last or (self.failed_windows[-1] if self.failed_windows else "")
             return f"{self.rounds} of {rounds} rounds" + (f": {why}" if why else "")
-        if not all(self.raw.remaining(pair, 1, 0, False) == 0 for pair in self.case.pairs()):
-            return "windows are missing"
-        return ""
+        missing = self.raw.remaining_of_case(self.case, rounds, naive_rounds, self.seconds)
+        return "; ".join(f"{' with '.join(pair)}: {count} of {rounds} rounds missing" for pair, count in missing.items())
 
-    def verdict(self, rounds):
-        """met, missed, failed or not measured."""
+    def verdict(self, rounds, naive_rounds):
+        """met, missed, failed, incomplete or not measured."""
         if not self.sessions:
             return "not measured"
-        if self.failure(rounds):
+        if self.failure(rounds, naive_rounds):
             failed = self.sessions[-1].get("error") or self.failed_windows or not self.rounds
             return "failed" if failed else "incomplete"
         return "met" if all(check.met for check in self.checks) else "missed"

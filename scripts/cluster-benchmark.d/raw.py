@@ -29,6 +29,11 @@ def to_text(data):
     return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
+def lacked_memory(window):
+    """Whether that is why it failed: a runner refused its parts, or the kernel ended it."""
+    return "error" in window and ("memory" in window["error"] or window.get("memory", {}).get("oom_kills", 0) > 0)
+
+
 class Raw:
     def __init__(self, path):
         self.path = path
@@ -71,10 +76,10 @@ class Raw:
             return session["error"]
         if plan != BASE and "error" in session["plans"].get(plan, {}):
             return session["plans"][plan]["error"]
-        if plan in NAIVE:  # one that the devices can't run isn't tried again
+        if plan in NAIVE:  # one for which there isn't the memory isn't tried again
             for entry in self.data["rounds"]:
                 found = entry["windows"].get(self.resolve(session, window), {})
-                if self.session_of(entry) is session and "error" in found:
+                if self.session_of(entry) is session and lacked_memory(found):
                     return found["error"]
         return ""
 

@@ -6,6 +6,7 @@ import re
 import sys
 
 from matrix import BASE, NAIVE, groups_of, read_matrix
+from measures import rate
 from raw import Raw
 
 # Seconds around a window for deploying or loading at a tenth of a core, warming up and draining; and for profiling.
@@ -244,6 +245,9 @@ def add_window(arguments):
             result = json.load(file)
         entry["devices"][name] = {key: short(result[key]) for key in
                                   ("requests", "throughput_per_s", "steady_per_s", "latency_ms") if key in result}
+    is_pipeline = arguments.window.endswith("/offline") and not arguments.window.startswith(BASE + "/")
+    if is_pipeline and any("steady_per_s" not in result for result in entry.get("devices", {}).values()):
+        entry = {"error": "too few results to tell the rate of a full pipeline: it takes longer windows"}
     entry["wall_s"] = arguments.wall_s
     entry["swapped_pages"] = arguments.swapped_pages
     if arguments.status:
@@ -256,7 +260,7 @@ def add_window(arguments):
     if "error" in entry:
         print(f"FAILED: {entry['error']}")
         return
-    rates = [result.get("steady_per_s", result["throughput_per_s"]) for result in entry["devices"].values()]
+    rates = [rate(result) for result in entry["devices"].values()]
     means = [result["latency_ms"]["mean"] for result in entry["devices"].values()]
     print(f"{sum(rates) / len(rates):.3f} per s, {sum(means) / len(means):.0f} ms")
 

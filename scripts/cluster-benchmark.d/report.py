@@ -16,10 +16,13 @@ Emulated devices (`scripts/pi-cluster`): each a share of one core, a memory limi
 `scripts/cluster-benchmark.d/matrix`. Shares are noisy, so the baseline runs on all the devices at once, each alone with
 the whole network, and is their mean (their sum where the devices differ); baseline, plans and naive plans take turns
 in the same round. Numbers are medians over the rounds, ratios those of windows of the same round. A difference is
-predicted over measured; latency is the mean of single requests, one after the other.
+predicted over measured; latency is the mean of single requests, one after the other. Each device of a baseline measures
+as soon as it has loaded the network: where devices differ, the slow ones end alone, which makes them no slower. Every
+plan is held against one device and the naive plans (against replicas only where they aren't forbidden), whose window the
+planner chooses as it does its own plans'.
 """
 REPEAT = """### Again
-    sudo scripts/cluster-benchmark --resume
+    sudo scripts/cluster-benchmark --resume{options}
 
 measures what is missing in `{out}` (a JSON file for each network on each cluster; without `--resume` everything anew)
 and writes this section and the plots; `--report` only writes. `--list` says how long it takes.
@@ -110,7 +113,7 @@ def naive_table(all_measures):
     rows = []
     for m in all_measures:
         others = {naive["plan"]: naive for naive in m.naive}
-        if not m.rounds or not (others or m.rival):
+        if not m.rounds:
             continue
         one = check_of(m, "against one device")
         rows.append([m.case.name] + [cell(m, others[plan]) if plan in others else "–"
@@ -137,12 +140,13 @@ def memory_table(all_measures):
                  rows)
 
 
-def plans_table(all_measures, rounds):
+def plans_table(all_measures, rounds, naive_rounds):
     rows = []
     for m in all_measures:
-        failure = m.failure(rounds)
+        failure = m.failure(rounds, naive_rounds)
         rows.append([m.case.name, m.case.cluster.describe(), m.case.plan, plain(m.stages()), str(m.rounds),
-                     m.verdict(rounds) + (f": {plain(failure)}" if failure and failure != "not measured" else "")])
+                     m.verdict(rounds, naive_rounds)
+                     + (f": {plain(failure)}" if failure and failure != "not measured" else "")])
     return table(["case", "devices", "planner", "stages", ">rounds", "verdict"], rows)
 
 
@@ -160,9 +164,11 @@ def conditions(all_measures):
     return "\n".join(lines) + "\n"
 
 
-def section(all_measures, rounds, out, page, plots):
-    link = os.path.relpath(out, os.path.dirname(os.path.abspath(page)))
-    verdicts = [m.verdict(rounds) for m in all_measures]
+def section(all_measures, arguments, plots):
+    link = os.path.relpath(arguments.out, os.path.dirname(os.path.abspath(arguments.page)))
+    rounds, naive_rounds = arguments.rounds, arguments.naive_rounds
+    verdicts = [m.verdict(rounds, naive_rounds) for m in all_measures]
+    options = f" --seconds {arguments.seconds:g} --rounds {rounds} --naive-rounds {naive_rounds}"
     counts = ", ".join(f"{verdicts.count(word)} {word}" for word in
                        ("met", "missed", "failed", "incomplete", "not measured") if word in verdicts)
     blocks = [BEGIN, INTRODUCTION, conditions(all_measures), f"Cases: {counts}.\n"]
@@ -170,9 +176,11 @@ def section(all_measures, rounds, out, page, plots):
     blocks += ["### Throughput\n" + throughput_table(all_measures),
                "### Latency of one request\n" + latency_table(all_measures),
                "### Against naive plans\nThe plan's speed over theirs, at least 0.97.\n\n" + naive_table(all_measures),
-               "### Memory\nThe device nearest to its limit: all that the cgroup counts, at its peak.\n\n"
+               "### Memory\nThe device nearest to its limit: all that the cgroup counts, at its peak since the cluster "
+               "came up, profiling included.\n\n"
                + memory_table(all_measures),
-               "### Cases\n" + plans_table(all_measures, rounds), REPEAT.format(out=link), END]
+               "### Cases\n" + plans_table(all_measures, rounds, naive_rounds),
+               REPEAT.format(out=link, options=options), END]
     return "\n".join(blocks) + "\n"
 
 
@@ -199,7 +207,8 @@ def main():
     parser = argparse.ArgumentParser()
     for option in ("matrix", "out", "page"):
         parser.add_argument("--" + option, required=True)
-    parser.add_argument("--rounds", type=int, required=True)
+    for option in ("rounds", "naive-rounds"):
+        parser.add_argument("--" + option, type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
@@ -207,12 +216,13 @@ def main():
     all_measures = [Measures(case, Raw(os.path.join(arguments.out, case.group + ".json")), arguments.seconds)
                     for case in cases]
     plots = write_plots(all_measures, arguments.out)
-    write_page(arguments.page, section(all_measures, arguments.rounds, arguments.out, arguments.page, plots))
+    write_page(arguments.page, section(all_measures, arguments, plots))
     good = True
     for m in all_measures:
         if not re.search(arguments.only, m.case.name):
             continue
-        verdict, why = m.verdict(arguments.rounds), m.failure(arguments.rounds)
+        verdict = m.verdict(arguments.rounds, arguments.naive_rounds)
+        why = m.failure(arguments.rounds, arguments.naive_rounds)
         good = good and verdict == "met"
         if verdict == "missed":
             why = "; ".join(f"{check.name} {number(check.value)}, bar {check.sign} {check.bar:g}" for check in m.checks

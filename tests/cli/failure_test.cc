@@ -210,6 +210,25 @@ TEST(Failure, AProfileOfADeviceThatCannotBeReached) {
   EXPECT_FALSE(std::filesystem::exists(place.path("p.json")));
 }
 
+TEST(Failure, AClusterFilesDeviceThatCannotBeDialledHasItsLine) {
+  const Workplace place;
+  const std::string file = place / "cluster.yaml";
+  const std::vector<std::vector<std::string>> commands = {
+      {"onnx-split", "run", kDigits, "--cluster", file, "--input", "random"},
+      {"onnx-split", "bench", kDigits, "--cluster", file, "--requests", "1"},
+      {"onnx-split", "profile", kDigits, "--cluster", file, "-o", place / "p.json"},
+      {"onnx-split", "status", "--cluster", file}};
+  for (const char* address : {"tcp://127.0.0.1:1", "tcp//127.0.0.1:7070", "udp://127.0.0.1:7070", "tcp://127.0.0.1"}) {
+    must(write_file(file, fmt::format("devices:\n  - name: pi1\n    address: {}\n", address)));
+    for (const std::vector<std::string>& command : commands) {
+      SCOPED_TRACE(fmt::format("{} {}", command[1], address));
+      const Outcome outcome = place.run(command);
+      expect_one_line(place, outcome, file + ":3: devices[0].address: ");
+      EXPECT_NE(outcome.err.find(address), std::string::npos) << outcome.err;
+    }
+  }
+}
+
 TEST(Failure, CtrlCEndsAProfile) {
   const Workplace place;
   Program profile(place.tmp(), {"onnx-split", "profile", kDigits, "-o", place / "p.json"});
@@ -259,6 +278,20 @@ TEST(Failure, ResultsGoOnBeingPrintedAfterALoss) {
   run.signal(SIGINT);
   const Outcome outcome = run.wait(std::chrono::seconds(20));
   EXPECT_NE(outcome.err.find("going on without device \"local1\""), std::string::npos) << outcome.err;
+}
+
+// Whoever measures a plan wants to know that it was this one.
+TEST(Failure, WithoutReplanningALossEndsTheRun) {
+  const Workplace place;
+  Program bench(place.tmp(), {"onnx-split", "bench", kDigits, "--local", "3", "--no-replan", "--duration-s", "300"});
+  const std::vector<pid_t> runners = wait_for_children(bench.pid(), 3);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  ::kill(runners[1], SIGKILL);
+  const Outcome outcome = bench.wait(std::chrono::seconds(20));
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.err.find("device \"local1\""), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find("going on without"), std::string::npos) << outcome.err;
+  EXPECT_TRUE(place.left_behind().empty());
 }
 
 // What is too long is the user's to say.

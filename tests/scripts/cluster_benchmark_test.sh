@@ -79,6 +79,35 @@ grep -qE '^lenet-mixed +lenet-mixed +3 ' "$scratch/output" || wrong "lenet-mixed
 ends 0 --list --resume --seconds 90
 grep -qE '^lenet-pair +lenet-2, lenet-2-latency +35 ' "$scratch/output" || wrong "shorter windows count"
 
+# A naive plan that failed is measured again, unless there isn't the memory for it.
+fail_once() {  # ERROR: of the naive plan in the fifth round
+  python3 - "$here/cluster_benchmark/lenet-pair.json" "$out/lenet-pair.json" "$1" <<'PYTHON'
+import json, sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    data = json.load(file)
+data["rounds"][4]["windows"]["equal-macs/offline"] = {"error": sys.argv[3], "wall_s": 1.0, "swapped_pages": 0}
+with open(sys.argv[2], "w", encoding="utf-8") as file:
+    json.dump(data, file)
+PYTHON
+}
+fail_once 'device "pi1": the connection broke'
+ends 0 --list --resume
+grep -qE '^lenet-pair +lenet-2, lenet-2-latency +2 ' "$scratch/output" || wrong "the failed window isn't measured again"
+ends 1 --report --only lenet-2$
+has "$scratch/output" \
+  'incomplete    lenet-2: default/offline with equal-macs/offline: 1 of 5 rounds missing'
+ends 1 --report --only lenet-2$ --naive-rounds 4
+has "$scratch/output" 'missed        lenet-2: against equal-macs 0.9, bar >= 0.97'
+fail_once 'device "pi1": the parts need 2 bytes, the memory limit is 1'
+ends 0 --list --resume
+grep -qE '^lenet-pair +lenet-2, lenet-2-latency +0 ' "$scratch/output" || wrong "what doesn't fit is tried again"
+
+# A window that is too short for the rate of a full pipeline says so.
+echo '{"requests": 3, "throughput_per_s": 1.0, "latency_ms": {"mean": 1.0}}' >"$scratch/bench.json"
+python3 "$here/../../scripts/cluster-benchmark.d/record.py" window --out "$out" --group lenet-pair \
+  --window default/offline cluster="$scratch/bench.json" >"$scratch/output"
+grep -qF 'FAILED: too few results' "$scratch/output" || wrong "a window without a steady rate counts"
+
 # Naive plans: five layers of 4, 1, 1, 2 and 4 MACs on three devices.
 cat >"$scratch/inspect.json" <<'JSON'
 {"nodes": [{"output": "in", "macs": 0, "weight_bytes": 0}, {"output": "a", "macs": 4, "weight_bytes": 1},
