@@ -186,7 +186,7 @@ class WatchedCluster {
     const auto written = std::filesystem::last_write_time(path_, error);
     if (error || written == written_) return cluster_;
     written_ = written;
-    auto cluster = read_cluster_file(path_);
+    auto cluster = read_dialable_cluster(path_);
     if (cluster) {
       cluster_ = std::move(*cluster);
     } else {
@@ -287,7 +287,7 @@ void add_backend_options(CLI::App& command, BackendOptions& options) {
       ->type_name("MS")
       ->check(CLI::Range(100, 9000));
   command.add_flag("--no-replan", options.no_replan,
-                   "with --local or --cluster: a lost device ends it, and no plans are made for that");
+                   "with --local or --cluster: make no plans for lost devices; without spare parts a loss ends it");
 }
 
 Expected<std::unique_ptr<Backend>> make_backend(const Graph& graph, const BackendOptions& options) {

@@ -27,7 +27,7 @@ struct BackendOptions {
   PlanningOptions planning;  // with a cluster, where there is no plan
   std::optional<unsigned> threads;
   std::optional<std::int64_t> lost_after_ms;  // of a fleet: a device that is silent for so long is lost
-  bool no_replan = false;                     // of a fleet: a lost device ends it
+  bool no_replan = false;                     // of a fleet: a device that the plan needs ends it when it is lost
   EngineOptions engine;                       // where there is no plan, which says that
   bool quiet = false;
   std::string log_level;

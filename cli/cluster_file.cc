@@ -26,7 +26,7 @@ Error with_place(Error error, const Cluster& cluster) {
       error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kTimeout;
   if (!unreachable) return error;
   for (const Device& device : cluster.devices) {
-    if (error.message.starts_with(fmt::format("device \"{}\": ", device.name)))
+    if (error.message.starts_with(fmt::format("device \"{}\": {}: ", device.name, device.address)))
       return std::move(error).in(device.place);
   }
   return error;

@@ -11,8 +11,8 @@ namespace onnx_split {
 // As read_cluster_file, and every address can be dialled: kInvalid or kUnsupported with file, line and field.
 Expected<Cluster> read_dialable_cluster(const std::string& path);
 
-// An error of a device that can't be reached ("device \"pi2\": …", kUnavailable, kNotFound or kTimeout) with file, line
-// and field of its address; any other as it is.
+// An error of dialling a device ("device \"pi2\": tcp://…: …", kUnavailable, kNotFound or kTimeout) with file, line and
+// field of its address; any other as it is.
 Error with_place(Error error, const Cluster& cluster);
 
 }  // namespace onnx_split

@@ -138,6 +138,11 @@ Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, cons
   return model;
 }
 
+// pi2 before pi10.
+bool comes_first(const Device& a, const Device& b) {
+  return a.name.size() != b.name.size() ? a.name.size() < b.name.size() : a.name < b.name;
+}
+
 Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
                                    const ChoiceRule& rule) {
   TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options, rule));
@@ -176,13 +181,17 @@ Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, c
 
 }  // namespace
 
-Expected<Plan> plan_for(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
-                        const ChoiceRule& rule) {
-  if (options.spares == 0) return plan_without_spares(graph, cluster, options, rule);
-  if (options.spares >= cluster.devices.size()) {
+Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptions& options, const ChoiceRule& rule) {
+  if (options.spares > 0 && options.spares >= cluster.devices.size()) {
     return fail(ErrorCode::kInvalid, "{} of {} devices can't all be spare", options.spares, cluster.devices.size());
   }
   const std::size_t used = cluster.devices.size() - options.spares;
+  if (options.stages_path.empty()) {
+    // A stages file takes devices in the cluster file's order. A search doesn't care; nor shall anything behind it,
+    // from the order in which messages are sent to what a simulation draws.
+    std::sort(cluster.devices.begin(), cluster.devices.begin() + static_cast<std::ptrdiff_t>(used), comes_first);
+  }
+  if (options.spares == 0) return plan_without_spares(graph, cluster, options, rule);
   std::vector<std::string> names;
   for (std::size_t device = 0; device < used; ++device) names.push_back(cluster.devices[device].name);
   TRY_ASSIGN(Plan plan, plan_without_spares(graph, only_devices(cluster, names), options, rule));

@@ -728,7 +728,11 @@ std::optional<Plan> Coordinator::known_plan(const std::vector<std::string>& left
 
 // Remembers it, or that there is none. plan_mutex_ is the caller's.
 Expected<Plan> Coordinator::make_plan(const std::vector<std::string>& left, const std::function<bool()>& interrupted) {
-  auto plan = left.empty() ? fail(ErrorCode::kUnavailable, "every device is lost") : options_.replan(left, interrupted);
+  Expected<Plan> plan = fail(ErrorCode::kUnavailable, "every device is lost");
+  if (!left.empty()) {
+    plan =
+        options_.replan ? options_.replan(left, interrupted) : fail(ErrorCode::kUnavailable, "nothing plans for them");
+  }
   if (plan) {
     auto checked = check_plan(*plan, graph_);
     if (!checked) plan = tl::unexpected(std::move(checked.error()));

@@ -46,6 +46,7 @@ class ModelMaker {
 
   Expected<ClusterModel> make() {
     model_.devices.resize(cluster_.devices.size());
+    ends_s_.resize(cluster_.devices.size(), 0.0);
     for (std::size_t d = 0; d < cluster_.devices.size(); ++d) {
       DeviceModel& device = model_.devices[d];
       device.name = cluster_.devices[d].name;
@@ -119,7 +120,9 @@ class ModelMaker {
     const auto times = std::make_shared<const NodeTimes>(NodeTimes::from_profiles(graph_, profiles));
     std::int64_t idle_bytes = 0;
     double slowdown = 0.0;
+    double ends_s = 0.0;
     for (const DeviceProfile* profile : profiles) {
+      ends_s += (profile->send.message_us + profile->receive.message_us) * 1e-6 / static_cast<double>(profiles.size());
       idle_bytes = std::max(idle_bytes, profile->idle_memory_bytes);
       slowdown += profile->slowdown / static_cast<double>(profiles.size());
     }
@@ -132,6 +135,7 @@ class ModelMaker {
       device.send = mean_message(profiles, &DeviceProfile::send);
       device.receive = mean_message(profiles, &DeviceProfile::receive);
       device.idle_bytes = idle_bytes;
+      ends_s_[d] = ends_s;
       device.period_s = period_s;
       device.quota_s = has_quota ? period_s / slowdown : 0.0;
     }
@@ -187,17 +191,6 @@ class ModelMaker {
     model_.coordinator_bytes_per_s = cluster_.coordinator.bandwidth_mbps * kMbps;
   }
 
-  // Without what both ends' processors do meanwhile, which messages are charged for anyway. The fastest round trip
-  // wasn't held up by a quota.
-  double time_on_way_s(const LinkProfile& link, std::size_t from, std::size_t to) const {
-    const auto unhindered_s = [&](std::size_t d, const MessageTime& message) {
-      const DeviceModel& device = model_.devices[d];
-      return device.period_s > 0.0 ? message.message_s * device.quota_s / device.period_s : message.message_s;
-    };
-    const double ends_s = unhindered_s(from, model_.devices[from].send) + unhindered_s(to, model_.devices[to].receive);
-    return std::max(0.0, link.latency_ms * 1e-3 - ends_s);
-  }
-
   // Of a shared medium: whoever has it alone has all of it.
   double fastest_link_bytes_per_s() const {
     double fastest = 0.0;
@@ -214,7 +207,7 @@ class ModelMaker {
       const auto from = index.find(link.from);
       const auto to = index.find(link.to);
       if (from == index.end() || to == index.end()) continue;
-      const PairLink pair{link.bandwidth_mbps * kMbps, time_on_way_s(link, from->second, to->second)};
+      const PairLink pair{link.bandwidth_mbps * kMbps, link.latency_ms * 1e-3};
       up[from->second].push_back(pair.bytes_per_s);
       down[to->second].push_back(pair.bytes_per_s);
       latency[from->second].push_back(pair.latency_s);
@@ -232,9 +225,15 @@ class ModelMaker {
     level([](DeviceModel& device) -> double& { return device.up_bytes_per_s; });
     level([](DeviceModel& device) -> double& { return device.down_bytes_per_s; });
     level([](DeviceModel& device) -> double& { return device.latency_s; });
+    // Without what both ends' processors do meanwhile, for which messages are charged anyway.
+    for (std::size_t d = 0; d < model_.devices.size(); ++d) {
+      model_.devices[d].latency_s = std::max(0.0, model_.devices[d].latency_s - ends_s_[d]);
+    }
     constexpr double kMuchLess = 0.6;
-    for (const auto& [from, to, pair] : measured) {
-      if (pair.bytes_per_s < kMuchLess * model_.link(from, to).bytes_per_s) model_.pairs[{from, to}] = pair;
+    for (auto& [from, to, pair] : measured) {
+      if (pair.bytes_per_s >= kMuchLess * model_.link(from, to).bytes_per_s) continue;
+      pair.latency_s = std::max(0.0, pair.latency_s - (ends_s_[from] + ends_s_[to]) / 2.0);
+      model_.pairs[{from, to}] = pair;
     }
   }
 
@@ -288,6 +287,7 @@ class ModelMaker {
   const Profile* profile_;
   const ModelDefaults& defaults_;
   ClusterModel model_;
+  std::vector<double> ends_s_;  // by device: of an empty message that is sent and received, without being slowed down
 };
 
 }  // namespace

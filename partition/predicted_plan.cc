@@ -35,22 +35,33 @@ Expected<std::size_t> sufficient_window(Plan plan, std::size_t least) {
   return std::min(most, low + low / 2);
 }
 
-bool fits(const ClusterModel& model, const Plan& plan) { return missing_memory(model, plan.prediction->loads).empty(); }
-
-// Predicts the plan with the smallest window that is enough, and for which there is memory; with `least` if there is
-// for none.
-Expected<void> narrow_window(const Graph& graph, const ClusterModel& model, std::size_t least, Plan& plan) {
+// The largest window from `low` to the plan's for which there is memory; `low` if there is for none. Predicts the plan
+// with it.
+Expected<void> fit_window(const Graph& graph, const ClusterModel& model, std::size_t low, Plan& plan) {
+  std::size_t high = std::max(low, plan.window);
+  plan.window = high;
   TRY(predict(graph, model, plan));
-  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least));
-  if (window != plan.window) {
-    plan.window = window;
-    TRY(predict(graph, model, plan));
-  }
-  while (plan.window > least && !fits(model, plan)) {
-    --plan.window;
+  while (low < high) {
+    if (missing_memory(model, plan.prediction->loads).empty()) {
+      low = plan.window;
+    } else {
+      high = plan.window - 1;
+    }
+    if (low == high && plan.window == low) break;
+    plan.window = (low + high + 1) / 2;
     TRY(predict(graph, model, plan));
   }
   return {};
+}
+
+// From a plan with as large a window as could be of use to one with the smallest that is enough and fits, predicted.
+// `least` keeps all devices busy; it is less only where there isn't the memory.
+Expected<void> choose_window(const Graph& graph, const ClusterModel& model, std::size_t least, Plan& plan) {
+  TRY(fit_window(graph, model, 1, plan));
+  TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least));
+  if (window == plan.window) return {};
+  plan.window = window;
+  return predict(graph, model, plan);
 }
 
 Expected<Plan> plan_of(const Graph& graph, const CostModel& cost, const Candidate& candidate,
@@ -63,35 +74,17 @@ Expected<Plan> plan_of(const Graph& graph, const CostModel& cost, const Candidat
   std::vector<std::vector<std::size_t>> schedules;
   for (const std::vector<double>& shares : of.shares) schedules.push_back(make_schedule(shares));
   TRY_ASSIGN(Plan plan, make_plan(graph, request, cost.shapes(), candidate, std::move(schedules)));
-  // The search took replicas' shares of the window for its memory; the schedule may let one hold a request more.
-  TRY(narrow_window(graph, cost.model(), least_window(candidate), plan));
+  TRY(choose_window(graph, cost.model(), least_window(candidate), plan));
   return plan;
 }
 
-// The largest window of use for which there is memory; `least` if there is for none.
-Expected<std::size_t> largest_window(const Graph& graph, const ClusterModel& model, std::size_t least, Plan plan) {
-  plan.window = largest_useful_window(least, 0.0);
-  TRY(predict(graph, model, plan));
-  const double on_way = plan.prediction->latency_s * plan.prediction->throughput_per_s;
-  std::size_t low = least, high = largest_useful_window(least, on_way);
-  plan.window = high;
-  while (low < high) {
-    TRY(predict(graph, model, plan));
-    if (fits(model, plan)) {
-      low = plan.window;
-    } else {
-      high = plan.window - 1;
-    }
-    plan.window = (low + high + 1) / 2;
-  }
-  return low;
-}
-
+// kExhausted: what it lacks.
 Expected<void> check_limits(const ClusterModel& model, const Plan& plan, double max_latency_s) {
   const std::string missing = missing_memory(model, plan.prediction->loads);
   if (!missing.empty()) return fail(ErrorCode::kExhausted, "the plan doesn't fit in memory: {}", missing);
   if (max_latency_s <= 0.0 || plan.prediction->latency_s <= max_latency_s) return {};
-  return fail(ErrorCode::kExhausted, "no plan was found with a latency of {:.1f} ms: the quickest takes {:.1f} ms",
+  return fail(ErrorCode::kExhausted,
+              "no plan was found with a latency of {:.1f} ms: the best by averages takes {:.1f} ms",
               max_latency_s * 1e3, plan.prediction->latency_s * 1e3);
 }
 
@@ -104,18 +97,24 @@ Expected<Plan> predicted_plan(const Graph& graph, const CostModel& cost, const S
   TRY_ASSIGN(Plan plan, plan_of(graph, cost, found.candidate, engine));
   auto allowed = check_limits(cost.model(), plan, options.max_latency_s);
   bool is_optimal = found.exact && options.max_latency_s <= 0.0;
-  for (const Candidate& rival : found.rivals) {
+  const auto try_instead = [&](const Candidate& candidate) -> Expected<void> {
     if (options.gives_up()) return fail(ErrorCode::kCancelled, "interrupted");
-    TRY_ASSIGN(Plan other, plan_of(graph, cost, rival, engine));
-    if (!check_limits(cost.model(), other, options.max_latency_s)) continue;
+    TRY_ASSIGN(Plan other, plan_of(graph, cost, candidate, engine));
+    if (!check_limits(cost.model(), other, options.max_latency_s)) return {};
     const Prediction &now = *plan.prediction, &then = *other.prediction;
     const bool is_better = options.objective == Objective::kLatency
                                ? kBetter * then.latency_s < now.latency_s
                                : then.throughput_per_s > kBetter * now.throughput_per_s;
-    if (allowed && !is_better) continue;
+    if (allowed && !is_better) return {};
     plan = std::move(other);
     allowed = {};
     is_optimal = false;
+    return {};
+  };
+  for (const Candidate& rival : found.rivals) TRY(try_instead(rival));
+  for (const Candidate& other : found.others) {
+    if (allowed) break;
+    TRY(try_instead(other));
   }
   if (!allowed) return tl::unexpected(std::move(allowed.error()));
   compare_plan(cost, options, *plan.prediction);
@@ -128,8 +127,9 @@ Expected<Plan> predicted_plan(const Graph& graph, const CostModel& cost, const P
   std::size_t servers = 0;
   for (const Stage& stage : plan.stages) servers += stage.schedule.size();
   const std::size_t least = std::min(servers, used_devices(plan).size()) + 1;
-  TRY_ASSIGN(plan.window, largest_window(graph, cost.model(), least, plan));
-  TRY(narrow_window(graph, cost.model(), least, plan));
+  TRY(predict(graph, cost.model(), plan));
+  plan.window = largest_useful_window(least, plan.prediction->latency_s * plan.prediction->throughput_per_s);
+  TRY(choose_window(graph, cost.model(), least, plan));
   TRY(check_limits(cost.model(), plan, 0.0));
   compare_plan(cost, {}, *plan.prediction);
   return plan;

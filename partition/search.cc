@@ -64,13 +64,16 @@ class Portfolio {
     constexpr double kEqual = 1e-9;
     result.exact = complete && is_allowed(complete->cost, options_) &&
                    objective_s(best_->cost, options_) >= (1.0 - kEqual) * objective_s(complete->cost, options_);
-    if (!near_bound(result)) result.rivals = rivals();
+    // Near the bound nothing can be better.
+    add_others(near_bound(result) ? 0.0 : kNearly, result);
     result.candidate = best_->candidate;
     result.cost = best_->cost;
     return result;
   }
 
  private:
+  static constexpr double kNearly = 1.25;
+
   bool near_bound(const SearchResult& result) const {
     constexpr double kNear = 1.001;
     return best_ && is_allowed(best_->cost, options_) && objective_s(best_->cost, options_) <= kNear * result.bound_s;
@@ -119,19 +122,21 @@ class Portfolio {
     }
   }
 
-  std::vector<Candidate> rivals() {
-    constexpr std::size_t kMost = 6;
-    constexpr double kNearly = 1.25;
+  // As rivals whatever costs less than `nearly` times what the best does, as others what follows it.
+  void add_others(double nearly, SearchResult& result) {
+    constexpr std::size_t kMostRivals = 6, kMostOthers = 12;
     sort_pool();
-    std::vector<Candidate> result;
+    const auto has = [](const std::vector<Candidate>& some, const Candidate& candidate) {
+      return std::find(some.begin(), some.end(), candidate) != some.end();
+    };
     for (const Scored& scored : pool_) {
-      if (result.size() == kMost || !is_allowed(scored.cost, options_)) break;
-      if (objective_s(scored.cost, options_) > kNearly * objective_s(best_->cost, options_)) break;
-      const bool is_known = scored.candidate == best_->candidate ||
-                            std::find(result.begin(), result.end(), scored.candidate) != result.end();
-      if (!is_known) result.push_back(scored.candidate);
+      if (!is_allowed(scored.cost, options_) || result.others.size() == kMostOthers) break;
+      const Candidate& candidate = scored.candidate;
+      if (candidate == best_->candidate || has(result.rivals, candidate) || has(result.others, candidate)) continue;
+      const bool is_rival = result.rivals.size() < kMostRivals &&
+                            objective_s(scored.cost, options_) <= nearly * objective_s(best_->cost, options_);
+      (is_rival ? result.rivals : result.others).push_back(candidate);
     }
-    return result;
   }
 
   Expected<void> check_allowed() const {

@@ -32,6 +32,8 @@ struct SearchResult {
   Cost cost;
   // Others that cost little more, best first: a simulation, which sees what averages don't, may find them better.
   std::vector<Candidate> rivals = {};
+  // Some that cost more, best first: for where, counted exactly, none of those keeps memory and latency.
+  std::vector<Candidate> others = {};
   double bound_s = 0.0;  // no plan's period (or, for kLatency, latency) is below
   // The complete search was possible, and nothing better was found outside its space.
   bool exact = false;

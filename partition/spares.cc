@@ -78,10 +78,7 @@ class SparePlanner {
 
   bool fits(const Plan& plan) const {
     if (plan.prediction->throughput_per_s < wanted_per_s_) return false;
-    return std::all_of(devices_.begin(), devices_.end(), [&](std::size_t device) {
-      const DeviceLoad& load = plan.prediction->loads[device];
-      return load.memory_limit_bytes == 0 || load.memory_bytes <= load.memory_limit_bytes;
-    });
+    return missing_memory(model_, plan.prediction->loads).empty();  // also of those that receive what spare parts give
   }
 
   const Graph& graph_;

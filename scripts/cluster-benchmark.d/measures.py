@@ -100,7 +100,7 @@ class Measures:
         """{plan, ratio, rounds, note}: my speed over that of another plan."""
         why = self.raw.why_not(self.case.window(other))
         if self.sessions and not why:
-            session = self.sessions[-1]
+            session = self.raw.planned()
             if self.raw.resolve(session, self.case.window(other)) == self.raw.resolve(session, self.case.window()):
                 return {"plan": other, "ratio": 1.0, "rounds": self.rounds, "note": "the same plan"}
         pairs = self.speeds(other)
@@ -167,13 +167,14 @@ class Measures:
         """Why the case has not been measured as it should, or ""."""
         if not self.sessions:
             return "not measured"
-        plan = self.sessions[-1]["plans"].get(self.case.plan, {})
+        plan = self.raw.planned()["plans"].get(self.case.plan, {})
         last = self.sessions[-1].get("error") or plan.get("error")
         if self.rounds < rounds:
             why = last or (self.failed_windows[-1] if self.failed_windows else "")
             return f"{self.rounds} of {rounds} rounds" + (f": {why}" if why else "")
         missing = self.raw.remaining_of_case(self.case, rounds, naive_rounds, self.seconds)
-        return "; ".join(f"{' with '.join(pair)}: {count} of {rounds} rounds missing" for pair, count in missing.items())
+        return "; ".join(f"{' with '.join(pair)}: {count} round{'s' * (count > 1)} missing"
+                         for pair, count in missing.items())
 
     def verdict(self, rounds, naive_rounds):
         """met, missed, failed, incomplete or not measured."""

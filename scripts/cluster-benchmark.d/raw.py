@@ -54,6 +54,10 @@ class Raw:
     def session_of(self, entry):
         return self.data["sessions"][entry["session"]]
 
+    def planned(self):
+        """The last session that got as far as making plans, or one without any."""
+        return next((session for session in reversed(self.data["sessions"]) if session["plans"]), {"plans": {}})
+
     def resolve(self, session, window):
         """The window in which this one is measured: that of an equal plan, if there is one."""
         plan, scenario = window.split("/")
@@ -65,15 +69,13 @@ class Raw:
         return found if found and "error" not in found else None
 
     def why_not(self, window, again=False):
-        """Why the last session has nothing for this window and won't have: "" if it may, or `again` a new one may."""
+        """Why there is nothing for this window, and won't be: "" if it may, or `again` a new session may."""
         if not self.data["sessions"]:
             return ""
-        session = self.data["sessions"][-1]
+        session = self.planned()
         plan = window.split("/")[0]
         if again and plan not in NAIVE:
             return ""
-        if "error" in session and not again:
-            return session["error"]
         if plan != BASE and "error" in session["plans"].get(plan, {}):
             return session["plans"][plan]["error"]
         if plan in NAIVE:  # one for which there isn't the memory isn't tried again
@@ -85,7 +87,7 @@ class Raw:
 
     def remaining(self, pair, rounds, seconds, again):
         """How many rounds more must measure these windows together; `again`: in a new session."""
-        session = self.data["sessions"][-1] if self.data["sessions"] else {"plans": {}}
+        session = self.planned()
         if len({self.resolve(session, window) for window in pair}) < len(pair):
             return 0  # two equal plans
         if any(self.why_not(window, again) for window in pair):

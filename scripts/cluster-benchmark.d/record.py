@@ -47,7 +47,7 @@ def list_cases(arguments):
     for group, cases in groups_of(chosen(arguments)).items():
         raw = raw_of(arguments, group) if arguments.resume else Raw("")
         missing = unfinished(arguments, cases, raw, again=True)
-        session = raw.data["sessions"][-1] if raw.data["sessions"] else {"plans": {}}
+        session = raw.planned()
         windows = {}
         for pair, rounds in missing.items():
             for window in (raw.resolve(session, name) for name in pair):

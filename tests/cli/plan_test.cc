@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "base/json.h"
 #include "tests/cli/program.h"
@@ -167,6 +169,22 @@ TEST(PlanReport, ManyDevicesAreSummarised) {
   EXPECT_EQ(outcome.out.find("local17"), std::string::npos);
 }
 
+TEST(PlanReport, TheOrderOfTheDevicesChangesNothing) {
+  const Workplace place;
+  std::vector<std::string> lines = {"  - {name: pi1, address: \"tcp://10.0.0.1:7070\", gflops: 1, memory: 300MB}\n",
+                                    "  - {name: pi2, address: \"tcp://10.0.0.2:7070\", gflops: 2}\n",
+                                    "  - {name: pi10, address: \"tcp://10.0.0.10:7070\", gflops: 3}\n"};
+  std::set<std::string> plans;
+  do {
+    must(write_file(place / "cluster.yaml", "devices:\n" + lines[0] + lines[1] + lines[2]));
+    expect_done(
+        place.run({"onnx-split", "plan", kDigits, "--cluster", place / "cluster.yaml", "-o", place / "plan.json"}));
+    plans.insert(must(read_file(place / "plan.json")));
+  } while (std::next_permutation(lines.begin(), lines.end()));
+  EXPECT_EQ(plans.size(), 1U);
+  EXPECT_EQ(must(parse_json(*plans.begin()))["devices"], Json({"pi1", "pi2", "pi10"}));
+}
+
 // What the programs choose by themselves, whatever a run of all tests forces them to.
 class PlanMemory : public ::testing::Test {
  protected:
@@ -232,7 +250,7 @@ TEST(Simulate, KeepsTheJsonContractOfBench) {
       EXPECT_TRUE(json["latency_ms"].contains(key)) << key;
     EXPECT_EQ(json["requests"], 50);
     EXPECT_EQ(json["busy"].size(), 3U);
-    EXPECT_EQ(json["busy"][0]["device"], "slow");
+    EXPECT_EQ(json["busy"][0]["device"], "fast");  // by name, the shortest first
   }
   const Outcome text = place.run({"onnx-split", "simulate", "--plan", place / "plan.json", "--scenario", "offline"});
   expect_done(text);

@@ -12,12 +12,15 @@
 #include "fleet/verify.h"
 #include "tests/fleet/plans.h"
 #include "tests/fleet/processes.h"
+#include "tests/fleet/relay.h"
 #include "tests/fleet/streams.h"
 #include "tests/support/spare_network.h"
+#include "tests/support/wait.h"
 
 namespace onnx_split {
 namespace {
 
+using testing::comes_true;
 using testing::device_names;
 using testing::must;
 using testing::plan_of;
@@ -25,6 +28,7 @@ using testing::process_runners;
 using testing::Questions;
 using testing::random_inputs;
 using testing::recovering;
+using testing::Relays;
 using testing::SpareNetwork;
 using testing::stop;
 using testing::stream;
@@ -218,6 +222,29 @@ TEST(SpareParts, TheLossOfTwoThatAnswerForEachOtherIsALoss) {
   });
   EXPECT_EQ(streamed.right, 1000U);
   EXPECT_EQ(coordinator->counts().losses, 2U);
+}
+
+// Where nobody plans again, spare parts answer for a lost device; what would take a plan without it is an error.
+TEST(SpareParts, WithoutReplanningTheyAnswerUntilAPlanWouldBeNeeded) {
+  const Graph graph = SpareNetwork::make(3, 8);
+  const Questions questions(graph, kDecodedTolerance);
+  const LocalFleet fleet = process_runners(4);
+  Relays relays(fleet.urls());
+  const auto coordinator =
+      must(Coordinator::deploy(graph, spare_plan(graph, "b", Spare::kParity), relays.urls(), CoordinatorOptions{}));
+  const auto is_lost = [&] { return coordinator->counts().losses > 0; };
+  const Streamed before = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) ::kill(fleet.pid(1), SIGKILL);
+  });
+  EXPECT_TRUE(comes_true(is_lost, std::chrono::seconds(20)));
+  EXPECT_EQ(before.right, 300U);
+  const Streamed after = stream(*coordinator, questions, 300, [&](std::uint64_t number) {
+    if (number == 100) relays.damage(2);
+  });
+  EXPECT_GE(after.right, 90U);
+  EXPECT_EQ(after.right + after.errors.size(), 300U);
+  ASSERT_FALSE(after.errors.empty());
+  EXPECT_EQ(after.errors.back(), "devices that are left: d0, d2, d3: nothing plans for them");
 }
 
 // Stops a process for most of the time. On a busy machine it may be silent for longer than one that isn't lost may be.

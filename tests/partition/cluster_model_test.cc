@@ -191,6 +191,21 @@ TEST(ClusterModel, MeasuredLinksAreLevelledAndMuchSlowerPairsAreExceptions) {
   EXPECT_NEAR(model.link(2, 0).latency_s, 0.2e-3, 1e-12);
 }
 
+// What is left of a latency without the processors' time may be nothing: whether devices are alike shows in what was
+// measured.
+TEST(ClusterModel, LatenciesAreLevelledBeforeTheProcessorsTimeIsTakenOff) {
+  Cluster cluster;
+  Profile measured;
+  for (const char* name : {"a", "b", "c"}) {
+    cluster.devices.push_back(device(name));
+    measured.devices.push_back(profile(name, 10.0));
+  }
+  measured.links = {{"a", "b", 0.30, 95.0}, {"b", "c", 0.32, 95.0}, {"c", "a", 0.38, 95.0}};
+  const ClusterModel model = model_of(cluster, &measured);
+  EXPECT_EQ(model.kinds, 1U);
+  EXPECT_NEAR(model.devices[0].latency_s, 0.02e-3, 1e-12);
+}
+
 TEST(ClusterModel, TheOrderOfTheDevicesChangesNothingButIndices) {
   Cluster cluster;
   Profile measured;

@@ -183,6 +183,7 @@ TEST(Cost, OfAPlanAndItsRivalsTheBestPredictedIsMade) {
 // part sends several, and by what it is the mean of.
 TEST(Cost, IsWhatTheFinishedPlanIsPredictedToTake) {
   Differences differences;
+  int plans = 0, too_large = 0;
   for_some_plans(instance_count(200), [&](const Problem& problem, const Candidate& candidate) {
     SearchResult found;
     found.candidate = candidate;
@@ -191,13 +192,17 @@ TEST(Cost, IsWhatTheFinishedPlanIsPredictedToTake) {
     SearchOptions unlimited = problem.options();
     unlimited.max_latency_s = 0.0;
     auto made = predicted_plan(graph, problem.cost, found, unlimited, {});
-    if (!made && made.error().code == ErrorCode::kExhausted) return;  // it doesn't fit in memory
+    const bool fits = found.cost.missing_bytes == 0;
+    plans += fits ? 1 : 0;
+    if (!made && made.error().code == ErrorCode::kExhausted) {  // counted exactly it lacks memory
+      too_large += fits ? 1 : 0;
+      return;
+    }
     const Plan plan = must(std::move(made));
     must(check_plan(plan, graph));
     must(check_parts(graph, plan));
     ASSERT_EQ(plan.stages.size(), candidate.size());
     EXPECT_LE(plan.window, found.cost.window);
-    EXPECT_GE(plan.window, least_window(candidate));
     std::size_t node = 0;
     bool has_replicas = false;
     for (std::size_t s = 0; s < candidate.size(); ++s) {
@@ -245,6 +250,7 @@ TEST(Cost, IsWhatTheFinishedPlanIsPredictedToTake) {
     if (!by_window) differences.add("period", 1.0 / prediction.throughput_per_s, cost.period_s, cost.period_s);
   });
   if (std::getenv("ONNX_SPLIT_VERBOSE") != nullptr) differences.print();
+  EXPECT_LT(too_large, plans / 10);
   EXPECT_LT(differences.quantile("memory", 0.95), 1e-9);
   EXPECT_LT(differences.quantile("period", 0.99), 0.01);
   EXPECT_LT(differences.quantile("loads", 0.99), 1e-9);

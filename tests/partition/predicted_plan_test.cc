@@ -1,4 +1,4 @@
-// What a finished plan promises: limits that it keeps, counted exactly, and the same whatever the devices' order.
+// What a finished plan promises: limits that it keeps, counted exactly, and a window that is enough.
 #include "partition/predicted_plan.h"
 
 #include <gmock/gmock.h>
@@ -68,23 +68,44 @@ struct ByHand {
   PlanRequest request;
 };
 
-TEST(PredictedPlan, ByHandHasTheLargestWindowThatIsOfUseAndFits) {
-  const ByHand roomy({"p", "q", "r"}, 1'000'000);
-  const Plan plan = must(roomy.plan());
-  EXPECT_GT(plan.window, 4U);
-  // Room for the value that is computed, the one that comes of it, and four that wait.
-  const ByHand narrow({"p", "q", "r"}, kIdleBytes + 6 * kValueBytes);
-  EXPECT_EQ(must(narrow.plan()).window, 4U);
+// Beside the value that is computed and the one that comes of it there is room for so many that wait.
+std::int64_t memory_for(std::int64_t waiting) { return kIdleBytes + (2 + waiting) * kValueBytes; }
+
+TEST(PredictedPlan, ByHandHasAWindowThatIsEnoughOrThatThereIsRoomFor) {
+  const std::size_t enough = must(ByHand({"p", "q", "r"}, 1'000'000).plan()).window;
+  EXPECT_GE(enough, 4U);
+  for (const std::size_t room : {enough - 1, std::size_t{4}, std::size_t{3}, std::size_t{1}}) {
+    const ByHand narrow({"p", "q", "r"}, memory_for(static_cast<std::int64_t>(room)));
+    EXPECT_EQ(must(narrow.plan()).window, room);
+  }
 }
 
 TEST(PredictedPlan, ByHandThatDoesNotFitSaysWhere) {
-  const ByHand narrow({"p", "q", "r"}, kIdleBytes + 5 * kValueBytes);
+  const ByHand narrow({"p", "q", "r"}, memory_for(0));
   EXPECT_THAT(error_of(narrow.plan()),
               ::testing::StartsWith("the plan doesn't fit in memory: device \"p\" would need 0.0 MB and has 0.0 MB"));
 }
 
-// One after the other in the file or not: a device's quota begins when it does.
-TEST(PredictedPlan, TheOrderOfTheDevicesChangesNothing) {
+// A device with two stages holds inputs of both; a rival that costs more is made in place of what doesn't fit.
+TEST(PredictedPlan, WhatDoesNotFitIsReplacedByWhatDoes) {
+  const ByHand problem({"p", "q", "r"}, memory_for(1));
+  SearchResult found;
+  found.candidate = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {0}}};
+  EXPECT_THAT(error_of(predicted_plan(problem.graph, problem.cost, found, {}, {})),
+              ::testing::StartsWith("the plan doesn't fit in memory: device \"p\" "));
+  const Candidate fitting = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {2}}};
+  for (std::vector<Candidate> SearchResult::*list : {&SearchResult::rivals, &SearchResult::others}) {
+    SearchResult with = found;
+    with.exact = true;
+    (with.*list) = {found.candidate, fitting};
+    const Plan plan = must(predicted_plan(problem.graph, problem.cost, with, {}, {}));
+    EXPECT_EQ(plan.stages[2].parts[0].devices, std::vector<std::size_t>{2});
+    EXPECT_FALSE(plan.prediction->optimal);
+  }
+}
+
+// A device's quota has its periods wherever the file lists the device.
+TEST(PredictedPlan, OfAChainTheOrderOfTheDevicesChangesNothing) {
   std::vector<std::string> names = {"p", "q", "r"};
   std::optional<Plan> first;
   do {

@@ -95,9 +95,19 @@ ends 0 --list --resume
 grep -qE '^lenet-pair +lenet-2, lenet-2-latency +2 ' "$scratch/output" || wrong "the failed window isn't measured again"
 ends 1 --report --only lenet-2$
 has "$scratch/output" \
-  'incomplete    lenet-2: default/offline with equal-macs/offline: 1 of 5 rounds missing'
+  'incomplete    lenet-2: default/offline with equal-macs/offline: 1 round missing'
 ends 1 --report --only lenet-2$ --naive-rounds 4
 has "$scratch/output" 'missed        lenet-2: against equal-macs 0.9, bar >= 0.97'
+python3 - "$out/lenet-pair.json" <<'PYTHON'
+import json, sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    data = json.load(file)
+data["sessions"].append({**data["sessions"][0], "plans": {}, "error": "no cluster"})
+with open(sys.argv[1], "w", encoding="utf-8") as file:
+    json.dump(data, file)
+PYTHON
+ends 1 --report --only lenet-2$  # a session that came to nothing changes nothing
+grep -qE '^failed +lenet-2: .*: 1 round missing' "$scratch/output" || wrong "a case with a missing window passes"
 fail_once 'device "pi1": the parts need 2 bytes, the memory limit is 1'
 ends 0 --list --resume
 grep -qE '^lenet-pair +lenet-2, lenet-2-latency +0 ' "$scratch/output" || wrong "what doesn't fit is tried again"
