@@ -35,8 +35,8 @@ Cluster local_cluster(std::size_t devices, unsigned threads);
 Cluster only_devices(Cluster cluster, const std::vector<std::string>& names);
 
 // The best plan that the search finds, or the one that the stages file asks for; both with their prediction. Kernels
-// are chosen by the rule. In which order the devices are listed matters only to a stages file, and to which ones are
-// spare. Errors name the file that doesn't fit.
+// are chosen by the rule. In which order the devices are listed matters only to a stages file and to spare devices.
+// Errors name the file that doesn't fit.
 Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptions& options, const ChoiceRule& rule);
 
 }  // namespace onnx_split

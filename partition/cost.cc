@@ -297,11 +297,11 @@ class CostModel::Evaluation {
     }
   }
 
-  // The largest window for which there is memory, but no less than one for each stage and replica and one more, and no
-  // more than could be of use. (How many are of use a simulation finds out when the plan is made.)
+  // The largest window for which there is memory, at least one, and no more than could be of use. (How many are of use
+  // a simulation finds out when the plan is made.)
   void find_window(double slowest_s) {
-    const std::size_t least = least_window(candidate_);
-    std::size_t low = least, high = largest_useful_window(least, slowest_s / std::max(cost_.period_s, 1e-12));
+    const double on_way = slowest_s / std::max(cost_.period_s, 1e-12);
+    std::size_t low = 1, high = largest_useful_window(least_window(candidate_), on_way);
     cost_.missing_bytes = memory_for(low);
     if (cost_.missing_bytes == 0) {
       while (low < high) {
@@ -313,8 +313,9 @@ class CostModel::Evaluation {
         }
       }
     }
-    cost_.window = low;
     memory_for(low);
+    // What doesn't fit is compared as if it did.
+    cost_.window = cost_.missing_bytes == 0 ? low : least_window(candidate_);
   }
 
   // Sets every device's memory and gives the bytes that are too many.

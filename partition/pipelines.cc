@@ -493,7 +493,7 @@ class PipelineSearch {
 }  // namespace
 
 // How many requests wait in front of a stage depends on the window, which depends on the plan: more and more are
-// allowed for until the plans fit.
+// allowed for until the plans fit with a window that keeps all devices busy.
 std::vector<Candidate> pipelines(const CostModel& cost, const SearchOptions& options) {
   const StageShapes& shapes = cost.shapes();
   const std::size_t segments = shapes.segments();
@@ -518,7 +518,8 @@ std::vector<Candidate> pipelines(const CostModel& cost, const SearchOptions& opt
     for (const std::int64_t waiting : {2, 5, 12, 30}) {
       bool fits = false;
       for (Candidate& plan : PipelineSearch(cost, options, end, waiting, known_s).run()) {
-        fits = fits || cost.of(plan).missing_bytes == 0;
+        const Cost of = cost.of(plan);
+        fits = fits || (of.missing_bytes == 0 && of.window >= least_window(plan));
         plans.push_back(std::move(plan));
       }
       if (fits) break;

@@ -128,7 +128,10 @@ Expected<Plan> predicted_plan(const Graph& graph, const CostModel& cost, const P
   for (const Stage& stage : plan.stages) servers += stage.schedule.size();
   const std::size_t least = std::min(servers, used_devices(plan).size()) + 1;
   TRY(predict(graph, cost.model(), plan));
-  plan.window = largest_useful_window(least, plan.prediction->latency_s * plan.prediction->throughput_per_s);
+  double period_s = 0.0;  // whatever the window
+  for (const DeviceLoad& load : plan.prediction->loads)
+    period_s = std::max({period_s, load.busy_s(), load.up_s, load.down_s});
+  plan.window = largest_useful_window(least, plan.prediction->latency_s / std::max(period_s, 1e-12));
   TRY(choose_window(graph, cost.model(), least, plan));
   TRY(check_limits(cost.model(), plan, 0.0));
   compare_plan(cost, {}, *plan.prediction);

@@ -98,15 +98,14 @@ class Measures:
 
     def against(self, other):
         """{plan, ratio, rounds, note}: my speed over that of another plan."""
-        why = self.raw.why_not(self.case.window(other))
-        if self.sessions and not why:
-            session = self.raw.planned()
-            if self.raw.resolve(session, self.case.window(other)) == self.raw.resolve(session, self.case.window()):
-                return {"plan": other, "ratio": 1.0, "rounds": self.rounds, "note": "the same plan"}
+        mine, theirs = self.case.window(), self.case.window(other)
         pairs = self.speeds(other)
-        return {"plan": other, "ratio": median_or_none(mine / theirs for mine, theirs in pairs), "rounds": len(pairs),
-                "note": "" if pairs else why or "not measured",
-                "speed": median_or_none(theirs for _, theirs in pairs)}
+        both = [entry for entry, _ in self.pick(mine) if self.raw.measured(entry, theirs)]
+        same = both and all(self.raw.resolve(self.raw.session_of(entry), mine) ==
+                            self.raw.resolve(self.raw.session_of(entry), theirs) for entry in both)
+        note = "the same plan" if same else "" if pairs else self.raw.why_not(theirs) or "not measured"
+        return {"plan": other, "ratio": median_or_none(my_speed / its_speed for my_speed, its_speed in pairs), "rounds": len(pairs),
+                "note": note, "speed": median_or_none(its_speed for _, its_speed in pairs)}
 
     def memory(self):
         """What the devices took: the peak since the cluster came up, in the first round, before any naive plan ran."""

@@ -1,7 +1,7 @@
 """The raw JSON of a group: what was planned in each session and measured in each window of each round.
 
 {"format": 1, "group": …, "network": …, "cluster": {"name", "describe"},
- "sessions": [{"date", "commit", "machine", "error"?,
+ "sessions": [{"date", "commit", "machine", "error"?, "planned"?: all plans were made,
                "plans": {NAME: {"prediction": {…}, "memory_MB", "stages", "same_as"?} | {"error"}}}],
  "rounds": [{"session": index, "seconds": …,
              "windows": {"PLAN/SCENARIO": {"devices": {NAME: bench's JSON} | "error", "wall_s", "memory",
@@ -29,9 +29,9 @@ def to_text(data):
     return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
-def lacked_memory(window):
-    """Whether that is why it failed: a runner refused its parts, or the kernel ended it."""
-    return "error" in window and ("memory" in window["error"] or window.get("memory", {}).get("oom_kills", 0) > 0)
+def lacked_memory(entry):
+    """Whether that is why a plan or a window failed: the planner or a runner refused it, or the kernel ended it."""
+    return "error" in entry and ("memory" in entry["error"] or entry.get("memory", {}).get("oom_kills", 0) > 0)
 
 
 class Raw:
@@ -55,8 +55,8 @@ class Raw:
         return self.data["sessions"][entry["session"]]
 
     def planned(self):
-        """The last session that got as far as making plans, or one without any."""
-        return next((session for session in reversed(self.data["sessions"]) if session["plans"]), {"plans": {}})
+        """The last session for which all plans were made, or one without any."""
+        return next((session for session in reversed(self.data["sessions"]) if session.get("planned")), {"plans": {}})
 
     def resolve(self, session, window):
         """The window in which this one is measured: that of an equal plan, if there is one."""
@@ -76,8 +76,9 @@ class Raw:
         plan = window.split("/")[0]
         if again and plan not in NAIVE:
             return ""
-        if plan != BASE and "error" in session["plans"].get(plan, {}):
-            return session["plans"][plan]["error"]
+        planned = session["plans"].get(plan, {})
+        if plan != BASE and "error" in planned and (plan not in NAIVE or lacked_memory(planned)):
+            return planned["error"]
         if plan in NAIVE:  # one for which there isn't the memory isn't tried again
             for entry in self.data["rounds"]:
                 found = entry["windows"].get(self.resolve(session, window), {})
@@ -87,9 +88,6 @@ class Raw:
 
     def remaining(self, pair, rounds, seconds, again):
         """How many rounds more must measure these windows together; `again`: in a new session."""
-        session = self.planned()
-        if len({self.resolve(session, window) for window in pair}) < len(pair):
-            return 0  # two equal plans
         if any(self.why_not(window, again) for window in pair):
             return 0
         have = sum(all(self.measured(entry, window) for window in pair) for entry in self.rounds(seconds))

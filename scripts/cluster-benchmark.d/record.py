@@ -201,6 +201,8 @@ def todo(arguments):
     """
     raw = raw_of(arguments, arguments.group)
     cases = [case for case in chosen(arguments) if case.group == arguments.group]
+    raw.data["sessions"][-1]["planned"] = True
+    raw.save()
     session = len(raw.data["sessions"]) - 1
     here = sum(entry["session"] == session for entry in raw.data["rounds"])
     missing = unfinished(arguments, cases, raw, again=False)

@@ -151,7 +151,7 @@ def plans_table(all_measures, rounds, naive_rounds):
 
 
 def conditions(all_measures):
-    sessions = [session for m in all_measures for session in m.sessions]
+    sessions = [m.sessions[number] for m in all_measures for number in sorted({e["session"] for e in m.entries})]
     windows = sorted({entry["seconds"] for m in all_measures for entry in m.entries})
     if not sessions:
         return "Not measured yet.\n"

@@ -204,6 +204,9 @@ TEST(ClusterModel, LatenciesAreLevelledBeforeTheProcessorsTimeIsTakenOff) {
   const ClusterModel model = model_of(cluster, &measured);
   EXPECT_EQ(model.kinds, 1U);
   EXPECT_NEAR(model.devices[0].latency_s, 0.02e-3, 1e-12);
+  // Nothing was measured of one alone.
+  cluster.devices = {device("a")};
+  EXPECT_EQ(model_of(cluster, &measured).devices[0].latency_s, ModelDefaults{}.latency_ms * 1e-3);
 }
 
 TEST(ClusterModel, TheOrderOfTheDevicesChangesNothingButIndices) {

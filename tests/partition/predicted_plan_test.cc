@@ -80,6 +80,34 @@ TEST(PredictedPlan, ByHandHasAWindowThatIsEnoughOrThatThereIsRoomFor) {
   }
 }
 
+// Sixty requests are on their way at once.
+TEST(PredictedPlan, ByHandFarAwayHasMoreInFlightThanItsDevicesWouldTake) {
+  const Graph graph = three_nodes();
+  ClusterModel model = model_of({"p", "q", "r"}, 1'000'000);
+  for (DeviceModel& device : model.devices) {
+    device.latency_s = 0.18;
+    device.up_bytes_per_s = device.down_bytes_per_s = 1e8;
+  }
+  StageShapes shapes(graph, model, all_cuts(graph));
+  PlanRequest request;
+  request.devices = {"p", "q", "r"};
+  request.stages = {stage_until("a", "p"), stage_until("b", "q"), stage_until("", "r")};
+  const Plan plan = must(predicted_plan(graph, CostModel(model, shapes), request));
+  EXPECT_GE(plan.window, 55U);
+  EXPECT_NEAR(plan.prediction->throughput_per_s, 1.0 / 12e-3, 4.0);
+}
+
+// A search sees what a plan by hand may have, too.
+TEST(PredictedPlan, WhereMemoryIsShortFewerRequestsThanDevicesAreInFlight) {
+  const ByHand narrow({"p", "q", "r"}, memory_for(2));
+  const Candidate pipeline = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {2}}};
+  const Cost cost = narrow.cost.of(pipeline);
+  EXPECT_EQ(cost.missing_bytes, 0);
+  EXPECT_EQ(cost.window, 2U);
+  EXPECT_EQ(cost.bottleneck.kind, Bottleneck::Kind::kWindow);
+  EXPECT_EQ(must(narrow.plan()).window, 2U);
+}
+
 TEST(PredictedPlan, ByHandThatDoesNotFitSaysWhere) {
   const ByHand narrow({"p", "q", "r"}, memory_for(0));
   EXPECT_THAT(error_of(narrow.plan()),
