@@ -1,10 +1,10 @@
 #include "fleet/profile_jobs.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 
 #include "graph/builder.h"
 #include "graph/operators.h"
@@ -31,9 +31,6 @@ struct ShareNode {
   std::int64_t macs = 0;
   std::uint64_t largest_bytes = 0;  // of its inputs
   std::uint64_t inputs_bytes = 0;
-  std::uint64_t output_bytes = 0;
-
-  std::uint64_t needed_bytes() const { return inputs_bytes + output_bytes; }
 };
 
 // Equal layers.
@@ -71,25 +68,89 @@ std::vector<Kind> kinds_of(const Graph& graph) {
   return kinds;
 }
 
+// Independent nodes, one for each share.
+Expected<Weightless> graph_of(std::span<const ShareNode> shares) {
+  GraphBuilder builder("shares");
+  std::vector<std::string> constants;
+  ValueId last;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    std::vector<ValueId> inputs;
+    for (std::size_t k = 0; k < shares[i].inputs.size(); ++k) {
+      const std::string name = fmt::format("share{}_{}", i, k);
+      if (shares[i].is_constant[k]) constants.push_back(name);
+      TRY_ASSIGN(const ValueId input, builder.add_input(name, shares[i].inputs[k]));
+      inputs.push_back(input);
+    }
+    TRY_ASSIGN(last, builder.add(fmt::format("share{}", i), shares[i].op, shares[i].attributes, std::move(inputs)));
+  }
+  TRY_ASSIGN(Graph graph, std::move(builder).build({last}));
+  return Weightless{std::move(graph), std::move(constants)};
+}
+
+// With a block as large as the memory leaves room for; whether the job fits is the caller's question.
+Expected<SharesJob> job_of(std::span<const ShareNode> shares, const JobsOptions& options) {
+  TRY_ASSIGN(Weightless network, graph_of(shares));
+  SharesJob job{{std::move(network), 0, {}}, {}};
+  std::uint64_t largest = 0;
+  std::uint64_t all = 0;
+  for (const ShareNode& share : shares) {
+    largest = std::max(largest, share.largest_bytes);
+    all += share.inputs_bytes + share.inputs.size() * kBufferAlignment;
+    job.shares.push_back(share.share);
+  }
+  std::uint64_t& block = job.job.block_bytes;
+  block = std::max(std::min(kBlockBytes, all), largest);
+  if (options.memory_bytes != 0) {
+    TRY_ASSIGN(const std::uint64_t needed, needed_bytes(job.job));
+    const std::uint64_t excess = needed > options.memory_bytes ? needed - options.memory_bytes : 0;
+    block = std::max(block - std::min(block, excess), largest);
+  }
+  job.job.effort = options.quick ? ProfileEffort{3, 0.1, 10.0} : ProfileEffort{3, 0.4, 20.0};
+  return job;
+}
+
+Expected<bool> fits(const SharesJob& job, const JobsOptions& options) {
+  if (options.memory_bytes == 0) return true;
+  TRY_ASSIGN(const std::uint64_t needed, needed_bytes(job.job));
+  return needed <= options.memory_bytes;
+}
+
+// Jobs of these shares, each of which fits the memory by itself: as few as fit, but for the halving.
+Expected<void> add_jobs(std::span<const ShareNode> shares, const JobsOptions& options, std::vector<SharesJob>& jobs) {
+  TRY_ASSIGN(SharesJob job, job_of(shares, options));
+  TRY_ASSIGN(const bool has_room, fits(job, options));
+  if (has_room || shares.size() == 1) {
+    jobs.push_back(std::move(job));
+    return {};
+  }
+  TRY(add_jobs(shares.first(shares.size() / 2), options, jobs));
+  return add_jobs(shares.subspan(shares.size() / 2), options, jobs);
+}
+
 class ShareMaker {
  public:
-  ShareMaker(const Graph& graph, std::uint64_t memory_bytes)
-      : graph_(graph), units_(channel_units(graph)), memory_bytes_(memory_bytes) {}
+  ShareMaker(const Graph& graph, const JobsOptions& options)
+      : graph_(graph), units_(channel_units(graph)), options_(options) {}
 
   // All shares of a kind that fit the memory and are different, whole first.
-  std::vector<ShareNode> make(const Kind& kind, const std::vector<std::int64_t>& ways, bool with_whole) const {
+  Expected<std::vector<ShareNode>> make(const Kind& kind, const std::vector<std::int64_t>& ways,
+                                        bool with_whole) const {
     std::vector<ShareNode> shares;
-    const auto add = [&](Split split, std::int64_t number) {
+    const auto add = [&](Split split, std::int64_t number) -> Expected<void> {
       std::optional<ShareNode> share = share_of(kind, split, number);
-      if (!share || share->needed_bytes() > memory_bytes_) return;
-      const bool is_new = std::none_of(shares.begin(), shares.end(), [&](const ShareNode& other) {
+      if (!share) return {};
+      const bool is_known = std::any_of(shares.begin(), shares.end(), [&](const ShareNode& other) {
         return other.share.split == split && other.inputs == share->inputs && other.macs == share->macs;
       });
-      if (is_new) shares.push_back(std::move(*share));
+      if (is_known) return {};
+      TRY_ASSIGN(const SharesJob alone, job_of(std::span(&*share, 1), options_));
+      TRY_ASSIGN(const bool has_room, fits(alone, options_));
+      if (has_room) shares.push_back(std::move(*share));
+      return {};
     };
-    if (with_whole) add(Split::kWhole, 1);
+    if (with_whole) TRY(add(Split::kWhole, 1));
     for (const Split split : {Split::kSpatial, Split::kOutputChannel, Split::kInputChannel}) {
-      for (const std::int64_t number : ways) add(split, number);
+      for (const std::int64_t number : ways) TRY(add(split, number));
     }
     return shares;
   }
@@ -118,7 +179,6 @@ class ShareMaker {
     const OpCall call{share.attributes, share.inputs, node.outputs.size()};
     const auto outputs = operator_of(share.op).infer(call);
     if (!outputs) return std::nullopt;
-    for (const TensorType& output : *outputs) share.output_bytes += output.size_bytes();
     share.macs = operator_of(share.op).macs(call, *outputs);
     share.share.fraction = static_cast<double>(share.macs) / static_cast<double>(kind.macs);
     if (share.macs == 0 || share.macs > kind.macs) return std::nullopt;
@@ -143,55 +203,11 @@ class ShareMaker {
 
   const Graph& graph_;
   std::vector<std::int64_t> units_;
-  std::uint64_t memory_bytes_;
+  const JobsOptions& options_;
 };
 
-// Independent nodes, one for each share.
-Expected<Weightless> graph_of(const std::vector<ShareNode>& shares) {
-  GraphBuilder builder("shares");
-  std::vector<std::string> constants;
-  ValueId last;
-  for (std::size_t i = 0; i < shares.size(); ++i) {
-    std::vector<ValueId> inputs;
-    for (std::size_t k = 0; k < shares[i].inputs.size(); ++k) {
-      const std::string name = fmt::format("share{}_{}", i, k);
-      if (shares[i].is_constant[k]) constants.push_back(name);
-      TRY_ASSIGN(const ValueId input, builder.add_input(name, shares[i].inputs[k]));
-      inputs.push_back(input);
-    }
-    TRY_ASSIGN(last, builder.add(fmt::format("share{}", i), shares[i].op, shares[i].attributes, std::move(inputs)));
-  }
-  TRY_ASSIGN(Graph graph, std::move(builder).build({last}));
-  return Weightless{std::move(graph), std::move(constants)};
-}
-
-Expected<SharesJob> job_of(const std::vector<ShareNode>& shares, const JobsOptions& options) {
-  TRY_ASSIGN(Weightless network, graph_of(shares));
-  SharesJob job{{std::move(network), 0, {}}, {}};
-  std::uint64_t largest = 0;
-  std::uint64_t largest_output = 0;
-  std::uint64_t all = 0;
-  for (const ShareNode& share : shares) {
-    largest = std::max(largest, share.largest_bytes);
-    largest_output = std::max(largest_output, share.output_bytes);
-    all += share.inputs_bytes + share.inputs.size() * kBufferAlignment;
-    job.shares.push_back(share.share);
-  }
-  std::uint64_t block = std::min(kBlockBytes, all);
-  if (options.memory_bytes != 0) {
-    // Room for one output in the arena, and for the last one, which is the graph's.
-    const std::uint64_t outputs = 2 * largest_output;
-    block = std::min(block, options.memory_bytes > outputs ? options.memory_bytes - outputs : 0);
-  }
-  job.job.block_bytes = std::max(block, largest);
-  job.job.effort = options.quick ? ProfileEffort{3, 0.1, 10.0} : ProfileEffort{3, 0.4, 20.0};
-  return job;
-}
-
 Expected<std::vector<SharesJob>> plan_shares(const Graph& graph, const JobsOptions& options) {
-  const std::uint64_t memory =
-      options.memory_bytes != 0 ? options.memory_bytes : std::numeric_limits<std::uint64_t>::max();
-  const ShareMaker maker(graph, memory);
+  const ShareMaker maker(graph, options);
   std::vector<ShareNode> shares;
   const std::vector<Kind> kinds = kinds_of(graph);
   for (std::size_t i = 0; i < kinds.size(); ++i) {
@@ -199,9 +215,10 @@ Expected<std::vector<SharesJob>> plan_shares(const Graph& graph, const JobsOptio
     if (!options.quick) ways.push_back(8);
     std::int64_t smaller = 2 * ways.back();
     if (!options.quick && i < kCheckedKinds) ways.push_back(3);
-    std::vector<ShareNode> of_kind = maker.make(kinds[i], ways, true);
+    TRY_ASSIGN(std::vector<ShareNode> of_kind, maker.make(kinds[i], ways, true));
     for (; of_kind.size() < kLeastShares && smaller <= kMostWays; smaller *= 2) {
-      for (ShareNode& share : maker.make(kinds[i], {smaller}, false)) of_kind.push_back(std::move(share));
+      TRY_ASSIGN(std::vector<ShareNode> more, maker.make(kinds[i], {smaller}, false));
+      std::move(more.begin(), more.end(), std::back_inserter(of_kind));
     }
     std::move(of_kind.begin(), of_kind.end(), std::back_inserter(shares));
   }
@@ -209,8 +226,7 @@ Expected<std::vector<SharesJob>> plan_shares(const Graph& graph, const JobsOptio
   std::vector<ShareNode> batch;
   std::int64_t macs = 0;
   const auto finish = [&]() -> Expected<void> {
-    TRY_ASSIGN(SharesJob job, job_of(batch, options));
-    jobs.push_back(std::move(job));
+    TRY(add_jobs(batch, options, jobs));
     batch.clear();
     macs = 0;
     return {};

@@ -246,7 +246,7 @@ TEST(DeviceJobs, FitTheMemory) {
     }
     std::map<std::string, int> shares;
     for (const SharesJob& job : jobs.shares) {
-      EXPECT_LE(job.job.block_bytes, memory);
+      EXPECT_LE(must(needed_bytes(job.job)), memory);
       for (const NodeShare& share : job.shares) {
         for (const std::string& node : share.nodes) ++shares[node];
       }
