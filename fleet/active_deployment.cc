@@ -532,12 +532,9 @@ std::optional<Failure> ActiveDeployment::failure_in(std::size_t device, const Js
 
 void ActiveDeployment::receive_results() {
   while (!ending_) {
-    auto message = results_->receive(kPoll);
-    if (message) {
-      take_result(std::move(*message));
-    } else if (message.error().code != ErrorCode::kTimeout) {
-      return;  // closed: end() is waiting
-    }
+    auto message = results_->receive(transport::kForever);
+    if (!message) return;  // closed: end() is waiting
+    take_result(std::move(*message));
   }
 }
 

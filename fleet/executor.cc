@@ -295,9 +295,8 @@ void Executor::receive_loop() {
     if (!std::exchange(has_said_so, true)) spdlog::info("{}; it is dropped, as all like it are", what);
   };
   while (!stopping_) {
-    auto message = data_->receive(kPoll);
+    auto message = data_->receive(transport::kForever);  // or until stop() closes it
     if (!message) {
-      if (message.error().code == ErrorCode::kTimeout) continue;
       set_failure(message.error(), device_);
       return;
     }

@@ -17,7 +17,6 @@ using transport::Message;
 using transport::PullSocket;
 using transport::PushSocket;
 
-constexpr std::chrono::milliseconds kPoll{200};
 constexpr std::chrono::milliseconds kConnectTimeout{10000};
 constexpr std::chrono::milliseconds kAnswerTimeout{10000};
 constexpr std::size_t kMaxFrameBytes = kFrameHeaderBytes + static_cast<std::size_t>(kMaxProbeBytes);
@@ -185,11 +184,8 @@ LinkAnswerer::~LinkAnswerer() {
 
 void LinkAnswerer::answer_loop() {
   while (!stopping_) {
-    auto ping = pings_->receive(kPoll);
-    if (!ping) {
-      if (ping.error().code == ErrorCode::kTimeout) continue;
-      return;
-    }
+    auto ping = pings_->receive(transport::kForever);
+    if (!ping) return;  // closed
     // One that isn't answered is the pinging end's to notice.
     const auto answered = answer(*ping);
     if (answered || stopping_) continue;

@@ -19,7 +19,8 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::chrono::milliseconds kPoll{200};
+// Each look costs up to a millisecond: nng 1.5 spins until the next one when a timeout is due.
+constexpr std::chrono::milliseconds kLookAround{1000};
 
 }  // namespace
 
@@ -52,7 +53,7 @@ Expected<void> Runner::serve() {
   while (!stopping_) {
     drop_if_silent();
     transport::Door::of_this_process().look_around();
-    auto request = socket_->receive(kPoll);
+    auto request = socket_->receive(std::min(kLookAround, options_.lease / 2));
     if (!request) {
       if (request.error().code == ErrorCode::kCancelled && stopping_) break;
       if (request.error().code != ErrorCode::kTimeout) return tl::unexpected(std::move(request.error()));
@@ -82,7 +83,10 @@ void Runner::drop_if_silent() {
   }
 }
 
-void Runner::stop() { stopping_ = true; }
+void Runner::stop() {
+  stopping_ = true;
+  socket_->close();
+}
 
 void Runner::release(std::list<Assignment>::iterator assignment) {
   std::erase_if(retiring_, [](const std::future<void>& other) {
