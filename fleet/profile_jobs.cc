@@ -6,6 +6,7 @@
 #include <set>
 #include <span>
 
+#include "base/check.h"
 #include "graph/builder.h"
 #include "graph/operators.h"
 #include "partition/shares.h"
@@ -87,8 +88,8 @@ Expected<Weightless> graph_of(std::span<const ShareNode> shares) {
   return Weightless{std::move(graph), std::move(constants)};
 }
 
-// With a block as large as the memory leaves room for; whether the job fits is the caller's question.
-Expected<SharesJob> job_of(std::span<const ShareNode> shares, const JobsOptions& options) {
+// With a block as large as the memory leaves room for; nothing if it leaves too little.
+Expected<std::optional<SharesJob>> job_of(std::span<const ShareNode> shares, const JobsOptions& options) {
   TRY_ASSIGN(Weightless network, graph_of(shares));
   SharesJob job{{std::move(network), 0, {}}, {}};
   std::uint64_t largest = 0;
@@ -103,26 +104,21 @@ Expected<SharesJob> job_of(std::span<const ShareNode> shares, const JobsOptions&
   if (options.memory_bytes != 0) {
     TRY_ASSIGN(const std::uint64_t needed, needed_bytes(job.job));
     const std::uint64_t excess = needed > options.memory_bytes ? needed - options.memory_bytes : 0;
-    block = std::max(block - std::min(block, excess), largest);
+    if (excess > block - largest) return std::nullopt;
+    block -= excess;
   }
   job.job.effort = options.quick ? ProfileEffort{3, 0.1, 10.0} : ProfileEffort{3, 0.4, 20.0};
   return job;
 }
 
-Expected<bool> fits(const SharesJob& job, const JobsOptions& options) {
-  if (options.memory_bytes == 0) return true;
-  TRY_ASSIGN(const std::uint64_t needed, needed_bytes(job.job));
-  return needed <= options.memory_bytes;
-}
-
 // Jobs of these shares, each of which fits the memory by itself: as few as fit, but for the halving.
 Expected<void> add_jobs(std::span<const ShareNode> shares, const JobsOptions& options, std::vector<SharesJob>& jobs) {
-  TRY_ASSIGN(SharesJob job, job_of(shares, options));
-  TRY_ASSIGN(const bool has_room, fits(job, options));
-  if (has_room || shares.size() == 1) {
-    jobs.push_back(std::move(job));
+  TRY_ASSIGN(std::optional<SharesJob> job, job_of(shares, options));
+  if (job) {
+    jobs.push_back(std::move(*job));
     return {};
   }
+  CHECK(shares.size() > 1);
   TRY(add_jobs(shares.first(shares.size() / 2), options, jobs));
   return add_jobs(shares.subspan(shares.size() / 2), options, jobs);
 }
@@ -143,9 +139,8 @@ class ShareMaker {
         return other.share.split == split && other.inputs == share->inputs && other.macs == share->macs;
       });
       if (is_known) return {};
-      TRY_ASSIGN(const SharesJob alone, job_of(std::span(&*share, 1), options_));
-      TRY_ASSIGN(const bool has_room, fits(alone, options_));
-      if (has_room) shares.push_back(std::move(*share));
+      TRY_ASSIGN(const std::optional<SharesJob> alone, job_of(std::span(&*share, 1), options_));
+      if (alone) shares.push_back(std::move(*share));
       return {};
     };
     if (with_whole) TRY(add(Split::kWhole, 1));

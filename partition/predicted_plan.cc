@@ -35,29 +35,30 @@ Expected<std::size_t> sufficient_window(Plan plan, std::size_t least) {
   return std::min(most, low + low / 2);
 }
 
-// The largest window from `low` to the plan's for which there is memory; `low` if there is for none. Predicts the plan
-// with it.
-Expected<void> fit_window(const Graph& graph, const ClusterModel& model, std::size_t low, Plan& plan) {
-  std::size_t high = std::max(low, plan.window);
-  plan.window = high;
+// Predicts the plan with the largest window up to its own for which there is memory; with 1 if there is for none.
+Expected<void> fit_window(const Graph& graph, const ClusterModel& model, Plan& plan) {
+  const auto fits = [&] { return missing_memory(model, plan.prediction->loads).empty(); };
   TRY(predict(graph, model, plan));
+  if (plan.window == 1 || fits()) return {};
+  std::size_t low = 1, high = plan.window - 1;
   while (low < high) {
-    if (missing_memory(model, plan.prediction->loads).empty()) {
+    plan.window = (low + high + 1) / 2;
+    TRY(predict(graph, model, plan));
+    if (fits()) {
       low = plan.window;
     } else {
       high = plan.window - 1;
     }
-    if (low == high && plan.window == low) break;
-    plan.window = (low + high + 1) / 2;
-    TRY(predict(graph, model, plan));
   }
-  return {};
+  if (plan.window == low) return {};
+  plan.window = low;
+  return predict(graph, model, plan);
 }
 
 // From a plan with as large a window as could be of use to one with the smallest that is enough and fits, predicted.
 // `least` keeps all devices busy; it is less only where there isn't the memory.
 Expected<void> choose_window(const Graph& graph, const ClusterModel& model, std::size_t least, Plan& plan) {
-  TRY(fit_window(graph, model, 1, plan));
+  TRY(fit_window(graph, model, plan));
   TRY_ASSIGN(const std::size_t window, sufficient_window(plan, least));
   if (window == plan.window) return {};
   plan.window = window;

@@ -7,8 +7,9 @@
 
 namespace onnx_split {
 
-// The plan that a search has found, or the one of its rivals that the simulation finds better. The cost model must be
-// of this graph. kExhausted: none of them keeps the devices' memory and the options' latency, counted exactly.
+// The plan that a search has found, or the one of its rivals that the simulation finds better, or, where none of these
+// keeps the limits, the first other one that does. The cost model must be of this graph. kExhausted: none of them keeps
+// the devices' memory and the options' latency, counted exactly.
 Expected<Plan> predicted_plan(const Graph& graph, const CostModel& cost, const SearchResult& found,
                               const SearchOptions& options, const EngineFacts& engine);
 

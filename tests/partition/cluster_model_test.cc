@@ -41,6 +41,16 @@ DeviceProfile profile(const std::string& name, double ms) {
   return device;
 }
 
+// Devices a, b and c, and what was measured on them.
+std::pair<Cluster, Profile> three_equal() {
+  std::pair<Cluster, Profile> three;
+  for (const char* name : {"a", "b", "c"}) {
+    three.first.devices.push_back(device(name));
+    three.second.devices.push_back(profile(name, 10.0));
+  }
+  return three;
+}
+
 ClusterModel model_of(const Cluster& cluster, const Profile* profile = nullptr) {
   return must(make_cluster_model(one_node(), cluster, profile));
 }
@@ -173,12 +183,7 @@ TEST(ClusterModel, AProfileOfOneDeviceStandsForAllAndAnyOtherMustNameThem) {
 }
 
 TEST(ClusterModel, MeasuredLinksAreLevelledAndMuchSlowerPairsAreExceptions) {
-  Cluster cluster;
-  Profile measured;
-  for (const char* name : {"a", "b", "c"}) {
-    cluster.devices.push_back(device(name));
-    measured.devices.push_back(profile(name, 10.0));
-  }
+  auto [cluster, measured] = three_equal();
   measured.links = {{"a", "b", 0.5, 95.0}, {"a", "c", 0.5, 94.0}, {"b", "a", 0.5, 93.0},
                     {"b", "c", 0.5, 92.0}, {"c", "a", 0.5, 40.0}, {"c", "b", 0.5, 96.0}};
   const ClusterModel model = model_of(cluster, &measured);
@@ -194,12 +199,7 @@ TEST(ClusterModel, MeasuredLinksAreLevelledAndMuchSlowerPairsAreExceptions) {
 // What is left of a latency without the processors' time may be nothing: whether devices are alike shows in what was
 // measured.
 TEST(ClusterModel, LatenciesAreLevelledBeforeTheProcessorsTimeIsTakenOff) {
-  Cluster cluster;
-  Profile measured;
-  for (const char* name : {"a", "b", "c"}) {
-    cluster.devices.push_back(device(name));
-    measured.devices.push_back(profile(name, 10.0));
-  }
+  auto [cluster, measured] = three_equal();
   measured.links = {{"a", "b", 0.30, 95.0}, {"b", "c", 0.32, 95.0}, {"c", "a", 0.38, 95.0}};
   const ClusterModel model = model_of(cluster, &measured);
   EXPECT_EQ(model.kinds, 1U);

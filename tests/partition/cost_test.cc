@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "partition/extract.h"
+#include "partition/predict.h"
 #include "partition/predicted_plan.h"
 #include "tests/partition/search_problem.h"
 
@@ -194,15 +195,27 @@ TEST(Cost, IsWhatTheFinishedPlanIsPredictedToTake) {
     auto made = predicted_plan(graph, problem.cost, found, unlimited, {});
     const bool fits = found.cost.missing_bytes == 0;
     plans += fits ? 1 : 0;
+    ClusterModel roomy = problem.instance.model;
+    StageShapes shapes(graph, roomy, problem.instance.cuts);
     if (!made && made.error().code == ErrorCode::kExhausted) {  // counted exactly it lacks memory
       too_large += fits ? 1 : 0;
-      return;
+      for (DeviceModel& device : roomy.devices) device.memory_bytes = 0;
+      const CostModel cost(roomy, shapes);
+      found.cost = cost.of(candidate);
+      made = predicted_plan(graph, cost, found, unlimited, {});
     }
     const Plan plan = must(std::move(made));
     must(check_plan(plan, graph));
     must(check_parts(graph, plan));
     ASSERT_EQ(plan.stages.size(), candidate.size());
     EXPECT_LE(plan.window, found.cost.window);
+    // Less than keeps all devices busy only where there is no room for more, by the cost or counted exactly.
+    if (plan.window < std::min(least_window(candidate), found.cost.window)) {
+      Plan wider = plan;
+      ++wider.window;
+      must(predict(graph, problem.instance.model, wider));
+      EXPECT_NE(missing_memory(problem.instance.model, wider.prediction->loads), "");
+    }
     std::size_t node = 0;
     bool has_replicas = false;
     for (std::size_t s = 0; s < candidate.size(); ++s) {

@@ -17,6 +17,8 @@ using testing::must;
 
 constexpr std::int64_t kValueBytes = 4000;
 constexpr std::int64_t kIdleBytes = 100;
+constexpr std::int64_t kPlenty = 1'000'000;
+const std::vector<std::string> kNames = {"p", "q", "r"};
 
 // Three nodes, one after the other, on 1000 floats.
 Graph three_nodes() {
@@ -49,12 +51,9 @@ StageRequest stage_until(const char* value, const char* device) {
 
 // A node on each of the devices p, q and r, in whatever order these are listed.
 struct ByHand {
-  ByHand(std::vector<std::string> names, std::int64_t memory_bytes, double quota_s = 0.0)
-      : graph(three_nodes()),
-        model(model_of(names, memory_bytes, quota_s)),
-        shapes(graph, model, all_cuts(graph)),
-        cost(model, shapes) {
-    request.devices = std::move(names);
+  explicit ByHand(ClusterModel of)
+      : graph(three_nodes()), model(std::move(of)), shapes(graph, model, all_cuts(graph)), cost(model, shapes) {
+    for (const DeviceModel& device : model.devices) request.devices.push_back(device.name);
     request.stages = {stage_until("a", "p"), stage_until("b", "q"), stage_until("", "r")};
   }
   ByHand(const ByHand&) = delete;
@@ -68,40 +67,37 @@ struct ByHand {
   PlanRequest request;
 };
 
+// The same, as a search has it.
+const Candidate kPipeline = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {2}}};
+
 // Beside the value that is computed and the one that comes of it there is room for so many that wait.
 std::int64_t memory_for(std::int64_t waiting) { return kIdleBytes + (2 + waiting) * kValueBytes; }
 
 TEST(PredictedPlan, ByHandHasAWindowThatIsEnoughOrThatThereIsRoomFor) {
-  const std::size_t enough = must(ByHand({"p", "q", "r"}, 1'000'000).plan()).window;
+  const std::size_t enough = must(ByHand(model_of(kNames, kPlenty)).plan()).window;
   EXPECT_GE(enough, 4U);
   for (const std::size_t room : {enough - 1, std::size_t{4}, std::size_t{3}, std::size_t{1}}) {
-    const ByHand narrow({"p", "q", "r"}, memory_for(static_cast<std::int64_t>(room)));
+    const ByHand narrow(model_of(kNames, memory_for(static_cast<std::int64_t>(room))));
     EXPECT_EQ(must(narrow.plan()).window, room);
   }
 }
 
 // Sixty requests are on their way at once.
 TEST(PredictedPlan, ByHandFarAwayHasMoreInFlightThanItsDevicesWouldTake) {
-  const Graph graph = three_nodes();
-  ClusterModel model = model_of({"p", "q", "r"}, 1'000'000);
+  ClusterModel model = model_of(kNames, kPlenty);
   for (DeviceModel& device : model.devices) {
     device.latency_s = 0.18;
     device.up_bytes_per_s = device.down_bytes_per_s = 1e8;
   }
-  StageShapes shapes(graph, model, all_cuts(graph));
-  PlanRequest request;
-  request.devices = {"p", "q", "r"};
-  request.stages = {stage_until("a", "p"), stage_until("b", "q"), stage_until("", "r")};
-  const Plan plan = must(predicted_plan(graph, CostModel(model, shapes), request));
+  const Plan plan = must(ByHand(std::move(model)).plan());
   EXPECT_GE(plan.window, 55U);
   EXPECT_NEAR(plan.prediction->throughput_per_s, 1.0 / 12e-3, 4.0);
 }
 
 // A search sees what a plan by hand may have, too.
 TEST(PredictedPlan, WhereMemoryIsShortFewerRequestsThanDevicesAreInFlight) {
-  const ByHand narrow({"p", "q", "r"}, memory_for(2));
-  const Candidate pipeline = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {2}}};
-  const Cost cost = narrow.cost.of(pipeline);
+  const ByHand narrow(model_of(kNames, memory_for(2)));
+  const Cost cost = narrow.cost.of(kPipeline);
   EXPECT_EQ(cost.missing_bytes, 0);
   EXPECT_EQ(cost.window, 2U);
   EXPECT_EQ(cost.bottleneck.kind, Bottleneck::Kind::kWindow);
@@ -109,23 +105,22 @@ TEST(PredictedPlan, WhereMemoryIsShortFewerRequestsThanDevicesAreInFlight) {
 }
 
 TEST(PredictedPlan, ByHandThatDoesNotFitSaysWhere) {
-  const ByHand narrow({"p", "q", "r"}, memory_for(0));
+  const ByHand narrow(model_of(kNames, memory_for(0)));
   EXPECT_THAT(error_of(narrow.plan()),
               ::testing::StartsWith("the plan doesn't fit in memory: device \"p\" would need 0.0 MB and has 0.0 MB"));
 }
 
 // A device with two stages holds inputs of both; a rival that costs more is made in place of what doesn't fit.
 TEST(PredictedPlan, WhatDoesNotFitIsReplacedByWhatDoes) {
-  const ByHand problem({"p", "q", "r"}, memory_for(1));
+  const ByHand problem(model_of(kNames, memory_for(1)));
   SearchResult found;
   found.candidate = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {0}}};
   EXPECT_THAT(error_of(predicted_plan(problem.graph, problem.cost, found, {}, {})),
               ::testing::StartsWith("the plan doesn't fit in memory: device \"p\" "));
-  const Candidate fitting = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {2}}};
   for (std::vector<Candidate> SearchResult::*list : {&SearchResult::rivals, &SearchResult::others}) {
     SearchResult with = found;
     with.exact = true;
-    (with.*list) = {found.candidate, fitting};
+    (with.*list) = {found.candidate, kPipeline};
     const Plan plan = must(predicted_plan(problem.graph, problem.cost, with, {}, {}));
     EXPECT_EQ(plan.stages[2].parts[0].devices, std::vector<std::size_t>{2});
     EXPECT_FALSE(plan.prediction->optimal);
@@ -134,10 +129,10 @@ TEST(PredictedPlan, WhatDoesNotFitIsReplacedByWhatDoes) {
 
 // A device's quota has its periods wherever the file lists the device.
 TEST(PredictedPlan, OfAChainTheOrderOfTheDevicesChangesNothing) {
-  std::vector<std::string> names = {"p", "q", "r"};
+  std::vector<std::string> names = kNames;
   std::optional<Plan> first;
   do {
-    const ByHand problem(names, 1'000'000, 2e-3);
+    const ByHand problem(model_of(names, kPlenty, 2e-3));
     const Plan plan = must(problem.plan());
     if (!first) first = plan;
     EXPECT_EQ(plan.window, first->window);
@@ -148,12 +143,10 @@ TEST(PredictedPlan, OfAChainTheOrderOfTheDevicesChangesNothing) {
 
 // Found by averages, dismissed by what is counted exactly: a rival that keeps the limit is made in its place.
 TEST(PredictedPlan, KeepsTheLatencyThatWasAskedFor) {
-  const std::vector<std::string> names = {"p", "q", "r"};
-  const ByHand problem(names, 1'000'000);
-  const Candidate pipeline = {{0, 1, {}, 1, {0}}, {1, 2, {}, 1, {1}}, {2, 3, {}, 1, {2}}};
+  const ByHand problem(model_of(kNames, kPlenty));
   const Candidate alone = {{0, 3, {}, 1, {0}}};
   SearchResult found;
-  found.candidate = pipeline;
+  found.candidate = kPipeline;
   SearchOptions options;
   const double slow_s = must(predicted_plan(problem.graph, problem.cost, found, options, {})).prediction->latency_s;
   options.max_latency_s = 0.999 * slow_s;
