@@ -130,8 +130,10 @@ Expected<Plan> pipeline_of(const Graph& graph, std::vector<std::string> runners,
   return make_plan(graph, request);
 }
 
+// Whoever has patience asks seldom: where all send to all, heartbeats are most of the messages that a device handles.
 void lose_after(WatchOptions& watch, std::chrono::milliseconds silence) {
-  watch.heartbeat_period = std::min(watch.heartbeat_period, silence / 4);
+  constexpr std::chrono::milliseconds kLongestPeriod{1000};
+  watch.heartbeat_period = std::min(kLongestPeriod, silence / 4);
   watch.heartbeat_timeout = silence - watch.heartbeat_period;
 }
 

@@ -122,8 +122,8 @@ Expected<void> serve(RunnerProgramOptions& options) {
   spdlog::debug("OpenBLAS core type {}", blas_core());
   const std::filesystem::path leftovers = temporary ? temporary->path() : std::filesystem::path();
   const OnInterrupt stop([&] {
-    runner->stop();
     end_soon(leftovers);
+    runner->stop();
   });
   return runner->serve();
 }

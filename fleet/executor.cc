@@ -295,7 +295,7 @@ void Executor::receive_loop() {
     if (!std::exchange(has_said_so, true)) spdlog::info("{}; it is dropped, as all like it are", what);
   };
   while (!stopping_) {
-    auto message = data_->receive(transport::kForever);  // or until stop() closes it
+    auto message = data_->receive(transport::kForever);  // or until the destructor closes it
     if (!message) {
       set_failure(message.error(), device_);
       return;

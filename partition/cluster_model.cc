@@ -226,11 +226,12 @@ class ModelMaker {
     level([](DeviceModel& device) -> double& { return device.down_bytes_per_s; });
     level([](DeviceModel& device) -> double& { return device.latency_s; });
     // Without what both ends' processors do meanwhile, for which messages are charged anyway. The other end of a
-    // device's link is any device: equal ones stay equal.
-    const double any_end_s = std::accumulate(ends_s_.begin(), ends_s_.end(), 0.0) / static_cast<double>(ends_s_.size());
+    // device's link is any other device: equal ones stay equal.
+    const double all_ends_s = std::accumulate(ends_s_.begin(), ends_s_.end(), 0.0);
+    const auto others = static_cast<double>(ends_s_.size() - 1);
     for (const auto& [d, values] : latency) {
       double& latency_s = model_.devices[d].latency_s;
-      latency_s = std::max(0.0, latency_s - (ends_s_[d] + any_end_s) / 2.0);
+      latency_s = std::max(0.0, latency_s - (ends_s_[d] + (all_ends_s - ends_s_[d]) / others) / 2.0);
     }
     constexpr double kMuchLess = 0.6;
     for (auto& [from, to, pair] : measured) {

@@ -493,7 +493,7 @@ class PipelineSearch {
 }  // namespace
 
 // How many requests wait in front of a stage depends on the window, which depends on the plan: more and more are
-// allowed for until the plans fit with a window that keeps all devices busy.
+// allowed for until the plans fit with a window that keeps all devices busy; and if none do, as few as possible.
 std::vector<Candidate> pipelines(const CostModel& cost, const SearchOptions& options) {
   const StageShapes& shapes = cost.shapes();
   const std::size_t segments = shapes.segments();
@@ -515,7 +515,7 @@ std::vector<Candidate> pipelines(const CostModel& cost, const SearchOptions& opt
   }
   std::vector<Candidate> plans;
   for (const std::size_t end : ends) {
-    for (const std::int64_t waiting : {2, 5, 12, 30}) {
+    for (const std::int64_t waiting : {2, 5, 12, 30, 1}) {
       bool fits = false;
       for (Candidate& plan : PipelineSearch(cost, options, end, waiting, known_s).run()) {
         const Cost of = cost.of(plan);

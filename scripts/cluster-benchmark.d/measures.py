@@ -172,7 +172,10 @@ class Measures:
             why = last or (self.failed_windows[-1] if self.failed_windows else "")
             return f"{self.rounds} of {rounds} rounds" + (f": {why}" if why else "")
         missing = self.raw.remaining_of_case(self.case, rounds, naive_rounds, self.seconds)
-        return "; ".join(f"{' with '.join(pair)}: {count} round{'s' * (count > 1)} missing"
+        def why(pair):
+            error = self.raw.planning_error(pair)
+            return f" ({error})" if error else ""
+        return "; ".join(f"{' with '.join(pair)}: {count} round{'s' * (count > 1)} missing{why(pair)}"
                          for pair, count in missing.items())
 
     def verdict(self, rounds, naive_rounds):

@@ -86,6 +86,11 @@ class Raw:
                     return found["error"]
         return ""
 
+    def planning_error(self, pair):
+        """Why a plan of these windows couldn't be made, or ""."""
+        plans = self.planned()["plans"]
+        return next((error for window in pair if (error := plans.get(window.split("/")[0], {}).get("error"))), "")
+
     def remaining(self, pair, rounds, seconds, again):
         """How many rounds more must measure these windows together; `again`: in a new session."""
         if any(self.why_not(window, again) for window in pair):

@@ -205,7 +205,8 @@ def todo(arguments):
     raw.save()
     session = len(raw.data["sessions"]) - 1
     here = sum(entry["session"] == session for entry in raw.data["rounds"])
-    missing = unfinished(arguments, cases, raw, again=False)
+    missing = {pair: rounds for pair, rounds in unfinished(arguments, cases, raw, again=False).items()
+               if not raw.planning_error(pair)}
     if not missing or here >= arguments.rounds:
         return
     # The case's own plan first: of two equal windows in a round, one is measured.

@@ -209,6 +209,19 @@ TEST(ClusterModel, LatenciesAreLevelledBeforeTheProcessorsTimeIsTakenOff) {
   EXPECT_EQ(model_of(cluster, &measured).devices[0].latency_s, ModelDefaults{}.latency_ms * 1e-3);
 }
 
+TEST(ClusterModel, OfALatencyBothEndsProcessorsAreTakenOffHoweverUnlikeTheyAre) {
+  Cluster cluster;
+  cluster.devices = {device("a"), device("b")};
+  Profile measured;
+  measured.devices = {profile("a", 10.0), profile("b", 100.0)};
+  measured.devices[1].send.message_us = 1000.0;
+  measured.devices[1].receive.message_us = 2000.0;
+  measured.links = {{"a", "b", 2.0, 95.0}, {"b", "a", 2.0, 95.0}};
+  const ClusterModel model = model_of(cluster, &measured);
+  EXPECT_EQ(model.kinds, 2U);
+  for (const DeviceModel& of : model.devices) EXPECT_NEAR(of.latency_s, 2e-3 - (0.3e-3 + 3e-3) / 2.0, 1e-12) << of.name;
+}
+
 TEST(ClusterModel, TheOrderOfTheDevicesChangesNothingButIndices) {
   Cluster cluster;
   Profile measured;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "graph/builder.h"
+#include "partition/search_methods.h"
 #include "tests/support/expect.h"
 
 namespace onnx_split {
@@ -102,6 +103,17 @@ TEST(PredictedPlan, WhereMemoryIsShortFewerRequestsThanDevicesAreInFlight) {
   EXPECT_EQ(cost.window, 2U);
   EXPECT_EQ(cost.bottleneck.kind, Bottleneck::Kind::kWindow);
   EXPECT_EQ(must(narrow.plan()).window, 2U);
+}
+
+TEST(PredictedPlan, WhereThereIsRoomForASingleRequestPipelinesAreFound) {
+  const ByHand narrow(model_of(kNames, memory_for(1)));
+  SearchOptions options;
+  options.space.splits = false;  // a share would have room for more
+  options.space.replicas = false;
+  const std::vector<Candidate> found = pipelines(narrow.cost, options);
+  EXPECT_TRUE(std::any_of(found.begin(), found.end(), [&](const Candidate& plan) {
+    return plan.size() > 1 && narrow.cost.of(plan).missing_bytes == 0;
+  }));
 }
 
 TEST(PredictedPlan, ByHandThatDoesNotFitSaysWhere) {

@@ -108,7 +108,8 @@ with open(sys.argv[1], "w", encoding="utf-8") as file:
     json.dump(data, file)
 PYTHON
 ends 1 --report --only lenet-2$  # a session that came to nothing changes nothing
-grep -qE '^failed +lenet-2: .*: 1 round missing' "$scratch/output" || wrong "a case with a missing window passes"
+grep -qE '^failed +lenet-2: default/offline with equal-macs/offline: 1 round missing$' "$scratch/output" ||
+  wrong "a case with a missing window passes"
 python3 - "$here/cluster_benchmark/lenet-pair.json" "$out/lenet-pair.json" <<'PYTHON'
 import json, sys
 with open(sys.argv[1], encoding="utf-8") as file:
@@ -124,6 +125,28 @@ has "$scratch/output" 'missed        lenet-2: against equal-macs 0.9, bar >= 0.9
 fail_once 'device "pi1": the parts need 2 bytes, the memory limit is 1'
 ends 0 --list --resume
 grep -qE '^lenet-pair +lenet-2, lenet-2-latency +0 ' "$scratch/output" || wrong "what doesn't fit is tried again"
+
+# A naive plan that couldn't be made isn't run in that session; the next one tries again, and the report says why.
+fail_once 'device "pi1": the connection broke'
+python3 - "$out/lenet-pair.json" <<'PYTHON'
+import json, sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    data = json.load(file)
+again = json.loads(json.dumps(data["sessions"][0]))
+del again["planned"]
+again["plans"]["equal-macs"] = {"error": "not done after 1800 s"}
+data["sessions"].append(again)
+with open(sys.argv[1], "w", encoding="utf-8") as file:
+    json.dump(data, file)
+PYTHON
+python3 "$here/../../scripts/cluster-benchmark.d/record.py" todo --matrix "$here/cluster_benchmark/matrix" \
+  --out "$out" --group lenet-pair --rounds 5 --naive-rounds 5 --seconds 60 >"$scratch/output"
+[[ ! -s $scratch/output ]] || wrong "a plan that doesn't exist is to be run"
+ends 0 --list --resume
+grep -qE '^lenet-pair +lenet-2, lenet-2-latency +2 ' "$scratch/output" || wrong "the plan isn't tried again"
+ends 1 --report --only lenet-2$
+has "$scratch/output" \
+  'incomplete    lenet-2: default/offline with equal-macs/offline: 1 round missing (not done after 1800 s)'
 
 # A window that is too short for the rate of a full pipeline says so.
 echo '{"requests": 3, "throughput_per_s": 1.0, "latency_ms": {"mean": 1.0}}' >"$scratch/bench.json"
