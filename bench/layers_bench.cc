@@ -84,7 +84,7 @@ Expected<void> report(const ModelOptions& model, const EngineOptions& engine, un
   std::vector<MutableTensorView> output_views;
   for (const ValueId id : g.outputs()) outputs.emplace_back(g.value(id).type);
   for (TensorBuilder& output : outputs) output_views.push_back(output.view());
-  const std::vector<NodeId> steps = session->steps();
+  const std::vector<SessionStep> steps = session->steps();
   std::vector<std::int64_t> busy_ns(steps.size());
   std::vector<std::vector<double>> times_ms(steps.size());
   for (int pass = -1; pass < passes; ++pass) {
@@ -97,12 +97,15 @@ Expected<void> report(const ModelOptions& model, const EngineOptions& engine, un
   std::map<std::string, Row> sums;
   Row all;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    const Node& node = g.node(steps[i]);
+    const Node& node = g.node(steps[i].node);
     const auto choice = session->choices().find(node.name);
-    const std::string algorithm = choice == session->choices().end() ? "" : choice->second;
-    const Row row{median(std::move(times_ms[i])), static_cast<double>(node_cost(g, node).macs)};
-    table.add(cells(node.name, std::string(op_name(node.op)), algorithm, row, peak));
-    for (Row* sum : {&sums[fmt::format("{} {}", op_name(node.op), algorithm)], &all}) {
+    const bool has_algorithm = !steps[i].is_reorder && choice != session->choices().end();
+    const std::string algorithm = has_algorithm ? choice->second : "";
+    const std::string op(steps[i].is_reorder ? "reorder" : op_name(node.op));
+    const double macs = steps[i].is_reorder ? 0.0 : static_cast<double>(node_cost(g, node).macs);
+    const Row row{median(std::move(times_ms[i])), macs};
+    table.add(cells(node.name, op, algorithm, row, peak));
+    for (Row* sum : {&sums[fmt::format("{} {}", op, algorithm)], &all}) {
       sum->ms += row.ms;
       sum->macs += row.macs;
     }

@@ -47,7 +47,6 @@ struct Session::Impl {
   std::shared_ptr<RunMemory> run_memory;
   PagePool pages;  // the kernels' weights
   std::vector<PreparedStep> steps;
-  std::vector<NodeId> nodes;  // of the steps; neighbours with the same one are one
   MemoryPlan memory;
   std::size_t workspace_stride = 0;
   // Activations first, then the kernels' scratch.
@@ -64,8 +63,8 @@ struct Session::Impl {
   void allocate();
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
   Expected<void> check(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) const;
-  template <class AfterNode>
-  Expected<void> run(std::span<const MutableTensorView> outputs, const AfterNode& after_node,
+  template <class AfterStep>
+  Expected<void> run(std::span<const MutableTensorView> outputs, const AfterStep& after_step,
                      const std::stop_token& stop = {});
 };
 
@@ -107,7 +106,6 @@ Expected<void> Session::Impl::prepare(const SessionOptions& options) {
     workspace_stride = std::max(workspace_stride, rounded(prepared.kernel->workspace_bytes()));
     for (const Operand& input : step.inputs) prepared.inputs.emplace_back(graph.value(input.value).type, nullptr);
     for (const Operand& output : step.outputs) prepared.outputs.emplace_back(graph.value(output.value).type, nullptr);
-    if (nodes.empty() || nodes.back() != step.node) nodes.push_back(step.node);
     prepared.step = std::move(step);
     steps.push_back(std::move(prepared));
   }
@@ -217,20 +215,19 @@ void Session::Impl::bind(std::span<const TensorView> inputs, std::span<const Mut
   }
 }
 
-// What bind() has prepared; after_node(i) is called when all steps of nodes[i] are done.
-template <class AfterNode>
-Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, const AfterNode& after_node,
+// What bind() has prepared; after_step(i) is called when steps[i] is done.
+template <class AfterStep>
+Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, const AfterStep& after_step,
                                   const std::stop_token& stop) {
   pool->stop_with(stop);
-  std::size_t node = 0;
-  for (PreparedStep& prepared : steps) {
-    if (prepared.step.node != nodes[node]) after_node(node++);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    PreparedStep& prepared = steps[i];
     auto result = prepared.kernel->run({prepared.inputs, prepared.outputs, *pool, workspace, workspace_stride});
     // Before what was left out is read.
     if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "graph \"{}\": stopped", graph.name());
     if (!result) return fail_in(describe(graph.node(prepared.step.node)), std::move(result.error()));
+    after_step(i);
   }
-  if (!nodes.empty()) after_node(node);
   for (const OutputCopy& copy : memory.copies) {
     const std::span<std::byte> target = outputs[copy.output].bytes();
     if (!target.empty()) std::memcpy(target.data(), addresses[MemoryPlan::slot({copy.value})], target.size());
@@ -268,12 +265,16 @@ Expected<void> Session::run(std::span<const TensorView> inputs, std::span<const 
       outputs, [](std::size_t) {}, stop);
 }
 
-std::vector<NodeId> Session::steps() const { return impl_->nodes; }
+std::vector<SessionStep> Session::steps() const {
+  std::vector<SessionStep> steps;
+  for (const PreparedStep& prepared : impl_->steps) steps.push_back({prepared.step.node, prepared.step.is_reorder});
+  return steps;
+}
 
 Expected<void> Session::run_timed(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
                                   std::span<std::int64_t> busy_ns) {
   Impl& impl = *impl_;
-  CHECK(busy_ns.size() == impl.nodes.size());
+  CHECK(busy_ns.size() == impl.steps.size());
   TRY(impl.check(inputs, outputs));
   impl.bind(inputs, outputs);
   std::vector<std::int64_t> before(impl.pool->threads());

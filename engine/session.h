@@ -34,6 +34,15 @@ struct SessionOptions {
   bool reference = false;
 };
 
+// What a run does for one node: computes it, with the nodes of its epilogue, or copies an input or output of it into
+// another layout.
+struct SessionStep {
+  NodeId node;
+  bool is_reorder = false;
+
+  bool operator==(const SessionStep&) const = default;
+};
+
 class Session {
  public:
   // Errors: a choice that is unknown or impossible; not enough memory.
@@ -51,9 +60,9 @@ class Session {
   Expected<void> run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
                      const std::stop_token& stop = {});
 
-  // What a run does one after the other, each by its first node, in order. A node that isn't named is computed in the
+  // What a run does one after the other; a node's steps are neighbours. A node that isn't named is computed in the
   // epilogue of one that is, or keeps the bytes of its input and takes no time.
-  std::vector<NodeId> steps() const;
+  std::vector<SessionStep> steps() const;
 
   // As run(), to the same bits, and says how busy each step kept this session: the most processor time that any of its
   // threads spent in it, in nanoseconds. `busy_ns` has an element for each of steps(). What else runs on the machine,

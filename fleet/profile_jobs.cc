@@ -333,7 +333,9 @@ Expected<void> add_result(DeviceProfile& profile, const NodesJob& job, const Pro
   const std::set<std::string> known(job.nodes.begin(), job.nodes.end());
   for (const StepTiming& step : result.steps) {
     if (!known.contains(step.node)) return fail(ErrorCode::kInvalid, "it measured an unknown node \"{}\"", step.node);
-    profile.nodes.insert_or_assign(step.node, step.time);
+    profile.nodes.insert_or_assign(
+        step.node, Timing{step.kernel.median_ms + step.reorders.median_ms, step.kernel.low_ms + step.reorders.low_ms,
+                          step.kernel.high_ms + step.reorders.high_ms});
   }
   return {};
 }
@@ -345,7 +347,7 @@ Expected<void> add_result(DeviceProfile& profile, const SharesJob& job, const Pr
   for (std::size_t i = 0; i < job.shares.size(); ++i) {
     const NodeShare& share = job.shares[i];
     for (const std::string& node : share.nodes) {
-      profile.slices.push_back({node, share.split, share.fraction, result.steps[i].time});
+      profile.slices.push_back({node, share.split, share.fraction, result.steps[i].kernel});
     }
   }
   return {};

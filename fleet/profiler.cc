@@ -83,11 +83,7 @@ class Bench {
   Expected<void> pass(std::span<std::int64_t> busy_ns) {
     return session_->run_timed(input_views_, output_views_, busy_ns);
   }
-  std::vector<std::string> steps() const {
-    std::vector<std::string> names;
-    for (const NodeId node : session_->steps()) names.push_back(session_->graph().node(node).name);
-    return names;
-  }
+  const Session& session() const { return *session_; }
   std::uint64_t memory_bytes() const { return memory_bytes_; }
 
  private:
@@ -107,9 +103,31 @@ bool enough(const ProfileEffort& effort, std::int64_t passes, double wall_s, dou
   return passes >= kLeastPasses && all_s + next_s > effort.max_s;
 }
 
+// A node's measurements, one for each pass.
+struct NodeMeasurements {
+  NodeId node;
+  std::vector<double> kernel_ms;
+  std::vector<double> reorders_ms;
+};
+
+void add_pass(std::vector<NodeMeasurements>& nodes, std::span<const SessionStep> steps,
+              std::span<const std::int64_t> busy_ns) {
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < steps.size(); ++next) {
+    if (next == nodes.size()) nodes.push_back({steps[i].node, {}, {}});
+    std::int64_t kernel_ns = 0;
+    std::int64_t reorders_ns = 0;
+    for (; i < steps.size() && steps[i].node == nodes[next].node; ++i) {
+      (steps[i].is_reorder ? reorders_ns : kernel_ns) += busy_ns[i];
+    }
+    nodes[next].kernel_ms.push_back(static_cast<double>(kernel_ns) / 1e6);
+    nodes[next].reorders_ms.push_back(static_cast<double>(reorders_ns) / 1e6);
+  }
+}
+
 Expected<ProfileResult> measure(Bench& bench, const ProfileEffort& effort, const ProfilerOptions& options) {
-  const std::vector<std::string> steps = bench.steps();
-  std::vector<std::vector<double>> times_ms(steps.size());
+  const std::vector<SessionStep> steps = bench.session().steps();
+  std::vector<NodeMeasurements> nodes;
   std::vector<std::int64_t> busy_ns(steps.size());
   const auto begin = Clock::now();
   TRY(bench.pass(busy_ns));
@@ -119,15 +137,20 @@ Expected<ProfileResult> measure(Bench& bench, const ProfileEffort& effort, const
     const auto pass_begin = Clock::now();
     TRY(bench.pass(busy_ns));
     result.wall_s += seconds_since(pass_begin);
-    for (std::size_t i = 0; i < busy_ns.size(); ++i) times_ms[i].push_back(static_cast<double>(busy_ns[i]) / 1e6);
+    add_pass(nodes, steps, busy_ns);
     result.busy_s += static_cast<double>(std::accumulate(busy_ns.begin(), busy_ns.end(), std::int64_t{0})) / 1e9;
     ++result.passes;
   } while (!enough(effort, result.passes, result.wall_s, seconds_since(begin)));
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    result.steps.push_back({steps[i], timing_of(std::move(times_ms[i]))});
+  for (NodeMeasurements& measured : nodes) {
+    result.steps.push_back({bench.session().graph().node(measured.node).name, timing_of(std::move(measured.kernel_ms)),
+                            timing_of(std::move(measured.reorders_ms))});
   }
   result.memory_bytes = bench.memory_bytes();
   return result;
+}
+
+Json timing_json(const Timing& time) {
+  return {{"median_ms", time.median_ms}, {"low_ms", time.low_ms}, {"high_ms", time.high_ms}};
 }
 
 Expected<double> number_from(const JsonReader& reader, std::string_view name, double min, double max) {
@@ -135,6 +158,14 @@ Expected<double> number_from(const JsonReader& reader, std::string_view name, do
   TRY_ASSIGN(const double number, field.number());
   if (!(number >= min && number <= max)) return field.expected(fmt::format("a number from {} to {}", min, max));
   return number;
+}
+
+Expected<Timing> timing_from(const JsonReader& reader) {
+  Timing time;
+  TRY_ASSIGN(time.median_ms, number_from(reader, "median_ms", 0.0, kMaxMs));
+  TRY_ASSIGN(time.low_ms, number_from(reader, "low_ms", 0.0, time.median_ms));
+  TRY_ASSIGN(time.high_ms, number_from(reader, "high_ms", time.median_ms, kMaxMs));
+  return time;
 }
 
 }  // namespace
@@ -191,10 +222,8 @@ Expected<ProfileJob> profile_job_from(const JsonReader& request, std::span<const
 Json profile_result_to_json(const ProfileResult& result) {
   Json steps = Json::array();
   for (const StepTiming& step : result.steps) {
-    steps.push_back({{"node", step.node},
-                     {"median_ms", step.time.median_ms},
-                     {"low_ms", step.time.low_ms},
-                     {"high_ms", step.time.high_ms}});
+    steps.push_back(
+        {{"node", step.node}, {"kernel", timing_json(step.kernel)}, {"reorders", timing_json(step.reorders)}});
   }
   return {{"steps", std::move(steps)},
           {"passes", result.passes},
@@ -211,9 +240,10 @@ Expected<ProfileResult> profile_result_from(const JsonReader& reply) {
   for (const JsonReader& reader : steps) {
     StepTiming step;
     TRY_ASSIGN(step.node, reader.string("node"));
-    TRY_ASSIGN(step.time.median_ms, number_from(reader, "median_ms", 0.0, kMaxMs));
-    TRY_ASSIGN(step.time.low_ms, number_from(reader, "low_ms", 0.0, step.time.median_ms));
-    TRY_ASSIGN(step.time.high_ms, number_from(reader, "high_ms", step.time.median_ms, kMaxMs));
+    TRY_ASSIGN(const JsonReader kernel, reader.at("kernel"));
+    TRY_ASSIGN(step.kernel, timing_from(kernel));
+    TRY_ASSIGN(const JsonReader reorders, reader.at("reorders"));
+    TRY_ASSIGN(step.reorders, timing_from(reorders));
     result.steps.push_back(std::move(step));
   }
   TRY_ASSIGN(result.passes, reply.integer("passes", 1, kMaxPasses));

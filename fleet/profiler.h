@@ -33,7 +33,8 @@ struct ProfileJob {
 
 struct StepTiming {
   std::string node;  // the first of the step; the others of its epilogue have no time of their own
-  Timing time;
+  Timing kernel;
+  Timing reorders;  // of its inputs and outputs into another layout, between kernels or for who runs the graph
 };
 
 struct ProfileResult {

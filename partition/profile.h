@@ -26,8 +26,8 @@ struct Timing {
 };
 
 // A node of which one part of a divided stage computes a share: `fraction` of its MACs (of spatial: of its rows, of the
-// channel splits: of its output or input channels). Measured alone, again and again; so is the whole node (kWhole,
-// fraction 1), to compare with.
+// channel splits: of its output or input channels). Measured alone, again and again, without what it takes to bring its
+// inputs and outputs into the kernels' layout; so is the whole node (kWhole, fraction 1), to compare with.
 struct SliceTiming {
   std::string node;
   Split split = Split::kWhole;

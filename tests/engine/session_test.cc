@@ -463,7 +463,7 @@ TEST(Session, ATimedRunGivesTheSameBitsAndATimeForEachStep) {
     for (const unsigned threads : {1U, 3U}) {
       const auto session = must(Session::create(graph, {.threads = threads, .choices = {}, .reference = false}));
       std::array<std::vector<Tensor>, 2> results;
-      const std::vector<NodeId> steps = session->steps();
+      const std::vector<SessionStep> steps = session->steps();
       std::vector<std::int64_t> busy_ns(steps.size(), -1);
       for (const bool timed : {false, true}) {
         std::vector<TensorBuilder> builders;
@@ -475,7 +475,8 @@ TEST(Session, ATimedRunGivesTheSameBitsAndATimeForEachStep) {
         for (TensorBuilder& builder : builders) results[timed].push_back(std::move(builder).build());
       }
       EXPECT_TRUE(same_bits(results[0], results[1])) << seed;
-      EXPECT_TRUE(std::is_sorted(steps.begin(), steps.end()));
+      EXPECT_TRUE(
+          std::is_sorted(steps.begin(), steps.end(), [](const auto& a, const auto& b) { return a.node < b.node; }));
       for (const std::int64_t time_ns : busy_ns) EXPECT_TRUE(time_ns > 0 && time_ns < 1'000'000'000) << time_ns;
     }
   }
