@@ -44,8 +44,11 @@ struct Subject {
   DeviceProfile profile;
   const DeviceJobs* jobs = nullptr;
   std::uint64_t budget_bytes = 0;
+  std::vector<ProfileResult> nodes;  // of the first time that its nodes were measured
   double wall_s = 0.0;
   double busy_s = 0.0;
+  double reorders_ms = 0.0;  // of shares, and of how many bytes
+  double border_bytes = 0.0;
   std::vector<MessageCost> send;  // one for each link that was measured
   std::vector<MessageCost> receive;
 };
@@ -66,8 +69,11 @@ class Measurement {
   Expected<Profile> run() {
     TRY(on_each(subjects_.size(), [&](std::size_t i) { return connect(subjects_[i]); }));
     TRY(plan());
-    TRY(on_each(subjects_.size(), [&](std::size_t i) { return measure(subjects_[i], subjects_[i].jobs->nodes); }));
-    TRY(on_each(subjects_.size(), [&](std::size_t i) { return measure(subjects_[i], subjects_[i].jobs->shares); }));
+    // A machine is faster now and slower then, for minutes, and devices that share one all at once. So nodes are
+    // measured before the shares and after them, and each device begins with other shares than the next.
+    TRY(on_each(subjects_.size(), [&](std::size_t i) { return measure_nodes(subjects_[i]); }));
+    TRY(on_each(subjects_.size(), [&](std::size_t i) { return measure_shares(i); }));
+    TRY(on_each(subjects_.size(), [&](std::size_t i) { return measure_nodes(subjects_[i]); }));
     if (subjects_.size() == 1) TRY(on_each(1, [&](std::size_t) { return measure_messages(); }));
     for (const auto& round : rounds_) {
       TRY(on_each(round.size(), [&](std::size_t i) { return measure_link(round[i].first, round[i].second); }));
@@ -80,8 +86,8 @@ class Measurement {
   Expected<void> on_each(std::size_t count, const std::function<Expected<void>(std::size_t)>& work);
   Expected<void> connect(Subject& subject);
   Expected<void> plan();
-  template <class Job>
-  Expected<void> measure(Subject& subject, const std::vector<Job>& jobs);
+  Expected<void> measure_nodes(Subject& subject);
+  Expected<void> measure_shares(std::size_t number);
   Expected<ProfileResult> run_job(Subject& subject, const ProfileJob& job);
   Expected<PingPlan> listen(Subject& subject);
   Expected<void> measure_messages();
@@ -166,7 +172,7 @@ Expected<void> Measurement::plan() {
       found->second = std::move(*jobs);
     }
     subject.jobs = &found->second;
-    steps_ += subject.jobs->nodes.size() + subject.jobs->shares.size();
+    steps_ += 2 * subject.jobs->nodes.size() + subject.jobs->shares.size();
   }
   rounds_ = pair_rounds(subjects_.size(), kMostPartners);
   for (const auto& round : rounds_) steps_ += round.size();
@@ -182,23 +188,44 @@ void Measurement::step_done() {
 
 Expected<ProfileResult> Measurement::run_job(Subject& subject, const ProfileJob& job) {
   TRY_ASSIGN(const std::string model, export_onnx_bytes(job.network.graph));
-  TRY_ASSIGN(const Json reply,
-             subject.client->call("profile", profile_job_to_json(job), std::as_bytes(std::span(model)), kJobTimeout));
-  return profile_result_from(JsonReader(reply));
+  auto reply = subject.client->call("profile", profile_job_to_json(job), std::as_bytes(std::span(model)), kJobTimeout);
+  auto result = reply ? profile_result_from(JsonReader(*reply)) : tl::unexpected(std::move(reply.error()));
+  if (!result) return tl::unexpected(in_device(subject.device->name, std::move(result.error())));
+  subject.profile.idle_memory_bytes = static_cast<std::int64_t>(result->resident_memory_bytes);
+  return result;
 }
 
-template <class Job>
-Expected<void> Measurement::measure(Subject& subject, const std::vector<Job>& jobs) {
-  for (const Job& job : jobs) {
-    auto result = run_job(subject, job.job);
-    if (!result) return tl::unexpected(in_device(subject.device->name, std::move(result.error())));
-    auto added = add_result(subject.profile, job, *result);
-    if (!added) return tl::unexpected(in_device(subject.device->name, std::move(added.error())));
-    if constexpr (std::is_same_v<Job, NodesJob>) {
-      subject.wall_s += result->wall_s;
-      subject.busy_s += result->busy_s;
+Expected<void> Measurement::measure_nodes(Subject& subject) {
+  const bool again = !subject.nodes.empty();
+  for (std::size_t i = 0; i < subject.jobs->nodes.size(); ++i) {
+    const NodesJob& job = subject.jobs->nodes[i];
+    TRY_ASSIGN(ProfileResult result, run_job(subject, job.job));
+    subject.wall_s += result.wall_s;
+    subject.busy_s += result.busy_s;
+    if (again && result.steps.size() != subject.nodes[i].steps.size()) {
+      return fail(ErrorCode::kInvalid, "device \"{}\": it measured {} steps, {} when it was asked again",
+                  subject.device->name, subject.nodes[i].steps.size(), result.steps.size());
     }
-    subject.profile.idle_memory_bytes = static_cast<std::int64_t>(result->resident_memory_bytes);
+    auto added = add_result(subject.profile, job, again ? mean_of(subject.nodes[i], result) : result);
+    if (!added) return tl::unexpected(in_device(subject.device->name, std::move(added.error())));
+    if (!again) subject.nodes.push_back(std::move(result));
+    step_done();
+  }
+  return {};
+}
+
+Expected<void> Measurement::measure_shares(std::size_t number) {
+  Subject& subject = subjects_[number];
+  const std::vector<SharesJob>& jobs = subject.jobs->shares;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const SharesJob& job = jobs[(i + number * jobs.size() / subjects_.size()) % jobs.size()];
+    TRY_ASSIGN(const ProfileResult result, run_job(subject, job.job));
+    auto added = add_result(subject.profile, job, result);
+    if (!added) return tl::unexpected(in_device(subject.device->name, std::move(added.error())));
+    for (std::size_t k = 0; k < job.shares.size(); ++k) {
+      subject.reorders_ms += result.steps[k].reorders.median_ms;
+      subject.border_bytes += static_cast<double>(job.shares[k].border_bytes);
+    }
     step_done();
   }
   return {};
@@ -272,6 +299,7 @@ Expected<Profile> Measurement::finish() {
   for (Subject& subject : subjects_) {
     // Steps that are shorter than the clocks' grain can't be told from nothing.
     if (subject.busy_s > 0.0) subject.profile.slowdown = std::max(1.0, subject.wall_s / subject.busy_s);
+    if (subject.border_bytes > 0.0) subject.profile.reorder_byte_ns = 1e6 * subject.reorders_ms / subject.border_bytes;
     subject.profile.send = median_cost(subject.send);
     subject.profile.receive = median_cost(subject.receive);
     profile.devices.push_back(std::move(subject.profile));

@@ -160,7 +160,7 @@ class ShareMaker {
     const auto slice = sums ? partial_sum_of_node(graph_, node, *region, true) : slice_node(graph_, node, 0, *region);
     if (!slice) return std::nullopt;  // it can't be divided so
     ShareNode share;
-    share.share = {kind.nodes, split, 1.0};
+    share.share = {kind.nodes, split, 1.0, 0};
     share.op = slice->op;
     share.attributes = slice->attributes;
     for (std::size_t i = 0; i < slice->inputs.size(); ++i) {
@@ -174,6 +174,10 @@ class ShareMaker {
     const OpCall call{share.attributes, share.inputs, node.outputs.size()};
     const auto outputs = operator_of(share.op).infer(call);
     if (!outputs) return std::nullopt;
+    for (std::size_t i = 0; i < share.inputs.size(); ++i) {
+      if (!share.is_constant[i]) share.share.border_bytes += share.inputs[i].size_bytes();
+    }
+    for (const TensorType& output : *outputs) share.share.border_bytes += output.size_bytes();
     share.macs = operator_of(share.op).macs(call, *outputs);
     share.share.fraction = static_cast<double>(share.macs) / static_cast<double>(kind.macs);
     if (share.macs == 0 || share.macs > kind.macs) return std::nullopt;
@@ -326,6 +330,23 @@ Expected<DeviceJobs> plan_device_jobs(const Graph& graph, const JobsOptions& opt
                 describe(node), options.memory_bytes);
   }
   return jobs;
+}
+
+ProfileResult mean_of(const ProfileResult& a, const ProfileResult& b) {
+  CHECK(a.steps.size() == b.steps.size());
+  const auto mean = [](const Timing& x, const Timing& y) {
+    return Timing{(x.median_ms + y.median_ms) / 2, (x.low_ms + y.low_ms) / 2, (x.high_ms + y.high_ms) / 2};
+  };
+  ProfileResult both = b;
+  for (std::size_t i = 0; i < both.steps.size(); ++i) {
+    both.steps[i].kernel = mean(a.steps[i].kernel, b.steps[i].kernel);
+    both.steps[i].reorders = mean(a.steps[i].reorders, b.steps[i].reorders);
+  }
+  both.passes += a.passes;
+  both.wall_s += a.wall_s;
+  both.busy_s += a.busy_s;
+  both.memory_bytes = std::max(a.memory_bytes, b.memory_bytes);
+  return both;
 }
 
 Expected<void> add_result(DeviceProfile& profile, const NodesJob& job, const ProfileResult& result) {

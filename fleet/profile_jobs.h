@@ -16,7 +16,8 @@ namespace onnx_split {
 struct NodeShare {
   std::vector<std::string> nodes;  // that are equal: of the same operator, attributes and input types
   Split split = Split::kWhole;
-  double fraction = 1.0;  // of the layer's MACs
+  double fraction = 1.0;           // of the layer's MACs
+  std::uint64_t border_bytes = 0;  // of its inputs that aren't constants, and its outputs
 };
 
 struct NodesJob {
@@ -45,6 +46,9 @@ struct JobsOptions {
 // two of those fit the memory, smaller ones are measured as well. kExhausted: a node that doesn't fit, nor a share of
 // it.
 Expected<DeviceJobs> plan_device_jobs(const Graph& graph, const JobsOptions& options);
+
+// Two results of one job, as if half of each were measured: the means of their times.
+ProfileResult mean_of(const ProfileResult& a, const ProfileResult& b);
 
 // Take a job's result over into the device's profile. Errors: steps that aren't the job's.
 Expected<void> add_result(DeviceProfile& profile, const NodesJob& job, const ProfileResult& result);

@@ -75,6 +75,7 @@ NodeTimes NodeTimes::from_profiles(const Graph& graph, std::span<const DevicePro
   double slowdown = 0.0;
   for (const DeviceProfile* device : devices) {
     slowdown += device->slowdown / static_cast<double>(devices.size());
+    times.border_byte_s_ += device->reorder_byte_ns * 1e-9 * device->slowdown / static_cast<double>(devices.size());
     for (const SliceTiming& slice : device->slices) {
       const auto node = graph.find_node(slice.node);
       if (!node) continue;

@@ -37,6 +37,10 @@ class NodeTimes {
   // what is divided; grids count as rows.
   double share_s(NodeId node, Split split, double fraction) const;
 
+  // Seconds by the clock in which a byte of a stage's inputs or outputs is brought into the kernels' layout or back. Of
+  // the network's own inputs and outputs it is in the nodes' times.
+  double border_byte_s() const { return border_byte_s_; }
+
   // The least that all shares of the node can take together, however it is divided: its best time per MAC.
   double least_s(NodeId node) const { return least_s_[node.index()]; }
 
@@ -50,6 +54,7 @@ class NodeTimes {
 
   void find_least();
 
+  double border_byte_s_ = 0.0;
   std::vector<double> whole_s_;
   std::vector<double> least_s_;
   std::vector<double> overhead_s_;            // of a share, however small

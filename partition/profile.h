@@ -57,6 +57,8 @@ struct DeviceProfile {
   double quota_ms = 0.0;
   double period_ms = 0.0;
   std::int64_t idle_memory_bytes = 0;  // resident memory of the runner without any part, after it has computed once
+  // What it takes to bring a byte of a tensor into the kernels' layout or back, as where a stage begins or ends.
+  double reorder_byte_ns = 0.0;
   // Of the whole network's nodes, in passes over runs of nodes that fit the device's memory. A node that the engine
   // computes in another's epilogue has 0: the other's time has it. A node that alone is too large is missing.
   std::map<std::string, Timing, std::less<>> nodes;

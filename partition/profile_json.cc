@@ -77,6 +77,7 @@ Json device_to_json(const DeviceProfile& device) {
           {"quota_ms", device.quota_ms},
           {"period_ms", device.period_ms},
           {"idle_memory_bytes", device.idle_memory_bytes},
+          {"reorder_byte_ns", device.reorder_byte_ns},
           {"send", cost_to_json(device.send)},
           {"receive", cost_to_json(device.receive)},
           {"nodes", std::move(nodes)},
@@ -95,6 +96,7 @@ Expected<DeviceProfile> read_device(const JsonReader& reader) {
   TRY_ASSIGN(device.quota_ms, number_in(reader, "quota_ms", 0.0, kMaxMs));
   TRY_ASSIGN(device.period_ms, number_in(reader, "period_ms", 0.0, kMaxMs));
   TRY_ASSIGN(device.idle_memory_bytes, reader.integer("idle_memory_bytes", 0, kMaxMemoryBytes));
+  TRY_ASSIGN(device.reorder_byte_ns, number_in(reader, "reorder_byte_ns", 0.0, kMaxMs));
   TRY_ASSIGN(device.send, read_cost(reader, "send"));
   TRY_ASSIGN(device.receive, read_cost(reader, "receive"));
   TRY_ASSIGN(const JsonReader nodes, reader.at("nodes"));

@@ -74,6 +74,18 @@ std::optional<std::int64_t> laid_out_of(const Graph& graph, const Node& node, co
   return laid_out(step.slice.op, {step.slice.attributes, types, step.outputs.size()});
 }
 
+// What a part's kernels bring into their layout, and out of it again.
+std::int64_t border_bytes(const Graph& graph, const PartShape& part) {
+  std::int64_t bytes = 0;
+  for (const ValuePiece& input : part.inputs) {
+    if (graph.value(input.value).producer.valid()) bytes += input.bytes;
+  }
+  for (const ValuePiece& output : part.outputs) {
+    if (!graph.is_output(output.value)) bytes += output.bytes;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::vector<std::size_t> all_cuts(const Graph& graph) {
@@ -220,7 +232,10 @@ std::unique_ptr<StageShape> StageShapes::whole(std::size_t begin, std::size_t en
   part.activation_bytes = peak_bytes(graph_, nodes, part.inputs, part.outputs, [&](ValueId id) {
     return static_cast<std::int64_t>(graph_.value(id).type.size_bytes());
   });
-  for (std::size_t kind = 0; kind < times_.size(); ++kind) part.compute_s.push_back(whole_s(kind, begin, end));
+  const std::int64_t border = border_bytes(graph_, part);
+  for (std::size_t kind = 0; kind < times_.size(); ++kind) {
+    part.compute_s.push_back(whole_s(kind, begin, end) + static_cast<double>(border) * times_[kind]->border_byte_s());
+  }
   return shape;
 }
 
@@ -288,6 +303,10 @@ std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& no
       } else {
         part.outputs.push_back(piece(graph, id, from.shares.given.at(id), Combine::kPlace));
       }
+    }
+    const std::int64_t border = border_bytes(graph, part);
+    for (std::size_t kind = 0; kind < times.size(); ++kind) {
+      part.compute_s[kind] += static_cast<double>(border) * times[kind]->border_byte_s();
     }
     part.activation_bytes = peak_bytes(graph, nodes, part.inputs, part.outputs, [&](ValueId id) {
       const auto found = size.find(id);

@@ -36,6 +36,7 @@ DeviceProfile device(const std::string& name) {
   device.quota_ms = 16.0;
   device.period_ms = 20.0;
   device.idle_memory_bytes = 15'000'000;
+  device.reorder_byte_ns = 0.25;
   device.nodes = {{"a", {0.1, 0.09, 0.3}}, {"b", {}}};
   device.slices = {{"a", Split::kWhole, 1.0, {0.1, 0.1, 0.1}}, {"a", Split::kSpatial, 1.0 / 3.0, {0.04, 0.03, 0.05}}};
   device.send = {40.5, 0.7};
@@ -79,6 +80,7 @@ TEST(ProfileFile, EveryDamagedFieldIsRefusedByName) {
       {[](Json& j) { j["devices"][1]["threads"] = 0; }, "devices[1].threads: expected an integer from 1"},
       {[](Json& j) { j["devices"][1]["slowdown"] = 0.5; }, "devices[1].slowdown: expected a number from 1"},
       {[](Json& j) { j["devices"][0]["idle_memory_bytes"] = -1; }, "devices[0].idle_memory_bytes: expected"},
+      {[](Json& j) { j["devices"][0]["reorder_byte_ns"] = -1; }, "devices[0].reorder_byte_ns: expected"},
       {[](Json& j) { j["devices"][0]["nodes"]["a"]["median_ms"] = -0.1; }, "devices[0].nodes.a.median_ms: expected"},
       {[](Json& j) { j["devices"][0]["nodes"]["a"]["low_ms"] = 0.2; }, "devices[0].nodes.a.low_ms: expected"},
       {[](Json& j) { j["devices"][0]["nodes"]["a"]["high_ms"] = 0.05; }, "devices[0].nodes.a.high_ms: expected"},

@@ -76,7 +76,7 @@ nothing_left() {
 
 # Whether this machine can do it at all, before the script is asked.
 ((EUID == 0)) || skip "it needs root"
-for tool in ip tc taskset setsid flock; do command -v "$tool" >/dev/null || skip "$tool isn't installed"; done
+for tool in ip tc taskset chrt setsid flock; do command -v "$tool" >/dev/null || skip "$tool isn't installed"; done
 controllers=$(awk '$3 == "cgroup" { print $4 }' /proc/mounts)
 while read -r folder; do controllers+=" $(cat "$folder/cgroup.controllers")"; done < <(
   awk '$3 == "cgroup2" { print $2 }' /proc/mounts)
