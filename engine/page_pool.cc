@@ -31,7 +31,7 @@ void unmap(std::byte* begin, std::size_t size) {
 }
 
 // From a huge page's beginning on.
-std::byte* map_pages(std::size_t size, bool huge) {
+std::byte* map_pages(std::size_t size) {
   void* const pages = ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) throw std::bad_alloc();
   auto* const first = static_cast<std::byte*>(pages);
@@ -40,7 +40,7 @@ std::byte* map_pages(std::size_t size, bool huge) {
   unmap(first, before);
   unmap(first + before + size, kHugePage - before);
   // A hint: there are kernels without them.
-  (void)::madvise(first + before, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  (void)::madvise(first + before, size, MADV_HUGEPAGE);
   ASAN_POISON_MEMORY_REGION(first + before, size);
   return first + before;
 }
@@ -51,17 +51,15 @@ PagePool::~PagePool() {
   for (const Region& region : regions_) unmap(region.begin, region.size);
 }
 
-std::byte* PagePool::allocate(std::size_t bytes, Pages pages) {
+std::byte* PagePool::allocate(std::size_t bytes) {
   if (bytes > PTRDIFF_MAX - 2 * kHugePage) throw std::bad_alloc();
   const std::size_t size = round_up(bytes, kBufferAlignment) + kGap;
-  const bool huge = pages == Pages::kHuge;
-  auto found = std::find_if(regions_.begin(), regions_.end(), [&](const Region& region) {
-    return huge && region.pages == pages && region.size - region.used >= size;
-  });
+  auto found = std::find_if(regions_.begin(), regions_.end(),
+                            [&](const Region& region) { return region.size - region.used >= size; });
   if (found == regions_.end()) {
     regions_.reserve(regions_.size() + 1);
-    const std::size_t region = huge ? std::max(kRegion, round_up(size, kHugePage)) : round_up(size, kHugePage);
-    regions_.push_back({pages, map_pages(region, huge), 0, region});
+    const std::size_t region = std::max(kRegion, round_up(size, kHugePage));
+    regions_.push_back({map_pages(region), 0, region});
     found = std::prev(regions_.end());
   }
   Region& region = *found;

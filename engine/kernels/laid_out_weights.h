@@ -16,7 +16,7 @@ class LaidOutWeights {
   LaidOutWeights(std::int64_t count, bool half, PagePool& pages)
       : half_(half),
         bytes_(static_cast<std::size_t>(count) * (half ? sizeof(Half) : sizeof(float))),
-        data_(pages.allocate(bytes_, bytes_ > kLarge ? PagePool::Pages::kOrdinary : PagePool::Pages::kHuge)) {}
+        data_(pages.allocate(bytes_)) {}
 
   bool half() const { return half_; }
   std::size_t bytes() const { return bytes_; }
@@ -35,9 +35,6 @@ class LaidOutWeights {
   }
 
  private:
-  // Reading more takes long with huge pages too, and getting those may take longer still. (VGG16's are 235 MB.)
-  static constexpr std::size_t kLarge = std::size_t{16} << 20;
-
   bool half_ = false;
   std::size_t bytes_ = 0;
   std::byte* data_ = nullptr;

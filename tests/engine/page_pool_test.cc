@@ -35,8 +35,7 @@ TEST(PagePool, PiecesAreZeroedAlignedAndApart) {
   for (int i = 0; i < 200; ++i) {
     const bool large = random.integer(0, 30) == 0;
     const auto size = static_cast<std::size_t>(random.integer(0, large ? 40'000'000 : 100'000));
-    const auto pages = random.integer(0, 9) == 0 ? PagePool::Pages::kOrdinary : PagePool::Pages::kHuge;
-    std::byte* const begin = pool.allocate(size, pages);
+    std::byte* const begin = pool.allocate(size);
     ASSERT_EQ(reinterpret_cast<std::uintptr_t>(begin) % kBufferAlignment, 0U);
     ASSERT_TRUE(std::all_of(begin, begin + size, [](std::byte b) { return b == std::byte{0}; }));
     pieces.push_back({begin, size, static_cast<std::byte>(i % 255 + 1)});

@@ -176,6 +176,22 @@ TEST(DeviceJobs, CountNoReordersInSharesAndAllInNodes) {
   for (const SliceTiming& slice : profile.slices) EXPECT_EQ(slice.time, kernel);
 }
 
+TEST(DeviceJobs, TwoResultsOfAJobBecomeTheirMean) {
+  ProfileResult a;
+  a.steps = {{"c1", {2.0, 1.0, 3.0}, {0.5, 0.25, 1.0}}};
+  a.passes = 3;
+  a.wall_s = 1.0;
+  a.busy_s = 0.5;
+  ProfileResult b = a;
+  b.steps[0].kernel = {4.0, 2.0, 5.0};
+  const ProfileResult mean = mean_of(a, b);
+  EXPECT_EQ(mean.steps[0].kernel, (Timing{3.0, 1.5, 4.0}));
+  EXPECT_EQ(mean.steps[0].reorders, a.steps[0].reorders);
+  EXPECT_EQ(mean.passes, 6);
+  EXPECT_DOUBLE_EQ(mean.wall_s, 2.0);
+  EXPECT_DOUBLE_EQ(mean.busy_s, 1.0);
+}
+
 // A convolution with a plain input in the blocked layout: the copies into it are told apart.
 TEST(ProfileJob, TellsReordersFromKernels) {
   GraphBuilder builder("one");

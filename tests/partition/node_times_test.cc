@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "graph/builder.h"
+#include "partition/stage_shapes.h"
 #include "tests/support/expect.h"
 
 namespace onnx_split {
@@ -47,6 +48,28 @@ TEST(NodeTimes, ScaledOnesAreSoManyTimesAsLong) {
   EXPECT_DOUBLE_EQ(scaled.node_s(kB), times.node_s(kB));
   EXPECT_DOUBLE_EQ(scaled.least_s(kA), 2.5 * times.least_s(kA));
   EXPECT_NEAR(scaled.share_s(kA, Split::kSpatial, 0.5), 2.5 * times.share_s(kA, Split::kSpatial, 0.5), 1e-4);
+}
+
+// What crosses a cut is brought out of the kernels' layout and into it again; the network's input and output aren't
+// charged, because its nodes' times have that.
+TEST(NodeTimes, AStageTakesItsReordersToo) {
+  DeviceProfile device = profile(2.0, 4.0);
+  device.reorder_byte_ns = 0.5;
+  const Graph graph = conv_and_relu();
+  ClusterModel model;
+  model.devices.resize(1);
+  model.devices[0].times = std::make_shared<const NodeTimes>(times_of({device}));
+  StageShapes shapes(graph, model, {0, 1, 2});
+  const auto seconds = [&](std::size_t begin, std::size_t end, const Division& division) {
+    double sum_s = 0.0;
+    for (const PartShape& part : shapes.find(begin, end, division)->parts) sum_s += part.compute_s[0];
+    return sum_s;
+  };
+  const double border_s = 4 * 10 * 10 * 4 * 2e-9;  // a's output, floats
+  EXPECT_DOUBLE_EQ(seconds(0, 2, {}), 8e-3);
+  EXPECT_DOUBLE_EQ(seconds(0, 1, {}), 8e-3 + border_s);
+  EXPECT_DOUBLE_EQ(seconds(1, 2, {}), border_s);
+  EXPECT_NEAR(seconds(0, 1, {Split::kSpatial, 2, {2, 1}, {}}), 8e-3 + border_s, 1e-12);
 }
 
 TEST(NodeTimes, OfARooflineAreTheSlowerOfArithmeticAndMemory) {
