@@ -127,7 +127,7 @@ void write_requests(const Seeds& seeds) {
   PingTimes times{{0.5, 0.25}, {10.0, 20.0}, {10.0, 30.0}};
   seeds.message("ping_times", ping_times_to_json({times}));
   ProfileResult result;
-  result.steps.push_back({"conv1", {0.5, 0.25, 0.75}});
+  result.steps.push_back({"conv1", {0.5, 0.25, 0.75}, {0.125, 0.0625, 0.25}});
   result.passes = 3;
   seeds.message("profile_result", profile_result_to_json(result));
 
