@@ -177,7 +177,6 @@ class ShareMaker {
     for (std::size_t i = 0; i < share.inputs.size(); ++i) {
       if (!share.is_constant[i]) share.share.border_bytes += share.inputs[i].size_bytes();
     }
-    for (const TensorType& output : *outputs) share.share.border_bytes += output.size_bytes();
     share.macs = operator_of(share.op).macs(call, *outputs);
     share.share.fraction = static_cast<double>(share.macs) / static_cast<double>(kind.macs);
     if (share.macs == 0 || share.macs > kind.macs) return std::nullopt;

@@ -17,7 +17,7 @@ struct NodeShare {
   std::vector<std::string> nodes;  // that are equal: of the same operator, attributes and input types
   Split split = Split::kWhole;
   double fraction = 1.0;           // of the layer's MACs
-  std::uint64_t border_bytes = 0;  // of its inputs that aren't constants, and its outputs
+  std::uint64_t border_bytes = 0;  // of its inputs that aren't constants
 };
 
 struct NodesJob {

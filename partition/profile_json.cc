@@ -5,7 +5,7 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kFormat = 2;
 constexpr std::uint64_t kMaxProfileBytes = 256 << 20;
 constexpr double kMaxMs = 1e9;
 constexpr double kMaxSlowdown = 1e6;

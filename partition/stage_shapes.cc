@@ -62,10 +62,16 @@ ValuePiece piece(const Graph& graph, ValueId value, Region region, Combine combi
   return {value, std::move(region), combine, bytes};
 }
 
+// Kernels lay out constants only.
+bool has_constant_weights(const Graph& graph, const Node& node) {
+  return !node.inputs.empty() && std::all_of(node.inputs.begin() + 1, node.inputs.end(),
+                                             [&](ValueId input) { return graph.value(input).constant.has_value(); });
+}
+
 // Of the slice of a node.
 std::optional<std::int64_t> laid_out_of(const Graph& graph, const Node& node, const NodeStep& step,
                                         const LaidOutWeights& laid_out) {
-  if (!laid_out) return std::nullopt;
+  if (!laid_out || !has_constant_weights(graph, node)) return std::nullopt;
   std::vector<TensorType> types;
   for (std::size_t input = 0; input < node.inputs.size(); ++input) {
     const std::optional<Region>& region = step.slice.inputs[input];
@@ -152,7 +158,7 @@ StageShapes::StageShapes(const Graph& graph, const ClusterModel& model, std::vec
 }
 
 std::int64_t StageShapes::held_weight_bytes(const Node& node) const {
-  if (laid_out_) {
+  if (laid_out_ && has_constant_weights(graph_, node)) {
     const std::vector<TensorType> types = input_types(graph_, node);
     if (const auto bytes = laid_out_(node.op, {node.attributes, types, node.outputs.size()})) return *bytes;
   }

@@ -74,7 +74,7 @@ TEST(ProfileFile, EveryDamagedFieldIsRefusedByName) {
     std::function<void(Json&)> damage;
     const char* message;
   } cases[] = {
-      {[](Json& j) { j["format"] = 2; }, "format: expected 1, found 2"},
+      {[](Json& j) { j["format"] = 1; }, "format: expected 2, found 1"},
       {[](Json& j) { j.erase("fingerprint"); }, "fingerprint: missing"},
       {[](Json& j) { j["devices"] = 1; }, "devices: expected a list, found 1"},
       {[](Json& j) { j["devices"][1]["threads"] = 0; }, "devices[1].threads: expected an integer from 1"},
