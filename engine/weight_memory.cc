@@ -27,10 +27,10 @@ std::int64_t direct_weights(const ConvGeometry& geometry) {
   return weights;
 }
 
-// As engine/kernels/gemm.cc has them; nothing for a product of several matrices.
-std::optional<std::int64_t> gemv_bytes(OpType op, const OpCall& call, std::int64_t weight_bytes) {
-  const auto bytes = [&](std::int64_t n, std::int64_t k) {
-    return n * k * weight_bytes + n * static_cast<std::int64_t>(sizeof(float));
+// As engine/kernels/gemm.cc has them.
+std::int64_t half_gemv_bytes(OpType op, const OpCall& call) {
+  const auto bytes = [](std::int64_t n, std::int64_t k) {
+    return n * k * static_cast<std::int64_t>(sizeof(Half)) + n * static_cast<std::int64_t>(sizeof(float));
   };
   if (op == OpType::kGemm) {
     const auto geometry = gemm_geometry(call);
@@ -39,7 +39,6 @@ std::optional<std::int64_t> gemv_bytes(OpType op, const OpCall& call, std::int64
   }
   const auto geometry = matmul_geometry(call);
   CHECK(geometry.has_value());
-  if (geometry->batch.elements() != 1) return std::nullopt;
   return bytes(geometry->n, geometry->k);
 }
 
@@ -50,8 +49,8 @@ std::optional<std::int64_t> laid_out_weight_bytes(OpType op, const OpCall& call,
   const Choice choice = choose(op, call, rule);
   const std::int64_t weight_bytes = choice.half ? sizeof(Half) : sizeof(float);
   if (op != OpType::kConv) {
-    if (choice.algorithm != Choice::Algorithm::kGemv) return std::nullopt;
-    return gemv_bytes(op, call, weight_bytes);
+    if (!choice.half) return std::nullopt;
+    return half_gemv_bytes(op, call);
   }
   const auto geometry = conv_geometry(call);
   CHECK(geometry.has_value());

@@ -31,16 +31,15 @@ class GemmKernel final : public Kernel {
     gemv_ = choice.algorithm == Choice::Algorithm::kGemv;
     const bool constant =
         spec.constants.size() > 1 && spec.constants[1] != nullptr && (!g_.has_c || spec.constants[2] != nullptr);
-    const bool laid_out = gemv_ && constant && products_.size() == 1;
-    const bool half = choice.half && laid_out;
+    const bool half = choice.half && constant;
     tile_ = std::min(gemv_ ? (g_.transpose_b || half ? kGemvRows : kGemvColumns) : choice.tile, g_.n);
     rows_ = gemv_ ? 1 : std::min(choice.rows, g_.m);
     column_tiles_ = (g_.n + tile_ - 1) / tile_;
     row_tiles_ = (g_.m + rows_ - 1) / rows_;
-    if (laid_out) lay_out(spec, half);
+    if (half) lay_out(spec);
   }
 
-  std::size_t weight_bytes() const override { return weights_.bytes() + c_.size() * sizeof(float); }
+  std::size_t weight_bytes() const override { return half_.bytes() + c_.size() * sizeof(float); }
 
   Expected<void> run(const RunContext& context) override {
     const auto tiles = static_cast<std::size_t>(row_tiles_ * column_tiles_);
@@ -52,20 +51,16 @@ class GemmKernel final : public Kernel {
   }
 
  private:
-  // The weights: half floats with a row for each column of the result; floats as they are, because a stream over them
-  // is faster in the session's pages than in a file's. And C.
-  void lay_out(const KernelSpec& spec, bool half) {
-    weights_ = LaidOutWeights(g_.n * g_.k, half, *spec.pages);
+  // The weights as half floats, a row for each column of the result, and C.
+  void lay_out(const KernelSpec& spec) {
+    CHECK(gemv_ && products_.size() == 1);
+    half_ = LaidOutWeights(g_.n * g_.k, true, *spec.pages);
     const float* b = static_cast<const float*>(spec.constants[1]);
-    if (half) {
-      const std::int64_t row_step = g_.transpose_b ? g_.k : 1, step = g_.transpose_b ? 1 : g_.n;
-      std::vector<float> row(static_cast<std::size_t>(g_.k));
-      for (std::int64_t n = 0; n < g_.n; ++n) {
-        for (std::int64_t k = 0; k < g_.k; ++k) row[static_cast<std::size_t>(k)] = b[n * row_step + k * step];
-        weights_.put(n * g_.k, row.data(), g_.k);
-      }
-    } else {
-      weights_.put(0, b, g_.n * g_.k);
+    const std::int64_t row_step = g_.transpose_b ? g_.k : 1, step = g_.transpose_b ? 1 : g_.n;
+    std::vector<float> row(static_cast<std::size_t>(g_.k));
+    for (std::int64_t n = 0; n < g_.n; ++n) {
+      for (std::int64_t k = 0; k < g_.k; ++k) row[static_cast<std::size_t>(k)] = b[n * row_step + k * step];
+      half_.put(n * g_.k, row.data(), g_.k);
     }
     c_.assign(static_cast<std::size_t>(g_.n), 0.0F);
     if (!g_.has_c) return;
@@ -78,17 +73,13 @@ class GemmKernel final : public Kernel {
     const std::int64_t rows = std::min(rows_, g_.m - row);
     const std::int64_t columns = std::min(tile_, g_.n - column);
     const float* a = context.input(0) + products_[product].a + row * (g_.transpose_a ? 1 : g_.k);
-    const float* b = nullptr;
-    if (weights_.bytes() == 0) {
-      b = context.input(1) + products_[product].b + column * (g_.transpose_b ? g_.k : 1);
-    } else if (!weights_.half()) {
-      b = static_cast<const float*>(weights_.at(column * (g_.transpose_b ? g_.k : 1)));
-    }
+    const float* b =
+        half_.half() ? nullptr : context.input(1) + products_[product].b + column * (g_.transpose_b ? g_.k : 1);
     const std::int64_t begin = (static_cast<std::int64_t>(product) * g_.m + row) * g_.n + column;
     float* y = context.output() + begin;
     if (gemv_) {
-      if (weights_.half()) {
-        gemv_rows(static_cast<const Half*>(weights_.at(column * g_.k)), g_.k, a, y, columns, g_.k);
+      if (half_.half()) {
+        gemv_rows(static_cast<const Half*>(half_.at(column * g_.k)), g_.k, a, y, columns, g_.k);
       } else if (g_.transpose_b) {
         gemv_rows(b, g_.k, a, y, columns, g_.k);
       } else {
@@ -104,7 +95,7 @@ class GemmKernel final : public Kernel {
     for (std::int64_t r = 0; r < rows; ++r) {
       float* line = y + r * g_.n;
       if (g_.has_c) {
-        const float* c = weights_.bytes() > 0 ? c_.data() : context.input(2) + (row + r) * g_.c_row_stride;
+        const float* c = half_.half() ? c_.data() : context.input(2) + (row + r) * g_.c_row_stride;
         add_c(c + column * g_.c_column_stride, line, columns);
       }
       const float* addend = epilogue_.add ? context.input(context.inputs.size() - 1) + begin + r * g_.n : nullptr;
@@ -119,8 +110,8 @@ class GemmKernel final : public Kernel {
   GemmGeometry g_;
   std::vector<Product> products_;
   Epilogue epilogue_;
-  LaidOutWeights weights_;  // if there are any, in place of B
-  std::vector<float> c_;    // and of C
+  LaidOutWeights half_;   // if there are any, in place of B
+  std::vector<float> c_;  // and of C
   bool gemv_;
   std::int64_t tile_;
   std::int64_t rows_;

@@ -170,28 +170,6 @@ TEST(Kernels, HalfWeightsAreAsIfTheModelsWereRounded) {
   }
 }
 
-// Constant weights are copied into the session's pages, others are read where they are.
-TEST(Kernels, WhereWeightsOfAVectorsProductLieChangesNoBit) {
-  Random random(15);
-  for (int i = 0; i < 100; ++i) {
-    const std::int64_t n = random.integer(1, 600), k = random.integer(1, 200);
-    const bool transposed = random.integer(0, 1) == 1;
-    Case c{OpType::kGemm,
-           {{"transB", std::int64_t{transposed}}, {"alpha", 0.5F}, {"beta", 2.0F}},
-           {random_tensor(random, Shape{1, k}), random_tensor(random, transposed ? Shape{n, k} : Shape{k, n})}};
-    if (random.integer(0, 1) == 1) c.inputs.push_back(random_tensor(random, Shape{random.integer(0, 1) == 1 ? n : 1}));
-    const Case product{OpType::kMatMul, {}, {random_tensor(random, Shape{1, k}), random_tensor(random, Shape{k, n})}};
-    // Several vectors, each with a matrix of its own: those stay where they are.
-    const Case products{
-        OpType::kMatMul, {}, {random_tensor(random, Shape{3, 1, k}), random_tensor(random, Shape{3, k, n})}};
-    for (const Case* each : std::array<const Case*, 3>{&c, &product, &products}) {
-      SCOPED_TRACE(describe(*each));
-      const SessionOptions options{.threads = 2, .choices = {{"node", "gemv"}}, .reference = false};
-      EXPECT_TRUE(same_bits(evaluate_case(*each, options, true), evaluate_case(*each, options, false)));
-    }
-  }
-}
-
 // What follows a convolution is computed in the blocked layout, to the bits that it has alone.
 TEST(Kernels, TheBlockedLayoutChangesNoBit) {
   Random random(13);

@@ -62,7 +62,7 @@ TEST(ProfileFile, IsReadAsItWasWritten) {
 TEST(ProfileFile, ErrorsNameTheFileAndTheField) {
   const auto folder = must(TemporaryDirectory::create("profile-test"));
   const auto path = folder.path() / "profile.json";
-  must(write_file(path, "{\"format\": 1, \"model\": 7}"));
+  must(write_file(path, "{\"format\": 2, \"model\": 7}"));
   EXPECT_EQ(error_of(read_profile(path)), path.string() + ": model: expected a string, found 7");
   must(write_file(path, "{"));
   EXPECT_TRUE(error_of(read_profile(path)).starts_with(path.string() + ": "));
