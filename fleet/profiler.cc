@@ -12,6 +12,7 @@
 #include "fleet/machine.h"
 #include "graph/order.h"
 #include "onnx_import/import.h"
+#include "partition/profile_json.h"
 
 namespace onnx_split {
 namespace {
@@ -149,23 +150,11 @@ Expected<ProfileResult> measure(Bench& bench, const ProfileEffort& effort, const
   return result;
 }
 
-Json timing_json(const Timing& time) {
-  return {{"median_ms", time.median_ms}, {"low_ms", time.low_ms}, {"high_ms", time.high_ms}};
-}
-
 Expected<double> number_from(const JsonReader& reader, std::string_view name, double min, double max) {
   TRY_ASSIGN(const JsonReader field, reader.at(name));
   TRY_ASSIGN(const double number, field.number());
   if (!(number >= min && number <= max)) return field.expected(fmt::format("a number from {} to {}", min, max));
   return number;
-}
-
-Expected<Timing> timing_from(const JsonReader& reader) {
-  Timing time;
-  TRY_ASSIGN(time.median_ms, number_from(reader, "median_ms", 0.0, kMaxMs));
-  TRY_ASSIGN(time.low_ms, number_from(reader, "low_ms", 0.0, time.median_ms));
-  TRY_ASSIGN(time.high_ms, number_from(reader, "high_ms", time.median_ms, kMaxMs));
-  return time;
 }
 
 }  // namespace
@@ -223,7 +212,7 @@ Json profile_result_to_json(const ProfileResult& result) {
   Json steps = Json::array();
   for (const StepTiming& step : result.steps) {
     steps.push_back(
-        {{"node", step.node}, {"kernel", timing_json(step.kernel)}, {"reorders", timing_json(step.reorders)}});
+        {{"node", step.node}, {"kernel", timing_to_json(step.kernel)}, {"reorders", timing_to_json(step.reorders)}});
   }
   return {{"steps", std::move(steps)},
           {"passes", result.passes},
@@ -241,9 +230,9 @@ Expected<ProfileResult> profile_result_from(const JsonReader& reply) {
     StepTiming step;
     TRY_ASSIGN(step.node, reader.string("node"));
     TRY_ASSIGN(const JsonReader kernel, reader.at("kernel"));
-    TRY_ASSIGN(step.kernel, timing_from(kernel));
+    TRY_ASSIGN(step.kernel, timing_from_json(kernel));
     TRY_ASSIGN(const JsonReader reorders, reader.at("reorders"));
-    TRY_ASSIGN(step.reorders, timing_from(reorders));
+    TRY_ASSIGN(step.reorders, timing_from_json(reorders));
     result.steps.push_back(std::move(step));
   }
   TRY_ASSIGN(result.passes, reply.integer("passes", 1, kMaxPasses));

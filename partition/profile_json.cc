@@ -19,18 +19,6 @@ Expected<double> number_in(const JsonReader& reader, std::string_view name, doub
   return field.expected(fmt::format("a number from {} to {}", min, max));
 }
 
-Json timing_to_json(const Timing& time) {
-  return {{"median_ms", time.median_ms}, {"low_ms", time.low_ms}, {"high_ms", time.high_ms}};
-}
-
-Expected<Timing> read_timing(const JsonReader& reader) {
-  Timing time;
-  TRY_ASSIGN(time.median_ms, number_in(reader, "median_ms", 0.0, kMaxMs));
-  TRY_ASSIGN(time.low_ms, number_in(reader, "low_ms", 0.0, time.median_ms));
-  TRY_ASSIGN(time.high_ms, number_in(reader, "high_ms", time.median_ms, kMaxMs));
-  return time;
-}
-
 Json slice_to_json(const SliceTiming& slice) {
   Json json = {{"node", slice.node}, {"split", split_name(slice.split)}, {"fraction", slice.fraction}};
   json.update(timing_to_json(slice.time));
@@ -49,7 +37,7 @@ Expected<SliceTiming> read_slice(const JsonReader& reader) {
   slice.split = *known;
   TRY_ASSIGN(slice.fraction, number_in(reader, "fraction", 0.0, 1.0));
   if (slice.fraction == 0.0) return reader.at("fraction")->expected("a number above 0");
-  TRY_ASSIGN(slice.time, read_timing(reader));
+  TRY_ASSIGN(slice.time, timing_from_json(reader));
   return slice;
 }
 
@@ -102,7 +90,7 @@ Expected<DeviceProfile> read_device(const JsonReader& reader) {
   TRY_ASSIGN(const JsonReader nodes, reader.at("nodes"));
   TRY_ASSIGN(const auto members, nodes.members());
   for (const auto& [name, node] : members) {
-    TRY_ASSIGN(device.nodes[name], read_timing(node));
+    TRY_ASSIGN(device.nodes[name], timing_from_json(node));
   }
   TRY_ASSIGN(const JsonReader slices, reader.at("slices"));
   TRY_ASSIGN(const std::vector<JsonReader> elements, slices.elements());
@@ -129,6 +117,18 @@ Expected<LinkProfile> read_link(const JsonReader& reader) {
 }
 
 }  // namespace
+
+Json timing_to_json(const Timing& time) {
+  return {{"median_ms", time.median_ms}, {"low_ms", time.low_ms}, {"high_ms", time.high_ms}};
+}
+
+Expected<Timing> timing_from_json(const JsonReader& reader) {
+  Timing time;
+  TRY_ASSIGN(time.median_ms, number_in(reader, "median_ms", 0.0, kMaxMs));
+  TRY_ASSIGN(time.low_ms, number_in(reader, "low_ms", 0.0, time.median_ms));
+  TRY_ASSIGN(time.high_ms, number_in(reader, "high_ms", time.median_ms, kMaxMs));
+  return time;
+}
 
 Json profile_to_json(const Profile& profile) {
   Json devices = Json::array();

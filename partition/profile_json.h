@@ -9,6 +9,11 @@
 
 namespace onnx_split {
 
+// Of one thing that was measured: in profiles, and in a runner's answer (fleet/profiler.h).
+Json timing_to_json(const Timing& time);
+// Errors: negative times, quartiles on the wrong side of the median.
+Expected<Timing> timing_from_json(const JsonReader& reader);
+
 Json profile_to_json(const Profile& profile);
 // Errors: a format of another version, numbers that no measurement gives (negative times, a bandwidth of 0, quartiles
 // on the wrong side of the median).
