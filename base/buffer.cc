@@ -18,9 +18,12 @@ void Buffer::give_back_pages() const {
 }
 
 MutableBuffer::MutableBuffer(std::size_t size, bool zeroed) : size_(size) {
-  constexpr auto kAlign = std::align_val_t{kBufferAlignment};
-  data_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(::operator new(size + 1, kAlign)),
-                                     [](std::byte* p) { ::operator delete(p, kAlign); });
+  const bool large = size >= 2 * kHugePageBytes;
+  const auto alignment = std::align_val_t{large ? kHugePageBytes : kBufferAlignment};
+  data_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(::operator new(size + 1, alignment)),
+                                     [alignment](std::byte* p) { ::operator delete(p, alignment); });
+  // A hint. Whole huge pages only, so that no more memory is taken than is asked for.
+  if (large) (void)::madvise(data_.get(), size / kHugePageBytes * kHugePageBytes, MADV_HUGEPAGE);
   if (zeroed) std::memset(data_.get(), 0, size);
 }
 

@@ -9,6 +9,7 @@
 namespace onnx_split {
 
 inline constexpr std::size_t kBufferAlignment = 64;
+inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
 class Buffer {
  public:
@@ -19,6 +20,7 @@ class Buffer {
 
   std::span<const std::byte> bytes() const { return bytes_; }
   std::size_t size() const { return bytes_.size(); }
+  bool mapped() const { return mapped_; }
   Buffer sub(std::size_t offset, std::size_t size) const { return {bytes_.subspan(offset, size), owner_, mapped_}; }
 
   // Gives back the memory of a mapped file's whole pages, which come back from the file when they are read again.
@@ -31,7 +33,8 @@ class Buffer {
 };
 
 // A block that is filled once and then frozen into a Buffer. Aligned to kBufferAlignment; the bytes are uninitialised
-// unless `zeroed`.
+// unless `zeroed`. The kernel is asked for huge pages for large ones, as for a session's weights (engine/page_pool.h):
+// what is measured with weights in such a block takes as long as it does in a session.
 class MutableBuffer {
  public:
   explicit MutableBuffer(std::size_t size, bool zeroed = false);

@@ -18,7 +18,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kRegion = std::size_t{32} << 20;
 constexpr std::size_t kGap = kBufferAlignment;  // that nobody may touch: the address sanitizer sees who does
 
@@ -32,13 +31,14 @@ void unmap(std::byte* begin, std::size_t size) {
 
 // From a huge page's beginning on.
 std::byte* map_pages(std::size_t size) {
-  void* const pages = ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const pages =
+      ::mmap(nullptr, size + kHugePageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) throw std::bad_alloc();
   auto* const first = static_cast<std::byte*>(pages);
   const std::size_t before =
-      round_up(reinterpret_cast<std::uintptr_t>(first), kHugePage) - reinterpret_cast<std::uintptr_t>(first);
+      round_up(reinterpret_cast<std::uintptr_t>(first), kHugePageBytes) - reinterpret_cast<std::uintptr_t>(first);
   unmap(first, before);
-  unmap(first + before + size, kHugePage - before);
+  unmap(first + before + size, kHugePageBytes - before);
   // A hint: there are kernels without them.
   (void)::madvise(first + before, size, MADV_HUGEPAGE);
   ASAN_POISON_MEMORY_REGION(first + before, size);
@@ -52,13 +52,13 @@ PagePool::~PagePool() {
 }
 
 std::byte* PagePool::allocate(std::size_t bytes) {
-  if (bytes > PTRDIFF_MAX - 2 * kHugePage) throw std::bad_alloc();
+  if (bytes > PTRDIFF_MAX - 2 * kHugePageBytes) throw std::bad_alloc();
   const std::size_t size = round_up(bytes, kBufferAlignment) + kGap;
   auto found = std::find_if(regions_.begin(), regions_.end(),
                             [&](const Region& region) { return region.size - region.used >= size; });
   if (found == regions_.end()) {
     regions_.reserve(regions_.size() + 1);
-    const std::size_t region = std::max(kRegion, round_up(size, kHugePage));
+    const std::size_t region = std::max(kRegion, round_up(size, kHugePageBytes));
     regions_.push_back({map_pages(region), 0, region});
     found = std::prev(regions_.end());
   }

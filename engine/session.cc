@@ -31,6 +31,18 @@ void silence_blas_threads() {
   std::call_once(once, [] { openblas_set_num_threads(1); });
 }
 
+// A copy in the pages. Made in pieces that are given back at once: what is in a mapped file isn't in memory twice.
+Buffer copy_to(const std::shared_ptr<PagePool>& pages, const Buffer& data) {
+  constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+  std::byte* const copy = pages->allocate(data.size());
+  for (std::size_t begin = 0; begin < data.size(); begin += kPieceBytes) {
+    const Buffer piece = data.sub(begin, std::min(kPieceBytes, data.size() - begin));
+    std::memcpy(copy + begin, piece.bytes().data(), piece.size());
+    piece.give_back_pages();
+  }
+  return {{copy, data.size()}, pages};
+}
+
 std::size_t rounded(std::size_t size) { return (size + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; }
 
 }  // namespace
@@ -45,7 +57,7 @@ struct Session::Impl {
   KernelChoices choices;
   std::shared_ptr<ThreadPool> pool;
   std::shared_ptr<RunMemory> run_memory;
-  PagePool pages;  // the kernels' weights
+  std::shared_ptr<PagePool> pages = std::make_shared<PagePool>();  // weights
   std::vector<PreparedStep> steps;
   MemoryPlan memory;
   std::size_t workspace_stride = 0;
@@ -59,6 +71,7 @@ struct Session::Impl {
   std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference);
   std::vector<std::size_t> constant_uses(std::span<const Step> schedule) const;
   void forget_constants(const Step& step, std::vector<std::size_t>& uses);
+  void take_constants_out_of_files(const std::vector<std::size_t>& uses);
   std::size_t workspace_bytes() const { return workspace_stride * pool->threads(); }
   void allocate();
   void bind(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
@@ -109,6 +122,7 @@ Expected<void> Session::Impl::prepare(const SessionOptions& options) {
     prepared.step = std::move(step);
     steps.push_back(std::move(prepared));
   }
+  take_constants_out_of_files(uses);
   return {};
 }
 
@@ -134,6 +148,15 @@ void Session::Impl::forget_constants(const Step& step, std::vector<std::size_t>&
   }
 }
 
+// Those that kernels read where they are. A stream over them is faster in the session's pages than in a file's.
+void Session::Impl::take_constants_out_of_files(const std::vector<std::size_t>& uses) {
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    const std::optional<Tensor>& constant = graph.values()[i].constant;
+    if (uses[i] == 0 || !constant || !constant->buffer().mapped()) continue;
+    graph.move_data(ValueId(i), copy_to(pages, constant->buffer()));
+  }
+}
+
 std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool reference) {
   if (step.is_reorder) {
     return make_reorder(graph.value(step.inputs.front().value).type, step.outputs.front().layout);
@@ -156,12 +179,12 @@ std::unique_ptr<Kernel> Session::Impl::kernel_for(const Step& step, bool referen
                       .threads = pool->threads(),
                       .blocked = step.outputs.front().layout == Layout::kBlocked,
                       .constants = constants,
-                      .pages = &pages},
+                      .pages = pages.get()},
                      reference);
 }
 
 void Session::Impl::allocate() {
-  pages.trim();
+  pages->trim();
   addresses.assign(memory.places.size(), nullptr);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const Place& place = memory.places[i];

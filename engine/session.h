@@ -5,6 +5,9 @@
 // Results depend only on the graph, the inputs, the kernel choices and the OpenBLAS core type: not on the number of
 // threads, nor on neighbouring nodes (docs/architecture.md, promise 1). run() is for one thread at a time; different
 // sessions are independent unless they share something.
+//
+// Constants of a mapped file that kernels read as they are are copied into the session's memory, and the file isn't
+// needed any more.
 #pragma once
 
 #include <map>

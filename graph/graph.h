@@ -53,6 +53,10 @@ class Graph {
 
   std::optional<ValueId> find_value(std::string_view name) const;
   std::optional<NodeId> find_node(std::string_view name) const;
+  // The same data of a constant, elsewhere.
+  void move_data(ValueId id, Buffer data) {
+    values_[id.index()].constant = Tensor(values_[id.index()].type, std::move(data));
+  }
   // Drops a constant's data, whose type stays: somebody has them in another form.
   void forget_data(ValueId id) { values_[id.index()].constant = Tensor::forgotten(values_[id.index()].type); }
   bool is_output(ValueId id) const { return id.index() < is_output_.size() && is_output_[id.index()]; }

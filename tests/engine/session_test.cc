@@ -2,6 +2,8 @@
 // unaligned inputs, and again.
 #include "engine/session.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -538,6 +540,49 @@ TEST(Session, WeightsAreThereOnce) {
     EXPECT_EQ(session->graph().value(weights).constant->buffer().size(), in_place ? bytes : 0U) << choice;
     EXPECT_EQ(graph.value(weights).constant->buffer().size(), bytes);  // ours is another
     EXPECT_GE(session->weight_bytes(), bytes) << choice;
+  }
+}
+
+// Pages that look like a mapped file's, but are zeros once they have been given back.
+struct ForgetfulFile {
+  explicit ForgetfulFile(const Tensor& tensor) {
+    const std::span<const std::byte> data = tensor.buffer().bytes();
+    void* const pages = ::mmap(nullptr, data.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    std::memcpy(pages, data.data(), data.size());
+    owner = std::shared_ptr<void>(pages, [size = data.size()](void* address) { ::munmap(address, size); });
+    bytes = {static_cast<const std::byte*>(pages), data.size()};
+  }
+  bool has_given_back(std::size_t begin, std::size_t end) const {
+    const auto piece = bytes.subspan(begin, end - begin);
+    return std::all_of(piece.begin(), piece.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  }
+
+  std::shared_ptr<void> owner;
+  std::span<const std::byte> bytes;
+};
+
+TEST(Session, TakesWeightsOutOfTheirFile) {
+  Random random(1);
+  const Tensor x = random_tensor(random, Shape{1, 1500});
+  const Tensor weights = random_tensor(random, Shape{1500, 1501});  // 9 MB, no whole number of pages
+  const auto product_with = [&](const Tensor& w) {
+    GraphBuilder builder("product");
+    const ValueId input = must(builder.add_input("x", x.type()));
+    const ValueId constant = must(builder.add_constant("w", w));
+    const ValueId product = must(builder.add("product", OpType::kMatMul, {}, {input, constant}));
+    return must(std::move(builder).build({product}));
+  };
+  for (const char* choice : {"gemv", "sgemm tile=128 rows=1"}) {
+    const SessionOptions options{.threads = 2, .choices = {{"product", choice}}, .reference = false};
+    const ForgetfulFile file(weights);
+    Graph graph = product_with(Tensor(weights.type(), Buffer(file.bytes, file.owner, true)));
+    const auto session = must(Session::create(std::move(graph), options));
+    EXPECT_TRUE(file.has_given_back(0, file.bytes.size() / 4096 * 4096)) << choice;
+    EXPECT_EQ(file.owner.use_count(), 1) << choice;  // ours
+    EXPECT_EQ(session->weight_bytes(), file.bytes.size()) << choice;
+    const auto expected = must(evaluate(*must(Session::create(product_with(weights), options)), std::array{x}));
+    EXPECT_TRUE(same_bits(must(evaluate(*session, std::array{x})), expected)) << choice;
   }
 }
 
