@@ -119,8 +119,27 @@ class PartBuilder {
     return builder_.graph().node(added).outputs[0];
   }
 
+  // Of the other operand, where an Add alone reads the node's result: if it is sliced before the node, the engine can
+  // add it in the node's epilogue.
+  Expected<void> slice_addend(const Node& node) {
+    if (node.outputs.size() != 1) return {};
+    const Value& result = graph_.value(node.outputs.front());
+    if (result.consumers.size() != 1 || graph_.node(result.consumers.front()).op != OpType::kAdd) return {};
+    const auto add = std::find(roles_.nodes.begin(), roles_.nodes.end(), result.consumers.front());
+    if (add == roles_.nodes.end()) return {};
+    const std::vector<ValueId>& operands = graph_.node(*add).inputs;
+    const std::size_t other = operands[0] == node.outputs.front() ? 1 : 0;
+    const bool is_there = own_[operands[other].index()].has_value();
+    if (!is_there || operands[other] == node.outputs.front()) return {};
+    for (const NodeStep& step : needs_.steps[static_cast<std::size_t>(add - roles_.nodes.begin())]) {
+      if (step.slice.inputs[other]) TRY(read(operands[other], *step.slice.inputs[other]));
+    }
+    return {};
+  }
+
   Expected<void> add_node(std::size_t index) {
     const Node& node = graph_.node(roles_.nodes[index]);
+    TRY(slice_addend(node));
     for (const NodeStep& step : needs_.steps[index]) {
       std::vector<ValueId> inputs;
       for (std::size_t i = 0; i < node.inputs.size(); ++i) {

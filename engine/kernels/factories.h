@@ -36,7 +36,8 @@ std::unique_ptr<Kernel> make_reduce(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_concat(const KernelSpec& spec);  // blocked too
 std::vector<Layout> blocked_concat_inputs(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_split(const KernelSpec& spec);
-std::unique_ptr<Kernel> make_strided_copy(const KernelSpec& spec);
+std::unique_ptr<Kernel> make_strided_copy(const KernelSpec& spec);  // a blocked Slice too
+std::vector<Layout> blocked_slice_inputs(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_pad(const KernelSpec& spec);
 std::unique_ptr<Kernel> make_gather(const KernelSpec& spec);
 // resize.cc

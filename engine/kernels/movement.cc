@@ -203,22 +203,30 @@ struct InputWalk {
   std::int64_t base = 0;
 };
 
-InputWalk walk_of(const KernelSpec& spec) {
-  const Shape& input = spec.inputs.front().shape;
-  if (spec.op == OpType::kExpand) return {broadcast_strides(input, spec.outputs.front().shape), 0};
-  if (spec.op == OpType::kTranspose) {
-    const auto geometry = transpose_geometry(spec.call());
-    CHECK(geometry.has_value());
-    return {geometry->input_strides, 0};
-  }
-  const auto geometry = slice_geometry(spec.call());
-  CHECK(geometry.has_value());
+InputWalk walk_of(const std::vector<SliceAxis>& axes, const Shape& input) {
   InputWalk walk{input.strides(), 0};
   for (std::size_t axis = 0; axis < walk.strides.size(); ++axis) {
-    walk.base += geometry->axes[axis].begin * walk.strides[axis];
-    walk.strides[axis] *= geometry->axes[axis].step;
+    walk.base += axes[axis].begin * walk.strides[axis];
+    walk.strides[axis] *= axes[axis].step;
   }
   return walk;
+}
+
+// As which a value in the blocked layout is a plain one.
+Shape blocked_shape(const Shape& shape) {
+  std::vector<std::int64_t> dims(shape.begin(), shape.end());
+  dims[1] = channel_blocks(dims[1]);
+  dims.push_back(kChannelBlock);
+  return Shape(std::move(dims));
+}
+
+std::unique_ptr<Kernel> strided_copy(const KernelSpec& spec, const InputWalk& walk, const Shape& output) {
+  const StridedRows rows({walk.strides}, output);
+  switch (element_bytes(spec.inputs.front().type)) {
+    case 1: return std::make_unique<StridedCopyKernel<std::uint8_t>>(rows, walk.base);
+    case 4: return std::make_unique<StridedCopyKernel<std::uint32_t>>(rows, walk.base);
+    default: return std::make_unique<StridedCopyKernel<std::uint64_t>>(rows, walk.base);
+  }
 }
 
 }  // namespace
@@ -250,13 +258,31 @@ std::unique_ptr<Kernel> make_split(const KernelSpec& spec) {
 }
 
 std::unique_ptr<Kernel> make_strided_copy(const KernelSpec& spec) {
-  const InputWalk walk = walk_of(spec);
-  const StridedRows rows({walk.strides}, spec.outputs.front().shape);
-  switch (element_bytes(spec.inputs.front().type)) {
-    case 1: return std::make_unique<StridedCopyKernel<std::uint8_t>>(rows, walk.base);
-    case 4: return std::make_unique<StridedCopyKernel<std::uint32_t>>(rows, walk.base);
-    default: return std::make_unique<StridedCopyKernel<std::uint64_t>>(rows, walk.base);
+  const Shape& input = spec.inputs.front().shape;
+  const Shape& output = spec.outputs.front().shape;
+  if (spec.op == OpType::kExpand) return strided_copy(spec, {broadcast_strides(input, output), 0}, output);
+  if (spec.op == OpType::kTranspose) {
+    const auto geometry = transpose_geometry(spec.call());
+    CHECK(geometry.has_value());
+    return strided_copy(spec, {geometry->input_strides, 0}, output);
   }
+  const auto geometry = slice_geometry(spec.call());
+  CHECK(geometry.has_value());
+  if (!spec.blocked) return strided_copy(spec, walk_of(geometry->axes, input), output);
+  std::vector<SliceAxis> axes = geometry->axes;
+  axes[1].begin /= kChannelBlock;
+  axes.push_back({});
+  return strided_copy(spec, walk_of(axes, blocked_shape(input)), blocked_shape(output));
+}
+
+std::vector<Layout> blocked_slice_inputs(const KernelSpec& spec) {
+  if (!can_be_blocked(spec.inputs.front()) || !can_be_blocked(spec.outputs.front())) return {};
+  const auto geometry = slice_geometry(spec.call());
+  CHECK(geometry.has_value());
+  const SliceAxis& channels = geometry->axes[1];
+  // What is left of its last block may end anywhere.
+  const bool possible = channels.begin % kChannelBlock == 0 && channels.step == 1;
+  return possible ? std::vector<Layout>{Layout::kBlocked} : std::vector<Layout>{};
 }
 
 std::unique_ptr<Kernel> make_gather(const KernelSpec& spec) {

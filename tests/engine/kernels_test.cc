@@ -170,6 +170,22 @@ TEST(Kernels, HalfWeightsAreAsIfTheModelsWereRounded) {
   }
 }
 
+// Of any axes, also backwards; channels often from a block's beginning on.
+Attributes random_slice(Random& random, const Shape& shape) {
+  Ints starts, ends, axes, steps;
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
+    if (random.integer(0, 2) == 0) continue;
+    std::int64_t begin = random.integer(0, shape[axis] - 1), end = random.integer(begin + 1, shape[axis]);
+    if (axis == 1 && random.integer(0, 3) > 0) begin -= begin % 16;
+    const bool is_backwards = random.integer(0, 5) == 0;
+    axes.push_back(static_cast<std::int64_t>(axis));
+    starts.push_back(is_backwards ? end - 1 : begin);
+    ends.push_back(is_backwards ? begin - 1 - shape[axis] : end);
+    steps.push_back((is_backwards ? -1 : 1) * random.integer(1, random.integer(0, 3) == 0 ? 3 : 1));
+  }
+  return {{"starts", starts}, {"ends", ends}, {"axes", axes}, {"steps", steps}};
+}
+
 // What follows a convolution is computed in the blocked layout, to the bits that it has alone.
 TEST(Kernels, TheBlockedLayoutChangesNoBit) {
   Random random(13);
@@ -192,7 +208,7 @@ TEST(Kernels, TheBlockedLayoutChangesNoBit) {
                     {"pads", window.pads},
                     {"ceil_mode", random.integer(0, 1)}};
     pool.set("dilations", window.dilations);
-    const std::int64_t kind = random.integer(0, 7);
+    const std::int64_t kind = random.integer(0, 8);
     Expected<ValueId> last = fail(ErrorCode::kInvalid, "no node");
     if (kind == 0) last = builder.add("y", OpType::kMaxPool, pool, {conv});
     if (kind == 1) {
@@ -205,6 +221,7 @@ TEST(Kernels, TheBlockedLayoutChangesNoBit) {
     if (kind == 5) last = builder.add("y", OpType::kMul, {}, {conv, other});
     if (kind == 6) last = builder.add("y", OpType::kMax, {}, {conv, other});
     if (kind == 7) last = builder.add("y", OpType::kTanh, {}, {other});
+    if (kind == 8) last = builder.add("y", OpType::kSlice, random_slice(random, builder.value(conv).shape()), {conv});
     ASSERT_TRUE(last.has_value()) << last.error().message;
     const Graph graph = *std::move(builder).build({conv, other, *last});
     SCOPED_TRACE(to_text(graph));

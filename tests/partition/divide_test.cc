@@ -84,6 +84,31 @@ TEST(Divide, MacsOfTheHaloAreShownApart) {
   EXPECT_EQ(plan.stages[0].parts[2].repeated_macs, 2 * row_of_a);
 }
 
+// Rows that only the neighbours' parts add are sliced off first, so that a convolution's kernel can add the rest.
+TEST(Divide, AddendsAreSlicedBeforeTheConvolution) {
+  const Graph graph = must(simplify(must(zoo::structure("resnet50"))));
+  const std::vector<std::int64_t> units = channel_units(graph);
+  StageNodes nodes;
+  for (std::size_t i = 0; i < graph.node_count() / 2; ++i) nodes.push_back(NodeId(i));
+  const DividedStage divided =
+      must(divide_stage(graph, nodes, {Split::kSpatial, 3, {3, 1}, {}}, units, PartWeights::kBlank));
+  std::size_t sliced = 0;
+  for (const DividedPart& part : divided.parts) {
+    for (const Node& add : part.graph.nodes()) {
+      if (add.op != OpType::kAdd) continue;
+      const NodeId first = part.graph.value(add.inputs[0]).producer, second = part.graph.value(add.inputs[1]).producer;
+      if (!first.valid() || !second.valid()) continue;
+      const bool is_first = part.graph.node(first).op == OpType::kSlice;
+      const NodeId slice = is_first ? first : second, conv = is_first ? second : first;
+      if (part.graph.node(slice).op != OpType::kSlice) continue;
+      EXPECT_EQ(part.graph.node(conv).op, OpType::kConv);
+      EXPECT_LT(slice, conv) << describe(add);
+      ++sliced;
+    }
+  }
+  EXPECT_GE(sliced, 9U);
+}
+
 TEST(Divide, WhatMustSeeTheSumOpensTheNextStage) {
   const Graph graph = Chain(Shape{1, 8, 6, 6}).conv("a", 8).relu("r").conv("b", 4).graph();
   const Plan plan = must(plan_stages(graph, 2, {stage({"r"}, Split::kInputChannel, 2), StageRequest{}}));
