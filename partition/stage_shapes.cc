@@ -80,6 +80,29 @@ std::optional<std::int64_t> laid_out_of(const Graph& graph, const Node& node, co
   return laid_out(step.slice.op, {step.slice.attributes, types, step.outputs.size()});
 }
 
+// What a part cuts out of larger pieces that it has, each once.
+class Slices {
+ public:
+  explicit Slices(const Graph& graph) : graph_(graph) {}
+  // Of a value of which the part has so many bytes.
+  void read(ValueId value, const Region& region, std::int64_t bytes_there) {
+    const std::int64_t bytes = bytes_of(graph_, value, region);
+    if (bytes == bytes_there) return;
+    const bool is_known = std::any_of(known_.begin(), known_.end(), [&](const auto& slice) {
+      return slice.first == value && slice.second == region;
+    });
+    if (is_known) return;
+    known_.emplace_back(value, region);
+    bytes_ += bytes;
+  }
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  const Graph& graph_;
+  std::vector<std::pair<ValueId, Region>> known_;
+  std::int64_t bytes_ = 0;
+};
+
 // What a part's kernels bring into their layout, and out of it again.
 std::int64_t border_bytes(const Graph& graph, const PartShape& part) {
   std::int64_t bytes = 0;
@@ -265,6 +288,7 @@ std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& no
     PartShape part;
     part.compute_s.assign(times.size(), 0.0);
     std::map<ValueId, std::int64_t> size;  // of what the part has of each value
+    Slices slices(graph);
     for (std::size_t i = 0; i < roles.nodes.size(); ++i) {
       const Node& node = graph.node(roles.nodes[i]);
       for (const NodeStep& step : from.steps[i]) {
@@ -300,6 +324,7 @@ std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& no
             size[id] = bytes_of(graph, id, needed);
             part.inputs.push_back(piece(graph, id, needed, Combine::kPlace));
           }
+          if (!graph.value(id).constant) slices.read(id, *region, size.at(id));
         }
       }
     }
@@ -307,12 +332,14 @@ std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& no
       if (roles.is_partial[id.index()]) {
         part.outputs.push_back(piece(graph, id, Region::whole(graph.value(id).shape()), Combine::kAdd));
       } else {
-        part.outputs.push_back(piece(graph, id, from.shares.given.at(id), Combine::kPlace));
+        const Region& given = from.shares.given.at(id);
+        part.outputs.push_back(piece(graph, id, given, Combine::kPlace));
+        slices.read(id, given, size.at(id));
       }
     }
-    const std::int64_t border = border_bytes(graph, part);
+    const std::int64_t moved = border_bytes(graph, part) + slices.bytes();
     for (std::size_t kind = 0; kind < times.size(); ++kind) {
-      part.compute_s[kind] += static_cast<double>(border) * times[kind]->border_byte_s();
+      part.compute_s[kind] += static_cast<double>(moved) * times[kind]->border_byte_s();
     }
     part.activation_bytes = peak_bytes(graph, nodes, part.inputs, part.outputs, [&](ValueId id) {
       const auto found = size.find(id);

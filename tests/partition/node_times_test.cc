@@ -72,6 +72,31 @@ TEST(NodeTimes, AStageTakesItsReordersToo) {
   EXPECT_NEAR(seconds(0, 1, {Split::kSpatial, 2, {2, 1}, {}}), 8e-3 + border_s, 1e-12);
 }
 
+// b reads a row more of a's output than the sum does.
+TEST(NodeTimes, APartTakesTheTimeToSliceItsShortcut) {
+  GraphBuilder builder("shortcut");
+  const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 4, 10, 10}}));
+  const ValueId weights = must(builder.add_constant(
+      "w", Tensor({DataType::kFloat32, Shape{4, 4, 3, 3}}, untouched_zeros(4 * 4 * 3 * 3 * sizeof(float)))));
+  const ValueId a = must(builder.add("a", OpType::kConv, {{"pads", Ints(4, 1)}}, {x, weights}));
+  const ValueId b = must(builder.add("b", OpType::kConv, {{"pads", Ints(4, 1)}}, {a, weights}));
+  const Graph graph = must(std::move(builder).build({must(builder.add("sum", OpType::kAdd, {}, {b, a}))}));
+  const auto seconds = [&](double reorder_byte_ns, const Division& division) {
+    DeviceProfile device = profile(2.0);
+    device.reorder_byte_ns = reorder_byte_ns;
+    device.nodes["sum"] = {};
+    ClusterModel model;
+    model.devices.resize(1);
+    model.devices[0].times = std::make_shared<const NodeTimes>(
+        NodeTimes::from_profiles(graph, std::array<const DeviceProfile*, 1>{&device}));
+    StageShapes shapes(graph, model, {0, 3});
+    return shapes.find(0, 1, division)->parts[0].compute_s[0];
+  };
+  EXPECT_DOUBLE_EQ(seconds(0.5, {}), seconds(0.0, {}));
+  const Division halves{Split::kSpatial, 2, {2, 1}, {}};
+  EXPECT_NEAR(seconds(0.5, halves) - seconds(0.0, halves), 5 * 10 * 4 * 4 * 0.5e-9, 1e-12);
+}
+
 TEST(NodeTimes, OfARooflineAreTheSlowerOfArithmeticAndMemory) {
   Roofline roofline;
   roofline.gflops = 0.0064;  // 3200 MACs: 1 ms
