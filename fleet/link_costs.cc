@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int64_t kSmallBytes = 64;
 constexpr std::int64_t kAnswerBytes = 8;
+constexpr std::int64_t kPingsOfAGroup = 4;
 constexpr std::int64_t kLargeBytes = 256 << 10;
 constexpr std::int64_t kLargerBytes = 1 << 20;
 
@@ -30,17 +31,18 @@ double byte_ns(const std::vector<double>& large_us, const std::vector<double>& l
 }
 
 // A small ping and its answer are one message sent and one received, which take about the same.
-double message_us(const std::vector<double>& small_us) { return std::max(0.0, median(small_us) / 2.0); }
+double message_us(const std::vector<double>& group_us) {
+  return std::max(0.0, median(group_us) / static_cast<double>(2 * kPingsOfAGroup));
+}
 
 }  // namespace
 
 std::vector<PingBatch> link_batches(bool quick) {
   const std::int64_t few = quick ? 3 : 5;
-  return {{kSmallBytes, kAnswerBytes, quick ? 5 : 10},
-          {kLargeBytes, kAnswerBytes, few},
-          {kLargerBytes, kAnswerBytes, few},
-          {kSmallBytes, kLargeBytes, few},
-          {kSmallBytes, kLargerBytes, few}};
+  const std::int64_t many = quick ? 5 : 10;
+  return {{kSmallBytes, kAnswerBytes, many}, {kSmallBytes, kAnswerBytes, many, kPingsOfAGroup},
+          {kLargeBytes, kAnswerBytes, few},  {kLargerBytes, kAnswerBytes, few},
+          {kSmallBytes, kLargeBytes, few},   {kSmallBytes, kLargerBytes, few}};
 }
 
 Expected<LinkCosts> link_costs(const std::vector<PingTimes>& times) {
@@ -48,17 +50,19 @@ Expected<LinkCosts> link_costs(const std::vector<PingTimes>& times) {
   if (times.size() != expected) {
     return fail(ErrorCode::kInvalid, "it pinged with {} sizes: expected {}", times.size(), expected);
   }
-  const PingTimes& small = times[0];
+  const PingTimes &small = times[0], &group = times[1];
+  const PingTimes &large_ping = times[2], &larger_ping = times[3];
+  const PingTimes &large_answer = times[4], &larger_answer = times[5];
   LinkCosts costs;
   costs.latency_ms = fastest_ms(small) / 2.0;
-  costs.there_mbps = bandwidth_mbps(times[1], times[2]);
-  costs.back_mbps = bandwidth_mbps(times[3], times[4]);
-  const double ping_us = message_us(small.busy_us);
-  const double peer_us = message_us(small.peer_busy_us);
-  costs.ping_send = {ping_us, byte_ns(times[1].busy_us, times[2].busy_us)};
-  costs.ping_receive = {ping_us, byte_ns(times[3].busy_us, times[4].busy_us)};
-  costs.peer_send = {peer_us, byte_ns(times[3].peer_busy_us, times[4].peer_busy_us)};
-  costs.peer_receive = {peer_us, byte_ns(times[1].peer_busy_us, times[2].peer_busy_us)};
+  costs.there_mbps = bandwidth_mbps(large_ping, larger_ping);
+  costs.back_mbps = bandwidth_mbps(large_answer, larger_answer);
+  const double ping_us = message_us(group.busy_us);
+  const double peer_us = message_us(group.peer_busy_us);
+  costs.ping_send = {ping_us, byte_ns(large_ping.busy_us, larger_ping.busy_us)};
+  costs.ping_receive = {ping_us, byte_ns(large_answer.busy_us, larger_answer.busy_us)};
+  costs.peer_send = {peer_us, byte_ns(large_answer.peer_busy_us, larger_answer.peer_busy_us)};
+  costs.peer_receive = {peer_us, byte_ns(large_ping.peer_busy_us, larger_ping.peer_busy_us)};
   return costs;
 }
 

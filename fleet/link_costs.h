@@ -8,8 +8,10 @@
 
 namespace onnx_split {
 
-// A small message, then two large sizes in each direction: what the larger of them takes longer is the bandwidth's, and
-// neither a token bucket's burst nor the time that a message takes whatever its size is in it.
+// A small message, for the latency. Small ones in a group, for what a message costs the processors: parts send and
+// await several at once, too, and the first of them wakes threads, and an idle processor, for all (in a virtual machine
+// that takes longer than the message). Then two large sizes in each direction: what the larger of them takes longer is
+// the bandwidth's, and neither a token bucket's burst nor the time that a message takes whatever its size is in it.
 std::vector<PingBatch> link_batches(bool quick);
 
 // Of the two ends of a link.

@@ -21,8 +21,9 @@ constexpr std::chrono::milliseconds kConnectTimeout{10000};
 constexpr std::chrono::milliseconds kAnswerTimeout{10000};
 constexpr std::size_t kMaxFrameBytes = kFrameHeaderBytes + static_cast<std::size_t>(kMaxProbeBytes);
 constexpr std::int64_t kLeastAnswerBytes = sizeof(std::int64_t);  // the answering end's processor time
-constexpr std::int64_t kMaxPings = 100;
-constexpr std::int64_t kLeastPings = 3;
+constexpr std::int64_t kMaxGroups = 100;
+constexpr std::int64_t kLeastGroups = 3;
+constexpr std::int64_t kMaxPings = 16;
 constexpr std::size_t kMaxBatches = 16;
 constexpr double kMaxPauseMs = 1000.0;
 constexpr double kMaxBatchSeconds = 30.0;
@@ -106,16 +107,16 @@ class Pinger {
     const auto begin = Clock::now();
     std::int64_t busy_ns = 0;
     std::int64_t peer_busy_ns = 0;
-    for (std::int64_t i = 0; i <= batch.pings; ++i) {
+    for (std::int64_t i = 0; i <= batch.groups; ++i) {
       std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(plan_.pause_ms));
       const std::int64_t busy_before = std::exchange(busy_ns, process_time_ns() - excluded_ns_);
       if (i > 1) times.busy_us.push_back(static_cast<double>(busy_ns - busy_before) * 1e-3);
-      TRY_ASSIGN(const Answer answer, ping(batch));
+      TRY_ASSIGN(const Answer answer, ping_group(batch));
       const std::int64_t peer_before = std::exchange(peer_busy_ns, answer.peer_busy_ns);
       if (i == 0) continue;
       times.round_trip_ms.push_back(answer.round_trip_ms);
       times.peer_busy_us.push_back(static_cast<double>(peer_busy_ns - peer_before) * 1e-3);
-      if (i >= kLeastPings && ms_between(begin, Clock::now()) > plan_.max_s * 1e3) break;
+      if (i >= kLeastGroups && ms_between(begin, Clock::now()) > plan_.max_s * 1e3) break;
     }
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(plan_.pause_ms));
     times.busy_us.push_back(static_cast<double>(process_time_ns() - excluded_ns_ - busy_ns) * 1e-3);
@@ -130,24 +131,41 @@ class Pinger {
 
   explicit Pinger(const PingPlan& plan) : plan_(plan) {}
 
-  Expected<Answer> ping(const PingBatch& batch) {
-    TRY_ASSIGN(Message frame, fill_frame(batch.ping_bytes, excluded_ns_));
-    FrameHeader header = header_of(plan_.epoch, ++number_, frame);
-    header.value = static_cast<std::uint32_t>(batch.answer_bytes);
+  // The last answer, and how long all took.
+  Expected<Answer> ping_group(const PingBatch& batch) {
+    std::vector<Message> frames;
+    for (std::int64_t i = 0; i < batch.pings; ++i) {
+      TRY_ASSIGN(Message frame, fill_frame(batch.ping_bytes, excluded_ns_));
+      frames.push_back(std::move(frame));
+    }
+    const std::uint64_t before = number_;
     const auto begin = Clock::now();
-    seal_frame(header, frame.bytes());
-    TRY(pings_->send(std::move(frame), kAnswerTimeout));
+    for (Message& frame : frames) {
+      FrameHeader header = header_of(plan_.epoch, ++number_, frame);
+      header.value = static_cast<std::uint32_t>(batch.answer_bytes);
+      seal_frame(header, frame.bytes());
+      TRY(pings_->send(std::move(frame), kAnswerTimeout));
+    }
+    Answer last;
+    for (std::uint64_t number = before + 1; number <= number_; ++number) {
+      TRY_ASSIGN(last.peer_busy_ns, receive_answer(batch, number));
+    }
+    last.round_trip_ms = ms_between(begin, Clock::now());
+    return last;
+  }
+
+  // Gives the answering end's processor time.
+  Expected<std::int64_t> receive_answer(const PingBatch& batch, std::uint64_t number) {
     TRY_ASSIGN(const Message answer, answers_->receive(kAnswerTimeout));
     TRY_ASSIGN(const FrameHeader answered, check_probe(answer, plan_.epoch));
-    const auto end = Clock::now();
     const std::span<const std::byte> payload = frame_payload(answer.bytes());
-    if (answered.request != number_ || payload.size() != static_cast<std::size_t>(batch.answer_bytes)) {
+    if (answered.request != number || payload.size() != static_cast<std::size_t>(batch.answer_bytes)) {
       return fail(ErrorCode::kInvalid, "answer {} of {} bytes: expected answer {} of {} bytes", answered.request,
-                  payload.size(), number_, batch.answer_bytes);
+                  payload.size(), number, batch.answer_bytes);
     }
-    Answer result{ms_between(begin, end), 0};
-    std::memcpy(&result.peer_busy_ns, payload.data(), sizeof result.peer_busy_ns);
-    return result;
+    std::int64_t peer_busy_ns = 0;
+    std::memcpy(&peer_busy_ns, payload.data(), sizeof peer_busy_ns);
+    return peer_busy_ns;
   }
 
   const PingPlan& plan_;
@@ -232,7 +250,10 @@ Expected<std::vector<PingTimes>> ping_link(const PingPlan& plan,
 Json ping_plan_to_json(const PingPlan& plan) {
   Json batches = Json::array();
   for (const PingBatch& batch : plan.batches) {
-    batches.push_back({{"ping_bytes", batch.ping_bytes}, {"answer_bytes", batch.answer_bytes}, {"pings", batch.pings}});
+    batches.push_back({{"ping_bytes", batch.ping_bytes},
+                       {"answer_bytes", batch.answer_bytes},
+                       {"groups", batch.groups},
+                       {"pings", batch.pings}});
   }
   return {{"epoch", plan.epoch},          {"device", plan.device},
           {"pings_url", plan.urls.pings}, {"answers_url", plan.urls.answers},
@@ -259,6 +280,7 @@ Expected<PingPlan> ping_plan_from(const JsonReader& request) {
     PingBatch batch;
     TRY_ASSIGN(batch.ping_bytes, reader.integer("ping_bytes", 0, kMaxProbeBytes));
     TRY_ASSIGN(batch.answer_bytes, reader.integer("answer_bytes", kLeastAnswerBytes, kMaxProbeBytes));
+    TRY_ASSIGN(batch.groups, reader.integer("groups", 1, kMaxGroups));
     TRY_ASSIGN(batch.pings, reader.integer("pings", 1, kMaxPings));
     plan.batches.push_back(batch);
   }

@@ -61,11 +61,12 @@ class LinkAnswerer {
   std::thread thread_;
 };
 
-// Pings of one size, one after the other, after one that doesn't count.
+// Groups of pings of one size, one group after the other, after one that doesn't count.
 struct PingBatch {
   std::int64_t ping_bytes = 0;    // payload
   std::int64_t answer_bytes = 0;  // at least 8
-  std::int64_t pings = 5;
+  std::int64_t groups = 5;
+  std::int64_t pings = 1;  // of a group, sent before the first answer is waited for
 };
 
 struct PingPlan {
@@ -73,15 +74,15 @@ struct PingPlan {
   LinkUrls urls;       // of the answering end, as the pinging one reaches it
   std::string device;  // its name
   std::vector<PingBatch> batches;
-  double pause_ms = 25.0;  // before each ping: under a quota, until there is processor time again
-  double max_s = 2.0;      // for a batch, once it has had three pings
+  double pause_ms = 25.0;  // before each group: under a quota, until there is processor time again
+  double max_s = 2.0;      // for a batch, once it has had three groups
 };
 
-// By ping. Busy: processor time of the whole process, from one ping to the next; filling the payload is left out.
+// By group. Busy: processor time of the whole process, from one group to the next; filling the payload is left out.
 struct PingTimes {
-  std::vector<double> round_trip_ms;
-  std::vector<double> busy_us;       // of the pinging end: a ping sent, an answer received
-  std::vector<double> peer_busy_us;  // of the answering end: an answer sent, a ping received
+  std::vector<double> round_trip_ms;  // from the first ping to the last answer
+  std::vector<double> busy_us;        // of the pinging end: pings sent, answers received
+  std::vector<double> peer_busy_us;   // of the answering end: answers sent, pings received
 };
 
 // The pinging end. Errors: no connection, an answer that doesn't come within ten seconds or isn't right. Gives an

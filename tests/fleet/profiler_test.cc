@@ -391,10 +391,11 @@ TEST(LinkCosts, FollowFromPingPong) {
     // 0.2 ms a message, 1 ns a byte there and 2 ns back; 100 us a ping, and 0.5, 0.25, 0.125 and 0.0625 ns a byte.
     const auto there = static_cast<double>(batch.ping_bytes);
     const auto back = static_cast<double>(batch.answer_bytes);
+    const auto pings = static_cast<double>(batch.pings);
     const double round_trip_ms = 0.4 + (there - 64) * 1e-6 + (back - 8) * 2e-6;
     times.push_back({{round_trip_ms * 3, round_trip_ms},
-                     {100 + there * 0.5e-3 + back * 0.125e-3},
-                     {100 + there * 0.25e-3 + back * 0.0625e-3}});
+                     {100 * pings + there * 0.5e-3 + back * 0.125e-3},
+                     {100 * pings + there * 0.25e-3 + back * 0.0625e-3}});
   }
   const LinkCosts costs = must(link_costs(times));
   EXPECT_NEAR(costs.latency_ms, 0.2, 1e-6);
@@ -492,6 +493,7 @@ TEST_F(HostileRequests, PingsOutOfRangeAreRefused) {
   EXPECT_NE(answer_of([](Json& j) { j["batches"][0]["answer_bytes"] = 0; }).find("answer_bytes: expected"),
             std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["batches"][0]["pings"] = 1000; }).find("pings: expected"), std::string::npos);
+  EXPECT_NE(answer_of([](Json& j) { j["batches"][0]["groups"] = 1000; }).find("groups: expected"), std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["pause_ms"] = 1e9; }).find("pause_ms: expected"), std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["epoch"] = 0; }).find("epoch: expected"), std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["pings_url"] = "nonsense"; }).find("nonsense"), std::string::npos);
@@ -502,15 +504,15 @@ TEST(LinkProbe, PingsAreAnsweredAndThePingersEndIsNoticed) {
   PingPlan plan;
   plan.epoch = 9;
   plan.urls = answerer->urls();
-  plan.batches = {{0, 8, 4}, {100'000, 50'000, 2}};
+  plan.batches = {{0, 8, 4, 3}, {100'000, 50'000, 2}};
   plan.pause_ms = 0.0;
   const std::vector<PingTimes> times = must(ping_link(plan));
   ASSERT_EQ(times.size(), 2U);
   for (std::size_t i = 0; i < 2; ++i) {
-    const auto pings = static_cast<std::size_t>(plan.batches[i].pings);
-    EXPECT_EQ(times[i].round_trip_ms.size(), pings);
-    EXPECT_EQ(times[i].busy_us.size(), pings);
-    EXPECT_EQ(times[i].peer_busy_us.size(), pings);
+    const auto groups = static_cast<std::size_t>(plan.batches[i].groups);
+    EXPECT_EQ(times[i].round_trip_ms.size(), groups);
+    EXPECT_EQ(times[i].busy_us.size(), groups);
+    EXPECT_EQ(times[i].peer_busy_us.size(), groups);
   }
   const Json json = must(parse_json(to_text(ping_times_to_json(times))));
   EXPECT_EQ(must(ping_times_from(JsonReader(json)))[1].round_trip_ms, times[1].round_trip_ms);
