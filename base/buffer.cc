@@ -5,25 +5,34 @@
 
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace onnx_split {
 
+namespace {
+
+// Where the whole pages in a block begin and end; there are none if it doesn't begin before it ends.
+std::pair<std::uintptr_t, std::uintptr_t> whole_pages(std::span<const std::byte> block, std::uintptr_t page) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(block.data());
+  return {(begin + page - 1) / page * page, (begin + block.size()) / page * page};
+}
+
+}  // namespace
+
 void Buffer::give_back_pages() const {
   if (!mapped_ || bytes_.empty()) return;
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(bytes_.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(bytes_.data() + bytes_.size()) / page * page;
+  const auto [begin, end] = whole_pages(bytes_, static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE)));
   // A hint: nothing depends on it.
   if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 MutableBuffer::MutableBuffer(std::size_t size, bool zeroed) : size_(size) {
-  const bool large = size >= 2 * kHugePageBytes;
-  const auto alignment = std::align_val_t{large ? kHugePageBytes : kBufferAlignment};
-  data_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(::operator new(size + 1, alignment)),
-                                     [alignment](std::byte* p) { ::operator delete(p, alignment); });
-  // A hint. Whole huge pages only, so that no more memory is taken than is asked for.
-  if (large) (void)::madvise(data_.get(), size / kHugePageBytes * kHugePageBytes, MADV_HUGEPAGE);
+  constexpr auto kAlign = std::align_val_t{kBufferAlignment};
+  data_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(::operator new(size + 1, kAlign)),
+                                     [](std::byte* p) { ::operator delete(p, kAlign); });
+  // A hint. Whole huge pages only, so that it takes no more memory than is asked for.
+  const auto [begin, end] = whole_pages({data_.get(), size}, kHugePageBytes);
+  if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
   if (zeroed) std::memset(data_.get(), 0, size);
 }
 

@@ -33,8 +33,8 @@ class Buffer {
 };
 
 // A block that is filled once and then frozen into a Buffer. Aligned to kBufferAlignment; the bytes are uninitialised
-// unless `zeroed`. The kernel is asked for huge pages for large ones, as for a session's weights (engine/page_pool.h):
-// what is measured with weights in such a block takes as long as it does in a session.
+// unless `zeroed`. For the whole huge pages in it the kernel is asked for them, as for a session's weights
+// (engine/page_pool.h): large weights that are measured in such a block are as fast there as in a session.
 class MutableBuffer {
  public:
   explicit MutableBuffer(std::size_t size, bool zeroed = false);

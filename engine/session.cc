@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <new>
 
@@ -150,10 +151,14 @@ void Session::Impl::forget_constants(const Step& step, std::vector<std::size_t>&
 
 // Those that kernels read where they are. A stream over them is faster in the session's pages than in a file's.
 void Session::Impl::take_constants_out_of_files(const std::vector<std::size_t>& uses) {
+  std::map<std::pair<const std::byte*, std::size_t>, Buffer> copies;  // some constants are the same bytes
   for (std::size_t i = 0; i < uses.size(); ++i) {
     const std::optional<Tensor>& constant = graph.values()[i].constant;
     if (uses[i] == 0 || !constant || !constant->buffer().mapped()) continue;
-    graph.move_data(ValueId(i), copy_to(pages, constant->buffer()));
+    const std::span<const std::byte> bytes = constant->buffer().bytes();
+    const auto [copy, is_new] = copies.try_emplace({bytes.data(), bytes.size()});
+    if (is_new) copy->second = copy_to(pages, constant->buffer());
+    graph.move_data(ValueId(i), copy->second);
   }
 }
 

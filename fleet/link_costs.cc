@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::int64_t kSmallBytes = 64;
 constexpr std::int64_t kAnswerBytes = 8;
-constexpr std::int64_t kPingsOfAGroup = 4;
+constexpr std::int64_t kPingsOfAGroup = 2;
 constexpr std::int64_t kLargeBytes = 256 << 10;
 constexpr std::int64_t kLargerBytes = 1 << 20;
 

@@ -282,6 +282,10 @@ Expected<PingPlan> ping_plan_from(const JsonReader& request) {
     TRY_ASSIGN(batch.answer_bytes, reader.integer("answer_bytes", kLeastAnswerBytes, kMaxProbeBytes));
     TRY_ASSIGN(batch.groups, reader.integer("groups", 1, kMaxGroups));
     TRY_ASSIGN(batch.pings, reader.integer("pings", 1, kMaxPings));
+    if (batch.pings * std::max(batch.ping_bytes, batch.answer_bytes) > kMaxProbeBytes) {
+      return reader.expected(
+          fmt::format("pings of a group, and answers, of at most {} bytes together", kMaxProbeBytes));
+    }
     plan.batches.push_back(batch);
   }
   return plan;

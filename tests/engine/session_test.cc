@@ -3,6 +3,7 @@
 #include "engine/session.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -543,6 +544,34 @@ TEST(Session, WeightsAreThereOnce) {
   }
 }
 
+// In the spare lanes of such a slice there are the values of other channels.
+TEST(Session, ASliceThatEndsInABlockStaysInBlocks) {
+  Random random(1);
+  GraphBuilder builder("slice");
+  const Tensor x = random_tensor(random, Shape{1, 40, 9, 9});
+  const ValueId input = must(builder.add_input("x", x.type()));
+  const auto conv = [&](const char* name, ValueId of, Shape weights) {
+    const ValueId constant = must(builder.add_constant(std::string(name) + "_w", random_tensor(random, weights)));
+    return must(builder.add(name, OpType::kConv, {}, {of, constant}));
+  };
+  const ValueId a = conv("a", input, Shape{40, 40, 1, 1});
+  const ValueId slice = must(builder.add("slice", OpType::kSlice,
+                                         {{"starts", Ints{16, 2}}, {"ends", Ints{37, 8}}, {"axes", Ints{1, 2}}}, {a}));
+  const ValueId b = conv("b", input, Shape{21, 40, 4, 1});
+  const ValueId sum = must(builder.add("sum", OpType::kAdd, {}, {b, slice}));
+  const ValueId tanh = must(builder.add("tanh", OpType::kTanh, {}, {slice}));
+  const ValueId c = conv("c", tanh, Shape{8, 21, 3, 3});
+  const Graph graph = must(std::move(builder).build({sum, c}));
+  const std::vector<Step> steps =
+      lay_out(graph, make_schedule(graph, true), choose_all(graph, {.core = default_rule().core}));
+  for (const Step& step : steps) {
+    EXPECT_NE(graph.node(step.node).op, OpType::kAdd);  // in b's epilogue
+    EXPECT_FALSE(step.is_reorder && step.inputs.front().value == slice);
+    EXPECT_FALSE(graph.node(step.node).op == OpType::kSlice && step.outputs.front().layout == Layout::kPlain);
+  }
+  EXPECT_TRUE(same_bits(must(evaluate_once(graph, std::array{x})), node_by_node(graph, x)));
+}
+
 // Pages that look like a mapped file's, but are zeros once they have been given back.
 struct ForgetfulFile {
   explicit ForgetfulFile(const Tensor& tensor) {
@@ -565,6 +594,7 @@ struct ForgetfulFile {
 TEST(Session, TakesWeightsOutOfTheirFile) {
   Random random(1);
   const Tensor x = random_tensor(random, Shape{1, 1500});
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const Tensor weights = random_tensor(random, Shape{1500, 1501});  // 9 MB, no whole number of pages
   const auto product_with = [&](const Tensor& w) {
     GraphBuilder builder("product");
@@ -578,7 +608,7 @@ TEST(Session, TakesWeightsOutOfTheirFile) {
     const ForgetfulFile file(weights);
     Graph graph = product_with(Tensor(weights.type(), Buffer(file.bytes, file.owner, true)));
     const auto session = must(Session::create(std::move(graph), options));
-    EXPECT_TRUE(file.has_given_back(0, file.bytes.size() / 4096 * 4096)) << choice;
+    EXPECT_TRUE(file.has_given_back(0, file.bytes.size() / page * page)) << choice;
     EXPECT_EQ(file.owner.use_count(), 1) << choice;  // ours
     EXPECT_EQ(session->weight_bytes(), file.bytes.size()) << choice;
     const auto expected = must(evaluate(*must(Session::create(product_with(weights), options)), std::array{x}));

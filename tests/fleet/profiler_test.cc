@@ -5,12 +5,16 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <set>
+#include <thread>
+#include <utility>
 
 #include "engine/evaluate.h"
 #include "fleet/control.h"
+#include "fleet/frame.h"
 #include "fleet/link_costs.h"
 #include "fleet/link_probe.h"
 #include "fleet/measure.h"
@@ -493,6 +497,11 @@ TEST_F(HostileRequests, PingsOutOfRangeAreRefused) {
   EXPECT_NE(answer_of([](Json& j) { j["batches"][0]["answer_bytes"] = 0; }).find("answer_bytes: expected"),
             std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["batches"][0]["pings"] = 1000; }).find("pings: expected"), std::string::npos);
+  EXPECT_NE(answer_of([](Json& j) {
+              j["batches"][0]["pings"] = 2;
+              j["batches"][0]["ping_bytes"] = 3 << 20;
+            }).find("together"),
+            std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["batches"][0]["groups"] = 1000; }).find("groups: expected"), std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["pause_ms"] = 1e9; }).find("pause_ms: expected"), std::string::npos);
   EXPECT_NE(answer_of([](Json& j) { j["epoch"] = 0; }).find("epoch: expected"), std::string::npos);
@@ -517,6 +526,39 @@ TEST(LinkProbe, PingsAreAnsweredAndThePingersEndIsNoticed) {
   const Json json = must(parse_json(to_text(ping_times_to_json(times))));
   EXPECT_EQ(must(ping_times_from(JsonReader(json)))[1].round_trip_ms, times[1].round_trip_ms);
   while (!answerer->abandoned(std::chrono::hours(1))) std::this_thread::yield();
+}
+
+// This answering end waits for all of a group before it answers the first.
+TEST(LinkProbe, AGroupIsSentAtOnce) {
+  constexpr int kGroups = 2, kPings = 3;
+  transport::PullSocket pings = must(transport::PullSocket::open());
+  transport::PushSocket answers = must(transport::PushSocket::open());
+  PingPlan plan;
+  plan.epoch = 9;
+  plan.urls = {must(pings.listen("tcp://127.0.0.1:0", 4096, {})), must(answers.listen("tcp://127.0.0.1:0", {}))};
+  plan.batches = {{16, 8, kGroups, kPings}};
+  plan.pause_ms = 0.0;
+  std::thread answering([&] {
+    for (int group = 0; group <= kGroups; ++group) {
+      std::vector<FrameHeader> headers;
+      for (int i = 0; i < kPings; ++i) {
+        const auto ping = pings.receive(kTimeout);
+        if (!ping) return;
+        headers.push_back(must(open_frame(std::as_const(*ping).bytes())));
+      }
+      for (FrameHeader& header : headers) {
+        header.region = Region({{0, 8}});
+        transport::Message answer = must(transport::Message::allocate(kFrameHeaderBytes + 8));
+        std::memset(answer.bytes().data(), 0, answer.size());
+        seal_frame(header, answer.bytes());
+        must(answers.send(std::move(answer), kTimeout));
+      }
+    }
+  });
+  const auto times = ping_link(plan);
+  answering.join();
+  ASSERT_TRUE(times.has_value()) << times.error().message;
+  EXPECT_EQ(times->front().round_trip_ms.size(), static_cast<std::size_t>(kGroups));
 }
 
 }  // namespace

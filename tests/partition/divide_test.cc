@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "engine/schedule.h"
 #include "graph/builder.h"
 #include "graph/operators.h"
 #include "graph/passes/passes.h"
@@ -104,6 +105,9 @@ TEST(Divide, AddendsAreSlicedBeforeTheConvolution) {
       EXPECT_EQ(part.graph.node(conv).op, OpType::kConv);
       EXPECT_LT(slice, conv) << describe(add);
       ++sliced;
+    }
+    for (const Step& step : make_schedule(part.graph, true)) {
+      EXPECT_NE(part.graph.node(step.node).op, OpType::kAdd) << describe(part.graph.node(step.node));
     }
   }
   EXPECT_GE(sliced, 9U);
