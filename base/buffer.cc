@@ -8,7 +8,6 @@
 #include <utility>
 
 namespace onnx_split {
-
 namespace {
 
 // Where the whole pages in a block begin and end; there are none if it doesn't begin before it ends.

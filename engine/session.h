@@ -42,8 +42,6 @@ struct SessionOptions {
 struct SessionStep {
   NodeId node;
   bool is_reorder = false;
-
-  bool operator==(const SessionStep&) const = default;
 };
 
 class Session {

@@ -80,13 +80,8 @@ WeightMemory weight_memory(const Graph& graph, const ChoiceRule& rule) {
                                       [&](ValueId input) { return graph.value(input).constant.has_value(); });
     if (laid_out && constant) memory.laid_out_bytes += *laid_out;
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      const Value& value = graph.value(node.inputs[i]);
-      if (!value.constant) continue;
-      if (laid_out && constant && i > 0) {
-        memory.largest_bytes = std::max(memory.largest_bytes, static_cast<std::int64_t>(value.type.size_bytes()));
-      } else {
-        in_place[node.inputs[i].index()] = true;
-      }
+      const bool is_laid_out = laid_out && constant && i > 0;
+      if (graph.value(node.inputs[i]).constant && !is_laid_out) in_place[node.inputs[i].index()] = true;
     }
   }
   for (std::size_t i = 0; i < in_place.size(); ++i) {

@@ -17,7 +17,6 @@ std::optional<std::int64_t> laid_out_weight_bytes(OpType op, const OpCall& call,
 struct WeightMemory {
   std::int64_t laid_out_bytes = 0;
   std::int64_t in_place_bytes = 0;  // of constants that kernels read
-  std::int64_t largest_bytes = 0;   // of a constant that is laid out: it is there twice while that happens
 
   std::int64_t bytes() const { return laid_out_bytes + in_place_bytes; }
 };

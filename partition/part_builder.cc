@@ -129,8 +129,7 @@ class PartBuilder {
     if (add == roles_.nodes.end()) return {};
     const std::vector<ValueId>& operands = graph_.node(*add).inputs;
     const std::size_t other = operands[0] == node.outputs.front() ? 1 : 0;
-    const bool is_there = own_[operands[other].index()].has_value();
-    if (!is_there || operands[other] == node.outputs.front()) return {};
+    if (!own_[operands[other].index()]) return {};
     for (const NodeStep& step : needs_.steps[static_cast<std::size_t>(add - roles_.nodes.begin())]) {
       if (step.slice.inputs[other]) TRY(read(operands[other], *step.slice.inputs[other]));
     }

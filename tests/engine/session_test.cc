@@ -582,9 +582,10 @@ struct ForgetfulFile {
     owner = std::shared_ptr<void>(pages, [size = data.size()](void* address) { ::munmap(address, size); });
     bytes = {static_cast<const std::byte*>(pages), data.size()};
   }
-  bool has_given_back(std::size_t begin, std::size_t end) const {
-    const auto piece = bytes.subspan(begin, end - begin);
-    return std::all_of(piece.begin(), piece.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  bool has_given_back_whole_pages() const {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const auto pages = bytes.first(bytes.size() / page * page);
+    return std::all_of(pages.begin(), pages.end(), [](std::byte byte) { return byte == std::byte{0}; });
   }
 
   std::shared_ptr<void> owner;
@@ -594,7 +595,6 @@ struct ForgetfulFile {
 TEST(Session, TakesWeightsOutOfTheirFile) {
   Random random(1);
   const Tensor x = random_tensor(random, Shape{1, 1500});
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const Tensor weights = random_tensor(random, Shape{1500, 1501});  // 9 MB, no whole number of pages
   const auto product_with = [&](const Tensor& w) {
     GraphBuilder builder("product");
@@ -608,7 +608,7 @@ TEST(Session, TakesWeightsOutOfTheirFile) {
     const ForgetfulFile file(weights);
     Graph graph = product_with(Tensor(weights.type(), Buffer(file.bytes, file.owner, true)));
     const auto session = must(Session::create(std::move(graph), options));
-    EXPECT_TRUE(file.has_given_back(0, file.bytes.size() / page * page)) << choice;
+    EXPECT_TRUE(file.has_given_back_whole_pages()) << choice;
     EXPECT_EQ(file.owner.use_count(), 1) << choice;  // ours
     EXPECT_EQ(session->weight_bytes(), file.bytes.size()) << choice;
     const auto expected = must(evaluate(*must(Session::create(product_with(weights), options)), std::array{x}));
