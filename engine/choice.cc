@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "engine/blas_core.h"
-#include "engine/layout.h"
+#include "graph/layout.h"
 #include "graph/ops/checks.h"
 #include "graph/ops/conv.h"
 #include "graph/ops/gemm.h"
@@ -320,6 +320,13 @@ bool has_choice(OpType op) { return op == OpType::kConv || op == OpType::kGemm |
 bool ChoiceRule::allows(Algorithm algorithm) const {
   if (allowed.empty()) return !half_weights || algorithm != Algorithm::kWinograd4;
   return std::find(allowed.begin(), allowed.end(), algorithm) != allowed.end();
+}
+
+bool computes_in_blocks(std::string_view choice) {
+  const auto parsed = parse_text(choice);
+  if (!parsed) return false;
+  return parsed->algorithm == Algorithm::kDirect || parsed->algorithm == Algorithm::kDepthwise ||
+         is_winograd(parsed->algorithm);
 }
 
 std::vector<Choice::Algorithm> openblas_algorithms() {

@@ -75,6 +75,9 @@ ChoiceRule default_rule();
 inline constexpr std::int64_t kUnpackedProducts = 1'000'000;
 bool multiplies_unpacked(std::string_view core);
 
+// Whether a choice is computed in the blocked layout (graph/layout.h). Unknown text isn't.
+bool computes_in_blocks(std::string_view choice);
+
 // Whether the node can be computed in more than one way: Conv, Gemm and MatMul.
 bool has_choice(OpType op);
 

@@ -86,10 +86,15 @@ class Scheduler {
 // Goes through the steps in order and remembers in which layouts each value is there.
 class LayoutPlanner {
  public:
-  LayoutPlanner(const Graph& graph, const KernelChoices& choices)
-      : graph_(graph), choices_(choices), blocked_(graph.value_count()), only_blocked_(graph.value_count()) {}
+  LayoutPlanner(const Graph& graph, const KernelChoices& choices, const BoundaryLayouts& boundary)
+      : graph_(graph),
+        choices_(choices),
+        boundary_(boundary),
+        blocked_(graph.value_count()),
+        only_blocked_(graph.value_count()) {}
 
   std::vector<Step> plan(std::vector<Step> steps) {
+    take_inputs();
     for (Step& step : steps) {
       if (const std::vector<Layout> layouts = layouts_of(step); !layouts.empty()) {
         for (std::size_t i = 0; i < layouts.size(); ++i) step.inputs[i].layout = layouts[i];
@@ -97,15 +102,29 @@ class LayoutPlanner {
       }
       for (const Operand& input : step.inputs) provide(input, step.node);
       result_.push_back(step);
-      const Operand& output = step.outputs.front();
-      if (output.layout == Layout::kPlain) continue;
-      blocked_[output.value.index()] = only_blocked_[output.value.index()] = true;
-      if (shows_outside(output.value)) provide({output.value}, step.node);
+      for (const Operand& output : step.outputs) {
+        if (output.layout == Layout::kBlocked) is_blocked(output.value);
+        give_outside(output.value, step.node);
+      }
     }
     return std::move(result_);
   }
 
  private:
+  void take_inputs() {
+    for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
+      if (boundary_.input(i) == Layout::kBlocked) is_blocked(graph_.inputs()[i]);
+    }
+    // Outputs that show an input or a constant.
+    for (const ValueId output : graph_.outputs()) {
+      const NodeId producer = graph_.value(output).producer;
+      const ValueId source = source_of(graph_, output);
+      if (producer.valid() && !graph_.value(source).producer.valid()) give_outside(source, producer);
+    }
+  }
+
+  void is_blocked(ValueId value) { blocked_[value.index()] = only_blocked_[value.index()] = true; }
+
   // By input; empty: the step is computed plain.
   std::vector<Layout> layouts_of(const Step& step) const {
     const Node& node = graph_.node(step.node);
@@ -139,13 +158,17 @@ class LayoutPlanner {
     }
   }
 
-  bool shows_outside(ValueId value) const {
-    return std::any_of(graph_.outputs().begin(), graph_.outputs().end(),
-                       [&](ValueId output) { return source_of(graph_, output) == value; });
+  // A value that is there now, as the outputs that show it are wanted.
+  void give_outside(ValueId value, NodeId node) {
+    for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
+      const ValueId output = graph_.outputs()[i];
+      if (source_of(graph_, output) == value) provide({output, boundary_.output(i)}, node);
+    }
   }
 
   const Graph& graph_;
   const KernelChoices& choices_;
+  const BoundaryLayouts& boundary_;
   std::vector<bool> blocked_;       // by value: it is there in blocks
   std::vector<bool> only_blocked_;  // … and not plain
   std::vector<Step> result_;
@@ -155,8 +178,13 @@ class LayoutPlanner {
 // another one, of a concatenation's.
 class MemoryPlanner {
  public:
-  MemoryPlanner(const Graph& graph, std::span<const Step> steps)
-      : graph_(graph), steps_(steps), buffer_(2 * graph.value_count()), offset_(buffer_.size(), 0), plan_{} {
+  MemoryPlanner(const Graph& graph, std::span<const Step> steps, const BoundaryLayouts& boundary)
+      : graph_(graph),
+        steps_(steps),
+        boundary_(boundary),
+        buffer_(2 * graph.value_count()),
+        offset_(buffer_.size(), 0),
+        plan_{} {
     plan_.places.resize(buffer_.size());
   }
 
@@ -214,14 +242,15 @@ class MemoryPlanner {
       plan_.places[MemoryPlan::slot({ValueId(i)})] = {Place::Kind::kConstant, i};
     }
     for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
-      plan_.places[MemoryPlan::slot({graph_.inputs()[i]})] = {Place::Kind::kInput, i};
+      plan_.places[MemoryPlan::slot({graph_.inputs()[i], boundary_.input(i)})] = {Place::Kind::kInput, i};
     }
     for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
-      Place& place = plan_.places[root(Operand{graph_.outputs()[i]})];
+      const Operand output{graph_.outputs()[i], boundary_.output(i)};
+      Place& place = plan_.places[root(output)];
       if (place.kind == Place::Kind::kNowhere) {
         place = {Place::Kind::kOutput, i};
       } else {
-        plan_.copies.push_back({graph_.outputs()[i], i});
+        plan_.copies.push_back({output, i});
       }
     }
   }
@@ -294,6 +323,7 @@ class MemoryPlanner {
 
   const Graph& graph_;
   std::span<const Step> steps_;
+  const BoundaryLayouts& boundary_;
   std::vector<std::size_t> buffer_;  // by slot: the slot whose buffer it shares; itself for owners
   std::vector<std::size_t> offset_;  // where in that buffer, in bytes
   std::vector<std::size_t> first_;   // by owner: the steps of its first and last use
@@ -313,15 +343,17 @@ ValueId source_of(const Graph& graph, ValueId value) {
 
 std::vector<Step> make_schedule(const Graph& graph, bool fuse) { return Scheduler(graph, fuse).make(); }
 
-std::vector<Step> lay_out(const Graph& graph, std::vector<Step> steps, const KernelChoices& choices) {
-  return LayoutPlanner(graph, choices).plan(std::move(steps));
+std::vector<Step> lay_out(const Graph& graph, std::vector<Step> steps, const KernelChoices& choices,
+                          const BoundaryLayouts& boundary) {
+  return LayoutPlanner(graph, choices, boundary).plan(std::move(steps));
 }
 
-MemoryPlan plan_memory(const Graph& graph, std::span<const Step> steps, bool in_place) {
-  MemoryPlan plan = MemoryPlanner(graph, steps).make(in_place, false);
+MemoryPlan plan_memory(const Graph& graph, std::span<const Step> steps, bool in_place,
+                       const BoundaryLayouts& boundary) {
+  MemoryPlan plan = MemoryPlanner(graph, steps, boundary).make(in_place, false);
   if (!in_place) return plan;
   // A concatenation in place lives as long as its first piece.
-  MemoryPlan copying_less = MemoryPlanner(graph, steps).make(true, true);
+  MemoryPlan copying_less = MemoryPlanner(graph, steps, boundary).make(true, true);
   return copying_less.arena_bytes <= plan.arena_bytes ? copying_less : plan;
 }
 

@@ -3,7 +3,7 @@
 // Rewrites happen here, none of which changes a bit of any result: a node's activation and residual addition move into
 // its kernel's epilogue; nodes that keep their bytes (Reshape, …) become views; elementwise nodes write over an input
 // that nobody reads afterwards; pieces of a concatenation are written where it wants them; values between convolutions
-// are kept in the blocked layout (engine/layout.h).
+// are kept in the blocked layout (graph/layout.h).
 #pragma once
 
 #include <span>
@@ -11,8 +11,8 @@
 
 #include "engine/choice.h"
 #include "engine/kernels/kernel.h"
-#include "engine/layout.h"
 #include "graph/graph.h"
+#include "graph/layout.h"
 
 namespace onnx_split {
 
@@ -40,7 +40,8 @@ ValueId source_of(const Graph& graph, ValueId value);
 std::vector<Step> make_schedule(const Graph& graph, bool fuse);
 
 // The same steps, those that can in the blocked layout, with reorders between. `choices` has every node that has one.
-std::vector<Step> lay_out(const Graph& graph, std::vector<Step> steps, const KernelChoices& choices);
+std::vector<Step> lay_out(const Graph& graph, std::vector<Step> steps, const KernelChoices& choices,
+                          const BoundaryLayouts& boundary = {});
 
 // Where a value lies.
 struct Place {
@@ -51,7 +52,7 @@ struct Place {
 
 // An output that must be copied once all steps are done: it shows the bytes of an input, a constant or another output.
 struct OutputCopy {
-  ValueId value;
+  Operand value;
   std::size_t output;
 };
 
@@ -67,6 +68,7 @@ struct MemoryPlan {
 };
 
 // `in_place`: elementwise steps may write over an input, and an input of Concat may lie in its output, in its place.
-MemoryPlan plan_memory(const Graph& graph, std::span<const Step> steps, bool in_place);
+MemoryPlan plan_memory(const Graph& graph, std::span<const Step> steps, bool in_place,
+                       const BoundaryLayouts& boundary = {});
 
 }  // namespace onnx_split

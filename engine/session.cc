@@ -67,6 +67,7 @@ struct Session::Impl {
   std::byte* workspace = nullptr;
   std::vector<void*> addresses;  // by slot of the memory plan; null where nothing lies
 
+  Expected<void> check_boundary(const SessionOptions& options) const;
   Expected<void> decide_choices(const KernelChoices& wanted, const ChoiceRule& rule);
   Expected<void> prepare(const SessionOptions& options);
   std::unique_ptr<Kernel> kernel_for(const Step& step, bool reference);
@@ -107,11 +108,35 @@ Expected<void> Session::Impl::decide_choices(const KernelChoices& wanted, const 
   return {};
 }
 
+Expected<void> Session::Impl::check_boundary(const SessionOptions& options) const {
+  const auto check = [&](const Value& value, Layout layout) -> Expected<void> {
+    if (layout == Layout::kPlain) return {};
+    if (!options.reference && is_full_blocks(value.type, Region::whole(value.shape()))) return {};
+    return fail(ErrorCode::kUnsupported, "value \"{}\" {} can't be in the blocked layout", value.name,
+                value.type.to_string());
+  };
+  for (std::size_t i = 0; i < graph.inputs().size(); ++i) {
+    TRY(check(graph.value(graph.inputs()[i]), options.boundary.input(i)));
+  }
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
+    const Value& value = graph.value(graph.outputs()[i]);
+    TRY(check(value, options.boundary.output(i)));
+    if (value.producer.valid()) continue;
+    const auto input = std::find(graph.inputs().begin(), graph.inputs().end(), graph.outputs()[i]);
+    const auto index = static_cast<std::size_t>(input - graph.inputs().begin());
+    const Layout shown = input == graph.inputs().end() ? Layout::kPlain : options.boundary.input(index);
+    if (shown == options.boundary.output(i)) continue;
+    return fail(ErrorCode::kUnsupported, "output \"{}\" isn't computed: it can't be in another layout", value.name);
+  }
+  return {};
+}
+
 Expected<void> Session::Impl::prepare(const SessionOptions& options) {
+  TRY(check_boundary(options));
   TRY(decide_choices(options.choices, options.rule));
   std::vector<Step> schedule = make_schedule(graph, !options.reference);
-  if (!options.reference) schedule = lay_out(graph, std::move(schedule), choices);
-  memory = plan_memory(graph, schedule, !options.reference);
+  if (!options.reference) schedule = lay_out(graph, std::move(schedule), choices, options.boundary);
+  memory = plan_memory(graph, schedule, !options.reference, options.boundary);
   std::vector<std::size_t> uses = constant_uses(schedule);
   for (Step& step : schedule) {
     PreparedStep prepared;
@@ -258,7 +283,7 @@ Expected<void> Session::Impl::run(std::span<const MutableTensorView> outputs, co
   }
   for (const OutputCopy& copy : memory.copies) {
     const std::span<std::byte> target = outputs[copy.output].bytes();
-    if (!target.empty()) std::memcpy(target.data(), addresses[MemoryPlan::slot({copy.value})], target.size());
+    if (!target.empty()) std::memcpy(target.data(), addresses[MemoryPlan::slot(copy.value)], target.size());
   }
   return {};
 }

@@ -19,6 +19,7 @@
 
 #include "engine/choice.h"
 #include "graph/graph.h"
+#include "graph/layout.h"
 
 namespace onnx_split {
 
@@ -33,7 +34,10 @@ struct SessionOptions {
   // Obeyed where they name a node; an impossible or unknown one is an error. The others follow the rule.
   KernelChoices choices;
   ChoiceRule rule = default_rule();
-  // Use the slow reference kernels everywhere (for tests).
+  // How the inputs and outputs lie in the caller's memory. Blocked ones have a multiple of kChannelBlock channels; an
+  // output that is an input or a constant lies as that does.
+  BoundaryLayouts boundary = {};
+  // Use the slow reference kernels everywhere (for tests). They know the plain layout only.
   bool reference = false;
 };
 
@@ -46,7 +50,7 @@ struct SessionStep {
 
 class Session {
  public:
-  // Errors: a choice that is unknown or impossible; not enough memory.
+  // Errors: a choice that is unknown or impossible; a layout that can't be; not enough memory.
   static Expected<std::unique_ptr<Session>> create(Graph graph, const SessionOptions& options);
   ~Session();
 

@@ -5,7 +5,7 @@
 
 #include "base/half.h"
 #include "engine/kernels/winograd_transform.h"
-#include "engine/layout.h"
+#include "graph/layout.h"
 #include "graph/ops/conv.h"
 #include "graph/ops/gemm.h"
 

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/check.h"
+#include "engine/choice.h"
 #include "partition/plan_json.h"
 
 namespace onnx_split {
@@ -112,11 +113,56 @@ Expected<void> check_values(const Deployment& deployment, const ValueIndex& inde
   return {};
 }
 
+bool has_kernels_in_blocks(const Plan& plan) {
+  const auto any = [](const NodeChoices& choices) {
+    return std::any_of(choices.begin(), choices.end(),
+                       [](const auto& choice) { return computes_in_blocks(choice.second); });
+  };
+  return any(plan.choices) || std::any_of(plan.stages.begin(), plan.stages.end(), [&](const Stage& stage) {
+           return std::any_of(stage.parts.begin(), stage.parts.end(),
+                              [&](const Part& part) { return any(part.choices); });
+         });
+}
+
+// Before there is routing: what travels is made of the parts' regions.
+std::vector<Layout> layouts_of_values(const Deployment& deployment, const ValueIndex& index) {
+  std::vector<Layout> layouts(deployment.values.size(), Layout::kPlain);
+  if (!has_kernels_in_blocks(deployment.plan)) return layouts;
+  for (const Stage& stage : deployment.plan.stages) {
+    for (const Part& part : stage.parts) {
+      for (const ValueRegion& output : part.outputs) layouts[index.at(output.value)] = Layout::kBlocked;
+    }
+  }
+  for (const auto* names : {&deployment.inputs, &deployment.outputs}) {
+    for (const std::string& name : *names) {
+      if (const auto found = index.find(name); found != index.end()) layouts[found->second] = Layout::kPlain;
+    }
+  }
+  for (const Stage& stage : deployment.plan.stages) {
+    for (const Part& part : stage.parts) {
+      for (const auto* regions : {&part.inputs, &part.outputs}) {
+        for (const ValueRegion& what : *regions) {
+          const std::uint32_t value = index.at(what.value);
+          const bool fits = is_full_blocks(deployment.values[value].type, what.region);
+          if (!fits || what.combine == Combine::kParity) layouts[value] = Layout::kPlain;
+        }
+      }
+    }
+  }
+  return layouts;
+}
+
 }  // namespace
 
 const TensorType* Deployment::find_value(std::string_view name) const {
   const auto found = std::find_if(values.begin(), values.end(), [&](const auto& value) { return value.name == name; });
   return found == values.end() ? nullptr : &found->type;
+}
+
+Layout Deployment::layout_of(std::string_view value) const {
+  const auto found = std::find_if(values.begin(), values.end(), [&](const auto& v) { return v.name == value; });
+  CHECK(found != values.end());
+  return value_layout[static_cast<std::size_t>(found - values.begin())];
 }
 
 std::size_t Deployment::payload_bytes(std::size_t transfer) const {
@@ -213,13 +259,14 @@ FrameHeader Deployment::header_of(std::size_t transfer) const {
     header.source_part = static_cast<std::uint32_t>(what.source->part);
   }
   header.type = type_of(transfer).type;
+  header.layout = value_layout[header.value];
   header.region = what.what.region;
   return header;
 }
 
 Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector<ManifestValue> values,
                                      std::vector<std::string> inputs, std::vector<std::string> outputs) {
-  Deployment deployment{epoch, std::move(plan), std::move(values), std::move(inputs), std::move(outputs), {}, {}};
+  Deployment deployment{epoch, std::move(plan), std::move(values), std::move(inputs), std::move(outputs), {}, {}, {}};
   const std::size_t parts = part_ids(deployment.plan).size();
   if (parts > kMaxParts || deployment.plan.window > kMaxTransfersInFlight / std::max<std::size_t>(parts, 1)) {
     return fail(ErrorCode::kUnsupported, "{} parts in a window of {}: at most {} parts, and {} together, are supported",
@@ -228,6 +275,7 @@ Expected<Deployment> make_deployment(std::uint64_t epoch, Plan plan, std::vector
   TRY_ASSIGN(const ValueIndex index, index_values(deployment.values));
   TRY(check_parts(deployment, index));
   TRY(check_values(deployment, index));
+  deployment.value_layout = layouts_of_values(deployment, index);
   TRY_ASSIGN(deployment.routing, make_routing(deployment.plan, deployment.inputs, deployment.outputs));
   if (deployment.plan.window > kMaxTransfersInFlight / std::max<std::size_t>(deployment.routing.transfers.size(), 1)) {
     return fail(ErrorCode::kUnsupported, "{} transfers in a window of {}: at most {} together are supported",
@@ -310,8 +358,9 @@ Expected<FrameHeader> check_frame(const Deployment& deployment, std::span<const 
                 deployment.routing.transfers.size());
   }
   const FrameHeader expected = deployment.header_of(header.transfer);
-  if (header.value != expected.value || header.type != expected.type || header.region != expected.region ||
-      header.source_stage != expected.source_stage || header.source_part != expected.source_part) {
+  if (header.value != expected.value || header.type != expected.type || header.layout != expected.layout ||
+      header.region != expected.region || header.source_stage != expected.source_stage ||
+      header.source_part != expected.source_part) {
     return fail(ErrorCode::kInvalid, "frame of transfer {}: it doesn't carry what the plan says", header.transfer);
   }
   const std::size_t expected_bytes = deployment.payload_bytes(header.transfer);

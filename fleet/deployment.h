@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "fleet/frame.h"
+#include "graph/layout.h"
 #include "partition/manifest.h"
 #include "partition/plan.h"
 #include "partition/routing.h"
@@ -25,8 +26,14 @@ struct Deployment {
   std::vector<std::string> outputs;
   Routing routing;                            // derived
   std::vector<std::uint32_t> transfer_value;  // derived: for each transfer, the index of its value
+  // Derived, for each value: how it lies in payloads, and in the inputs and outputs of parts. In the blocked layout,
+  // which is the one that convolutions' kernels have, it needn't be brought into another one at both ends: so does
+  // whatever only parts give and read, in full blocks, in a plan whose kernels have that layout. What the coordinator
+  // sends or gets, and what there is parity of, is plain.
+  std::vector<Layout> value_layout;
 
   const TensorType& type_of(std::size_t transfer) const { return values[transfer_value[transfer]].type; }
+  Layout layout_of(std::string_view value) const;  // of one that there is
   const TensorType* find_value(std::string_view name) const;
   // Bytes of a transfer's payload.
   std::size_t payload_bytes(std::size_t transfer) const;

@@ -64,7 +64,7 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
     return fail(ErrorCode::kInvalid, "the part has {} inputs and {} outputs, the plan {} and {}",
                 part.graph.inputs().size(), part.graph.outputs().size(), planned.inputs.size(), planned.outputs.size());
   }
-  OwnPart own{part.id, nullptr, {}, {}, {}, {}, {}};
+  OwnPart own{part.id, nullptr, {}, {}, {}, {}, {}, {}};
   for (std::size_t i = 0; i < planned.inputs.size(); ++i) {
     own.inputs.push_back(Port::input(deployment_, part.id, planned.inputs[i]));
     TRY(check_type(part.graph, part.graph.inputs()[i], own.inputs.back().type()));
@@ -85,12 +85,15 @@ Expected<void> Executor::add_part(LoadedPart part, const ExecutorOptions& option
   SessionOptions session_options;
   session_options.pool = options.cores->threads();
   session_options.run_memory = options.cores->run_memory();
+  for (const Port& port : own.inputs) session_options.boundary.inputs.push_back(port.layout());
+  for (const Port& port : own.outputs) session_options.boundary.outputs.push_back(port.layout());
   session_options.choices = choices_for(part.graph, choices_of(deployment_.plan, part.id));
   TRY_ASSIGN(own.session, Session::create(std::move(part.graph), session_options));
   for (auto* ports : {&own.inputs, &own.outputs}) {
     for (Port& port : *ports) port.reserve();
   }
   own.output_frames.resize(planned.outputs.size());
+  own.local_outputs.resize(planned.outputs.size());
   parts_.push_back(std::move(own));
   return {};
 }
@@ -412,7 +415,14 @@ Expected<bool> Executor::run(OwnPart& part, const Job& job) {
       part.output_views.push_back(port.held());
       continue;
     }
-    TRY_ASSIGN(part.output_frames[i], Message::allocate(kFrameHeaderBytes + port.type().size_bytes()));
+    const std::size_t transfer = port.pieces()[*port.direct()].transfer;
+    const std::size_t bytes = port.type().size_bytes();
+    if (stays_here(job, transfer)) {
+      part.local_outputs[i] = local_.take(transfer, bytes);
+      part.output_views.emplace_back(port.type(), part.local_outputs[i]->bytes().data());
+      continue;
+    }
+    TRY_ASSIGN(part.output_frames[i], Message::allocate(kFrameHeaderBytes + bytes));
     part.output_views.emplace_back(port.type(), frame_payload(part.output_frames[i].bytes()).data());
   }
   const std::optional<Cores::Turn> turn = cores_.wait_for_turn();
@@ -431,13 +441,29 @@ Expected<void> Executor::send_output(OwnPart& part, std::size_t output, const Jo
   for (std::size_t piece = 0; piece < port.pieces().size(); ++piece) {
     if (piece == port.direct()) continue;
     const Port::Piece& what = port.pieces()[piece];
+    if (stays_here(job, what.transfer)) {
+      std::shared_ptr<MutableBuffer> payload = local_.take(what.transfer, what.type.size_bytes());
+      port.give(part.output_views[output], piece, payload->bytes().data());
+      TRY(deliver(job.request, what.transfer, share(std::move(payload))));
+      continue;
+    }
     TRY_ASSIGN(Message frame, Message::allocate(kFrameHeaderBytes + what.type.size_bytes()));
     port.give(part.output_views[output], piece, frame_payload(frame.bytes()).data());
     TRY(send(job, what.transfer, std::move(frame)));
   }
+  if (!port.direct()) return {};
   // Last, because the others are cut out of it.
-  if (port.direct()) TRY(send(job, port.pieces()[*port.direct()].transfer, std::move(part.output_frames[output])));
+  const std::size_t transfer = port.pieces()[*port.direct()].transfer;
+  if (!stays_here(job, transfer)) return send(job, transfer, std::move(part.output_frames[output]));
+  TRY(deliver(job.request, transfer, share(std::move(part.local_outputs[output]))));
   return {};
+}
+
+// Whether nobody but this device needs it: then there is no frame.
+bool Executor::stays_here(const Job& job, std::size_t transfer) const {
+  const Transfer& what = deployment_.routing.transfers[transfer];
+  const std::vector<std::size_t> devices = receiving_devices(deployment_.plan, what, job.request);
+  return !what.to_coordinator && devices.size() == 1 && devices.front() == device_;
 }
 
 Expected<void> Executor::send(const Job& job, std::size_t transfer, Message frame) {
@@ -447,8 +473,16 @@ Expected<void> Executor::send(const Job& job, std::size_t transfer, Message fram
 
   const Transfer& what = deployment_.routing.transfers[transfer];
   const std::vector<std::size_t> devices = receiving_devices(deployment_.plan, what, job.request);
-  // Each receiver gets a message of its own; the last one gets the original.
-  std::size_t receivers_left = devices.size() + (what.to_coordinator ? 1 : 0);
+  // What this device needs of it doesn't travel.
+  const bool is_needed_here = std::find(devices.begin(), devices.end(), device_) != devices.end();
+  if (is_needed_here) {
+    const std::span<const std::byte> payload = frame_payload(std::span<const std::byte>(frame.bytes()));
+    std::shared_ptr<MutableBuffer> copy = local_.take(transfer, payload.size());
+    std::memcpy(copy->bytes().data(), payload.data(), payload.size());
+    TRY(deliver(job.request, transfer, share(std::move(copy))));
+  }
+  // Each other receiver gets a message of its own; the last one gets the original.
+  std::size_t receivers_left = devices.size() - (is_needed_here ? 1 : 0) + (what.to_coordinator ? 1 : 0);
   const auto next_copy = [&]() -> Expected<Message> {
     if (--receivers_left == 0) return std::move(frame);
     TRY_ASSIGN(Message copy, Message::allocate(frame.size()));
@@ -456,13 +490,9 @@ Expected<void> Executor::send(const Job& job, std::size_t transfer, Message fram
     return copy;
   };
   for (const std::size_t device : devices) {
+    if (device == device_) continue;
     TRY_ASSIGN(Message copy, next_copy());
-    if (device == device_) {
-      const std::size_t bytes = copy.size() - kFrameHeaderBytes;
-      TRY(deliver(job.request, transfer, transport::share(std::move(copy)).sub(kFrameHeaderBytes, bytes)));
-    } else {
-      TRY(push(*peers_[device]->frames, std::move(copy), can_do_without_[device]));
-    }
+    TRY(push(*peers_[device]->frames, std::move(copy), can_do_without_[device]));
   }
   if (what.to_coordinator) {
     TRY_ASSIGN(Message copy, next_copy());

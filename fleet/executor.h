@@ -29,6 +29,7 @@
 #include "fleet/cores.h"
 #include "fleet/deployment.h"
 #include "fleet/join_table.h"
+#include "fleet/local_payloads.h"
 #include "fleet/port.h"
 #include "transport/push_pull.h"
 
@@ -105,7 +106,8 @@ class Executor {
     std::vector<Port> outputs;            // the same
     std::vector<TensorView> input_views;  // reused for every request
     std::vector<MutableTensorView> output_views;
-    std::vector<transport::Message> output_frames;  // of outputs that are computed right into a frame
+    std::vector<transport::Message> output_frames;              // of outputs that are computed right into a frame
+    std::vector<std::shared_ptr<MutableBuffer>> local_outputs;  // of those that only this device reads
   };
 
   // A device that this one sends tensors to, or one that sends alternatives here.
@@ -115,7 +117,11 @@ class Executor {
   };
 
   Executor(Deployment deployment, std::size_t device, std::shared_ptr<Cores> cores)
-      : deployment_(std::move(deployment)), device_(device), join_(deployment_, device), cores_(std::move(cores)) {}
+      : deployment_(std::move(deployment)),
+        device_(device),
+        join_(deployment_, device),
+        local_(deployment_.routing.transfers.size()),
+        cores_(std::move(cores)) {}
   Expected<void> add_part(LoadedPart part, const ExecutorOptions& options);
   Expected<void> listen(const ExecutorOptions& options);
   void connect_and_beat();
@@ -133,6 +139,7 @@ class Executor {
   Expected<bool> deliver(std::uint64_t request, std::size_t transfer, Buffer payload);
   Expected<void> say_enough(std::uint64_t request, std::span<const std::size_t> transfers);
   Expected<void> send_output(OwnPart& part, std::size_t output, const Job& job);
+  bool stays_here(const Job& job, std::size_t transfer) const;
   Expected<void> send(const Job& job, std::size_t transfer, transport::Message frame);
   Expected<void> push(transport::PushSocket& socket, transport::Message frame, bool may_drop);
   void set_failure(const Error& error, std::optional<std::size_t> blames = {});
@@ -142,6 +149,7 @@ class Executor {
   Deployment deployment_;
   std::size_t device_;
   JoinTable join_;
+  LocalPayloads local_;  // the computer's
   std::vector<OwnPart> parts_;
   std::optional<transport::PullSocket> data_;
   std::optional<transport::PushSocket> results_;

@@ -31,7 +31,7 @@ struct WireHeader {
   std::uint32_t source_stage;
   std::uint32_t source_part;
   std::uint8_t type;
-  std::uint8_t encoding;
+  std::uint8_t layout;
   std::uint8_t rank;
   std::array<std::uint8_t, 5> reserved;
   std::array<WireRange, kMaxRank> ranges;
@@ -68,7 +68,7 @@ void seal_frame(const FrameHeader& header, std::span<std::byte> frame) {
   wire.source_stage = header.source_stage;
   wire.source_part = header.source_part;
   wire.type = static_cast<std::uint8_t>(header.type);
-  wire.encoding = static_cast<std::uint8_t>(header.encoding);
+  wire.layout = static_cast<std::uint8_t>(header.layout);
   wire.rank = static_cast<std::uint8_t>(header.region.rank());
   for (std::size_t axis = 0; axis < header.region.rank(); ++axis) {
     const Range& range = header.region[axis];
@@ -89,9 +89,8 @@ Expected<FrameHeader> open_frame(std::span<const std::byte> frame) {
   }
   if (wire.header_hash != hash_header(wire)) return fail(ErrorCode::kInvalid, "frame header: checksum mismatch");
   if (wire.type > static_cast<std::uint8_t>(DataType::kBool) ||
-      wire.encoding > static_cast<std::uint8_t>(Encoding::kRaw) || wire.rank > kMaxRank) {
-    return fail(ErrorCode::kInvalid, "frame header: type {}, encoding {}, rank {}", wire.type, wire.encoding,
-                wire.rank);
+      wire.layout > static_cast<std::uint8_t>(Layout::kBlocked) || wire.rank > kMaxRank) {
+    return fail(ErrorCode::kInvalid, "frame header: type {}, layout {}, rank {}", wire.type, wire.layout, wire.rank);
   }
   FrameHeader header;
   header.epoch = wire.epoch;
@@ -102,7 +101,7 @@ Expected<FrameHeader> open_frame(std::span<const std::byte> frame) {
   header.source_stage = wire.source_stage;
   header.source_part = wire.source_part;
   header.type = static_cast<DataType>(wire.type);
-  header.encoding = static_cast<Encoding>(wire.encoding);
+  header.layout = static_cast<Layout>(wire.layout);
   std::vector<Range> ranges;
   for (std::size_t axis = 0; axis < wire.rank; ++axis) {
     ranges.push_back({wire.ranges[axis].begin, wire.ranges[axis].end});

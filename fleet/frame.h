@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "graph/layout.h"
 #include "graph/region.h"
 #include "graph/tensor.h"
 
@@ -23,8 +24,6 @@ inline constexpr std::uint32_t kHeartbeat = 0xffffffff;
 // kFromCoordinator, doesn't need transfer number `value` of the request any more: it has enough of the alternatives.
 inline constexpr std::uint32_t kEnough = 0xfffffffe;
 
-enum class Encoding : std::uint8_t { kRaw };
-
 // What a header says, decoded.
 struct FrameHeader {
   std::uint64_t epoch = 0;
@@ -35,7 +34,7 @@ struct FrameHeader {
   std::uint32_t source_stage = kFromCoordinator;
   std::uint32_t source_part = 0;
   DataType type = DataType::kFloat32;
-  Encoding encoding = Encoding::kRaw;
+  Layout layout = Layout::kPlain;  // of the payload
   Region region;
 };
 

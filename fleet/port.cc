@@ -9,14 +9,15 @@ namespace {
 
 Port::Piece piece_of(const Deployment& deployment, std::size_t transfer) {
   const Region& region = deployment.routing.transfers[transfer].what.region;
-  return {transfer, region, {deployment.type_of(transfer).type, region.shape()}, {}};
+  const Layout layout = deployment.value_layout[deployment.transfer_value[transfer]];
+  return {transfer, in_layout(region, layout), {deployment.type_of(transfer).type, region.shape()}, {}};
 }
 
 }  // namespace
 
 Port Port::input(const Deployment& deployment, PartId part, const ValueRegion& what) {
   Port port(deployment, what, deployment.routing.pieces_of(part, what));
-  const bool is_one_piece = port.pieces_.size() == 1 && port.pieces_[0].region == what.region;
+  const bool is_one_piece = port.pieces_.size() == 1 && port.pieces_[0].region == port.region_;
   if (is_one_piece) port.direct_ = 0;
   return port;
 }
@@ -27,7 +28,7 @@ Port Port::output(const Deployment& deployment, PartId part, const ValueRegion& 
   Port port(deployment, what, {});
   for (const std::size_t transfer : transfers) port.pieces_.push_back(piece_of(deployment, transfer));
   const auto all = std::find_if(port.pieces_.begin(), port.pieces_.end(),
-                                [&](const Piece& piece) { return piece.region == what.region; });
+                                [&](const Piece& piece) { return piece.region == port.region_; });
   if (all != port.pieces_.end()) port.direct_ = static_cast<std::size_t>(all - port.pieces_.begin());
   return port;
 }
@@ -44,10 +45,8 @@ Port Port::result(const Deployment& deployment, const std::string& name) {
 }
 
 Port::Port(const Deployment& deployment, const ValueRegion& what, const std::vector<std::size_t>& transfers)
-    : region_(what.region) {
-  const TensorType* value = deployment.find_value(what.value);
-  CHECK(value != nullptr);
-  type_ = {value->type, region_.shape()};
+    : layout_(deployment.layout_of(what.value)), region_(in_layout(what.region, layout_)) {
+  type_ = {deployment.find_value(what.value)->type, what.region.shape()};
   const Routing& routing = deployment.routing;
   for (const std::size_t transfer : transfers) {
     const Combine combine = routing.transfers[transfer].what.combine;

@@ -17,7 +17,7 @@ class Port {
  public:
   struct Piece {
     std::size_t transfer = 0;
-    Region region;
+    Region region;                       // in the port's layout
     TensorType type;                     // of the region
     std::optional<std::size_t> standby;  // a transfer that carries the same
   };
@@ -31,6 +31,7 @@ class Port {
   static Port result(const Deployment& deployment, const std::string& name);
 
   const TensorType& type() const { return type_; }
+  Layout layout() const { return layout_; }  // of the tensor and of the payloads
   // Without spare ones.
   const std::vector<Piece>& pieces() const { return pieces_; }
   // The index of the piece that is the tensor.
@@ -54,7 +55,8 @@ class Port {
   std::size_t decoded_bytes() const;
   void decode_piece(std::size_t lost, const Payloads& payloads, MutableTensorView tensor);
 
-  Region region_;
+  Layout layout_ = Layout::kPlain;
+  Region region_;                      // in that
   Combine combine_ = Combine::kPlace;  // of the pieces
   TensorType type_;
   std::vector<Piece> pieces_;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "graph/layout.h"
 #include "graph/region.h"
 #include "partition/prediction.h"
 
@@ -24,9 +25,6 @@ namespace onnx_split {
 enum class Split : std::uint8_t { kWhole, kSpatial, kOutputChannel, kInputChannel, kChannelPair };
 std::string_view split_name(Split split);  // "whole", "spatial", …
 Expected<Split> split_from_name(std::string_view name);
-
-// Of all values that are divided by channels.
-inline constexpr std::size_t kChannelAxis = 1;
 
 // How a receiver puts a value together from what the parts give: copied into its region, or added (in part order).
 // What a parity part gives isn't needed for that; it replaces what any one of the other parts gives (Spare::kParity).

@@ -1,4 +1,4 @@
-// The innermost sums of all convolutions in the blocked layout (engine/layout.h): for a few output positions, those of
+// The innermost sums of all convolutions in the blocked layout (graph/layout.h): for a few output positions, those of
 // a panel of output channels, or of sixteen channels each by itself. They stay in registers over the whole depth.
 // Written with Highway for AVX-512, AVX2, SSE4 and NEON; the best that the processor has is chosen when the program
 // runs.

@@ -35,7 +35,7 @@ struct KernelSpec {
   std::string_view choice;  // valid and complete for nodes that have one (engine/choice.h), else empty
   Epilogue epilogue;
   unsigned threads = 1;
-  // Inputs and outputs lie as KernelRow::blocked_inputs says (engine/layout.h); otherwise all are plain.
+  // Inputs and outputs lie as KernelRow::blocked_inputs says (graph/layout.h); otherwise all are plain.
   bool blocked = false;
   // By input of the node: its data where they are known when the kernel is made, else null.
   std::span<const void* const> constants = {};

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "engine/kernels/kernel.h"
-#include "engine/layout.h"
+#include "graph/layout.h"
 
 namespace onnx_split {
 

@@ -5,7 +5,7 @@
 
 #include "engine/kernels/activation.h"
 #include "engine/kernels/fma_tile.h"
-#include "engine/layout.h"
+#include "graph/layout.h"
 
 namespace onnx_split {
 

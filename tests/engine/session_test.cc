@@ -208,6 +208,83 @@ TEST(Session, RandomGraphsGiveTheBitsOfTheirSingleNodes) {
   EXPECT_GT(fused, 300U);  // the graphs do exercise epilogues
 }
 
+Layout random_layout(Random& random, const Value& value) {
+  const bool can_be = is_full_blocks(value.type, Region::whole(value.shape()));
+  return can_be && random.integer(0, 2) > 0 ? Layout::kBlocked : Layout::kPlain;
+}
+
+// In another layout, which the tensor has in full blocks.
+Tensor reordered(const Tensor& from, Layout to) {
+  const Shape& shape = from.type().shape;
+  const std::int64_t channels = shape[1], positions = shape.elements(2, shape.rank());
+  TensorBuilder builder(from.type());
+  for (std::int64_t i = 0; i < shape.elements(); ++i) {
+    const std::int64_t image = i / (channels * positions), channel = i / positions % channels, at = i % positions;
+    const std::int64_t block = image * (channels / 16) + channel / 16;
+    const auto plain = static_cast<std::size_t>(i);
+    const auto blocked = static_cast<std::size_t>((block * positions + at) * 16 + channel % 16);
+    if (to == Layout::kBlocked) {
+      builder.as<float>()[blocked] = from.as<float>()[plain];
+    } else {
+      builder.as<float>()[plain] = from.as<float>()[blocked];
+    }
+  }
+  return std::move(builder).build();
+}
+
+TEST(Session, TheLayoutOfInputsAndOutputsChangesNoBit) {
+  std::size_t blocked_inputs = 0, blocked_outputs = 0, fewer_steps = 0;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    const Graph graph = RandomNetwork(seed).build();
+    SCOPED_TRACE(to_text(graph));
+    Random random(seed);
+    const Value& input = graph.value(graph.inputs()[0]);
+    const Tensor x = random_tensor(random, input.shape());
+    BoundaryLayouts boundary;
+    boundary.inputs = {random_layout(random, input)};
+    for (const ValueId output : graph.outputs()) {
+      // One that is the input lies as that does.
+      const bool is_input = output == graph.inputs()[0];
+      boundary.outputs.push_back(is_input ? boundary.inputs[0] : random_layout(random, graph.value(output)));
+    }
+    const bool is_blocked = boundary.input(0) == Layout::kBlocked;
+    const auto session = must(Session::create(graph, {.choices = {}, .boundary = boundary}));
+    std::vector<Tensor> outputs = must(evaluate(*session, std::array{is_blocked ? reordered(x, Layout::kBlocked) : x}));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (boundary.output(i) == Layout::kPlain) continue;
+      outputs[i] = reordered(outputs[i], Layout::kPlain);
+      ++blocked_outputs;
+    }
+    ASSERT_TRUE(same_bits(outputs, must(evaluate_once(graph, std::array{x})))) << seed;
+    blocked_inputs += is_blocked ? 1 : 0;
+    const auto plain = must(Session::create(graph, {}));
+    fewer_steps += session->steps().size() < plain->steps().size() ? 1 : 0;
+  }
+  EXPECT_GE(blocked_inputs, 30U);
+  EXPECT_GE(blocked_outputs, 60U);
+  EXPECT_GE(fewer_steps, 20U);
+}
+
+TEST(Session, OnlyFullBlocksCanBeInTheBlockedLayoutOutside) {
+  const auto error_of = [](Shape shape, BoundaryLayouts boundary, bool reference = false) {
+    GraphBuilder builder("relu");
+    const ValueId x = must(builder.add_input("x", {DataType::kFloat32, std::move(shape)}));
+    const ValueId y = must(builder.add("y", OpType::kRelu, {}, {x}));
+    const auto session = Session::create(must(std::move(builder).build({y, x})),
+                                         {.choices = {}, .boundary = std::move(boundary), .reference = reference});
+    return session ? "" : session.error().message;
+  };
+  using enum Layout;
+  EXPECT_EQ(error_of(Shape{1, 32, 2, 2}, {{kBlocked}, {kPlain, kBlocked}}), "");
+  EXPECT_EQ(error_of(Shape{1, 32, 2, 2}, {{kBlocked}, {kBlocked, kPlain}}),
+            "output \"x\" isn't computed: it can't be in another layout");
+  EXPECT_EQ(error_of(Shape{1, 40, 2, 2}, {{kPlain}, {kBlocked, kPlain}}),
+            "value \"y\" float32[1,40,2,2] can't be in the blocked layout");
+  EXPECT_EQ(error_of(Shape{1, 32}, {{kBlocked}, {}}), "value \"x\" float32[1,32] can't be in the blocked layout");
+  EXPECT_EQ(error_of(Shape{1, 32, 2, 2}, {{kBlocked}, {kPlain, kBlocked}}, true),
+            "value \"x\" float32[1,32,2,2] can't be in the blocked layout");
+}
+
 // Pieces of a concatenation that lie in it.
 std::size_t count_in_place(const Step& concat, const MemoryPlan& plan) {
   const Place& whole = plan.place(concat.outputs.front());

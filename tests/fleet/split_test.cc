@@ -40,8 +40,8 @@ EngineFacts engine() {
   return {1, blas_core(), [](const Graph& graph) { return choose_all(graph, default_rule()); }};
 }
 
-Graph network_of(std::uint64_t seed) {
-  return random_network(seed, 1 + static_cast<std::int64_t>(seed / 3 % 5), 1 + seed % 3);
+Graph network_of(std::uint64_t seed, std::int64_t unit = 1) {
+  return random_network(seed, 1 + static_cast<std::int64_t>(seed / 3 % 5), 1 + seed % 3, unit);
 }
 
 // Random inputs of one sign, as pictures have: an average of numbers around 0 may cancel until rounding, which depends
@@ -224,6 +224,29 @@ TEST(Splits, FleetsGiveTheAnswersInTheOrderOfSubmission) {
     const auto coordinator = deploy(graph, plan, runners);
     SCOPED_TRACE(fmt::format("seed {}\n{}", seed, describe_plan(plan)));
     expect_answers(graph, *coordinator, 15, is_undivided(plan) ? 0.0 : kTolerance);
+  }
+}
+
+// Many of their channels are full blocks, so that pieces of what crosses stay in the kernels' layout.
+TEST(Splits, FleetsOfWideNetworksGiveTheAnswers) {
+  const Runners runners(8);
+  std::map<Split, int> readers;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const Graph graph = network_of(seed, 16);
+    const Plan plan = RandomPlan(graph, seed, engine(), 3).make();
+    const Deployment deployment = testing::deployment_of(graph, plan);
+    for (const Stage& stage : plan.stages) {
+      for (const ValueRegion& input : stage.parts.front().inputs) {
+        readers[stage.split] += deployment.layout_of(input.value) == Layout::kBlocked ? 1 : 0;
+      }
+    }
+    const auto coordinator = deploy(graph, plan, runners);
+    SCOPED_TRACE(fmt::format("seed {}\n{}", seed, describe_plan(plan)));
+    expect_answers(graph, *coordinator, 5, is_undivided(plan) ? 0.0 : kTolerance);
+  }
+  for (const Split split :
+       {Split::kWhole, Split::kSpatial, Split::kOutputChannel, Split::kInputChannel, Split::kChannelPair}) {
+    EXPECT_GE(readers[split], 3) << split_name(split);
   }
 }
 

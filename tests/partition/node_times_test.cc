@@ -15,11 +15,12 @@ namespace {
 
 using testing::must;
 
-// a: a 1×1 convolution of 8 → 4 channels on 10×10; b: a ReLU.
-Graph conv_and_relu() {
+// a: a 1×1 convolution of 8 channels on 10×10; b: a ReLU.
+Graph conv_and_relu(std::int64_t channels = 4) {
   GraphBuilder builder("net");
   const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 8, 10, 10}}));
-  const ValueId w = must(builder.add_constant("w", Tensor::floats({4, 8, 1, 1}, std::vector<float>(32, 1.0F))));
+  const ValueId w =
+      must(builder.add_constant("w", Tensor::floats({channels, 8, 1, 1}, std::vector<float>(8 * channels, 1.0F))));
   const ValueId a = must(builder.add("a", OpType::kConv, {}, {x, w}));
   return must(std::move(builder).build({must(builder.add("b", OpType::kRelu, {}, {a}))}));
 }
@@ -70,6 +71,24 @@ TEST(NodeTimes, AStageTakesItsReordersToo) {
   EXPECT_DOUBLE_EQ(seconds(0, 1, {}), 8e-3 + border_s);
   EXPECT_DOUBLE_EQ(seconds(1, 2, {}), border_s);
   EXPECT_NEAR(seconds(0, 1, {Split::kSpatial, 2, {2, 1}, {}}), 8e-3 + border_s, 1e-12);
+}
+
+TEST(NodeTimes, FullBlocksOfChannelsCrossACutInTheKernelsLayout) {
+  DeviceProfile device = profile(2.0);
+  device.reorder_byte_ns = 0.5;
+  const Graph graph = conv_and_relu(48);
+  ClusterModel model;
+  model.devices.resize(1);
+  model.devices[0].times =
+      std::make_shared<const NodeTimes>(NodeTimes::from_profiles(graph, std::array<const DeviceProfile*, 1>{&device}));
+  StageShapes shapes(graph, model, {0, 1, 2});
+  const auto seconds = [&](std::size_t ways, std::size_t part, Split split) {
+    return shapes.find(0, 1, {split, ways, {ways, 1}, {}})->parts[part].compute_s[0];
+  };
+  EXPECT_DOUBLE_EQ(shapes.find(1, 2, {})->parts[0].compute_s[0], 0.0);
+  EXPECT_DOUBLE_EQ(seconds(2, 0, Split::kSpatial), 1e-3);
+  EXPECT_DOUBLE_EQ(seconds(3, 1, Split::kOutputChannel), 2e-3 / 3.0);
+  EXPECT_DOUBLE_EQ(seconds(2, 1, Split::kOutputChannel), 1e-3 + 24 * 10 * 10 * 4 * 0.5e-9);
 }
 
 // b reads a row more of a's output than the sum does.

@@ -15,12 +15,13 @@ namespace onnx_split::testing {
 
 class RandomNetwork {
  public:
-  // `axes`: spatial ones, 1 to 3.
-  explicit RandomNetwork(std::uint64_t seed, std::size_t axes = 2) : random_(seed), axes_(axes), builder_("random") {}
+  // `axes`: spatial ones, 1 to 3. Channels are few multiples of `unit`, for the most part.
+  explicit RandomNetwork(std::uint64_t seed, std::size_t axes = 2, std::int64_t unit = 1)
+      : random_(seed), axes_(axes), unit_(unit), builder_("random") {}
 
   // `blocks` random blocks behind one another, then a head.
   Graph make(std::int64_t blocks) {
-    Ints dims{1, random_.integer(1, 4)};
+    Ints dims{1, some_channels(4)};
     for (std::size_t axis = 0; axis < axes_; ++axis) dims.push_back(random_.integer(axes_ == 3 ? 3 : 5, 9));
     ValueId now = must(builder_.add_input("input", {DataType::kFloat32, Shape(dims)}));
     for (std::int64_t i = 0; i < blocks; ++i) now = block(now);
@@ -41,6 +42,7 @@ class RandomNetwork {
 
   const Shape& shape_of(ValueId id) const { return builder_.value(id).shape(); }
   std::int64_t channels_of(ValueId id) const { return shape_of(id)[1]; }
+  std::int64_t some_channels(std::int64_t most) { return unit_ * random_.integer(1, most); }
   bool coin() { return random_.integer(0, 1) == 1; }
   // One number for each spatial axis; `twice`: begins and ends.
   Ints all(std::int64_t value, bool twice = false) const { return Ints(twice ? 2 * axes_ : axes_, value); }
@@ -85,13 +87,13 @@ class RandomNetwork {
   ValueId any_conv(ValueId x) {
     const std::int64_t kernel = random_.integer(0, 1) * 2 + 1;
     const std::int64_t dilation = kernel == 3 && random_.integer(0, 3) == 0 && fits(x, 3) ? 2 : 1;
-    return activate(conv(x, random_.integer(1, 9), kernel, fits(x, 3) ? random_.integer(1, 2) : 1, 1, dilation));
+    return activate(conv(x, some_channels(9), kernel, fits(x, 3) ? random_.integer(1, 2) : 1, 1, dilation));
   }
 
   ValueId grouped(ValueId x) {
     const std::int64_t channels = channels_of(x);
     const std::int64_t groups = channels % 3 == 0 ? 3 : channels % 2 == 0 ? 2 : 1;
-    return activate(conv(x, groups * random_.integer(1, 3), 3, 1, groups));
+    return activate(conv(x, groups * some_channels(3), 3, 1, groups));
   }
 
   ValueId residual(ValueId x) {
@@ -108,8 +110,8 @@ class RandomNetwork {
   }
 
   ValueId branches(ValueId x) {
-    const ValueId a = activate(conv(x, random_.integer(1, 4), 1, 1, 1));
-    const ValueId b = activate(whole_conv(x, random_.integer(1, 4)));
+    const ValueId a = activate(conv(x, some_channels(4), 1, 1, 1));
+    const ValueId b = activate(whole_conv(x, some_channels(4)));
     return add(OpType::kConcat, {{"axis", std::int64_t{1}}}, {a, b});
   }
 
@@ -219,12 +221,13 @@ class RandomNetwork {
 
   Random random_;
   std::size_t axes_;
+  std::int64_t unit_;
   GraphBuilder builder_;
   int count_ = 0;
 };
 
-inline Graph random_network(std::uint64_t seed, std::int64_t blocks, std::size_t axes = 2) {
-  return RandomNetwork(seed, axes).make(blocks);
+inline Graph random_network(std::uint64_t seed, std::int64_t blocks, std::size_t axes = 2, std::int64_t unit = 1) {
+  return RandomNetwork(seed, axes, unit).make(blocks);
 }
 
 // Seeded inputs for every input of a graph.
