@@ -132,12 +132,8 @@ Expected<void> serve(RunnerProgramOptions& options) {
 
 int run_runner_program(int argc, char** argv) {
   // A device pays for its share: left alone, glibc keeps the freed messages of each of nng's threads in a heap of its
-  // own. What one message leaves at the end of the heap is for the next: given back to the system, each of its pages
-  // would have to be got again, and cleared.
-  constexpr int kLargeBytes = 4 << 20, kMostFreeBytes = 1 << 30;
+  // own.
   ::mallopt(M_ARENA_MAX, 1);
-  ::mallopt(M_MMAP_THRESHOLD, kLargeBytes);
-  ::mallopt(M_TRIM_THRESHOLD, kMostFreeBytes);
   CLI::App program("Executes the parts of a plan on this device.", "onnx-split-runner");
   program.set_version_flag("--version", ONNX_SPLIT_VERSION);
   RunnerProgramOptions options;

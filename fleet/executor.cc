@@ -418,7 +418,8 @@ Expected<bool> Executor::run(OwnPart& part, const Job& job) {
     const std::size_t transfer = port.pieces()[*port.direct()].transfer;
     const std::size_t bytes = port.type().size_bytes();
     if (stays_here(job, transfer)) {
-      part.local_outputs[i] = local_.take(transfer, bytes);
+      part.local_outputs[i].reset();  // a job's that was given up
+      TRY_ASSIGN(part.local_outputs[i], local_.take(transfer, bytes));
       part.output_views.emplace_back(port.type(), part.local_outputs[i]->bytes().data());
       continue;
     }
@@ -442,7 +443,7 @@ Expected<void> Executor::send_output(OwnPart& part, std::size_t output, const Jo
     if (piece == port.direct()) continue;
     const Port::Piece& what = port.pieces()[piece];
     if (stays_here(job, what.transfer)) {
-      std::shared_ptr<MutableBuffer> payload = local_.take(what.transfer, what.type.size_bytes());
+      TRY_ASSIGN(std::shared_ptr<MutableBuffer> payload, local_.take(what.transfer, what.type.size_bytes()));
       port.give(part.output_views[output], piece, payload->bytes().data());
       TRY(deliver(job.request, what.transfer, share(std::move(payload))));
       continue;
@@ -462,8 +463,9 @@ Expected<void> Executor::send_output(OwnPart& part, std::size_t output, const Jo
 // Whether nobody but this device needs it: then there is no frame.
 bool Executor::stays_here(const Job& job, std::size_t transfer) const {
   const Transfer& what = deployment_.routing.transfers[transfer];
-  const std::vector<std::size_t> devices = receiving_devices(deployment_.plan, what, job.request);
-  return !what.to_coordinator && devices.size() == 1 && devices.front() == device_;
+  return !what.to_coordinator && std::all_of(what.consumers.begin(), what.consumers.end(), [&](PartId consumer) {
+    return device_for(deployment_.plan, consumer, job.request) == device_;
+  });
 }
 
 Expected<void> Executor::send(const Job& job, std::size_t transfer, Message frame) {
@@ -477,7 +479,7 @@ Expected<void> Executor::send(const Job& job, std::size_t transfer, Message fram
   const bool is_needed_here = std::find(devices.begin(), devices.end(), device_) != devices.end();
   if (is_needed_here) {
     const std::span<const std::byte> payload = frame_payload(std::span<const std::byte>(frame.bytes()));
-    std::shared_ptr<MutableBuffer> copy = local_.take(transfer, payload.size());
+    TRY_ASSIGN(std::shared_ptr<MutableBuffer> copy, local_.take(transfer, payload.size()));
     std::memcpy(copy->bytes().data(), payload.data(), payload.size());
     TRY(deliver(job.request, transfer, share(std::move(copy))));
   }

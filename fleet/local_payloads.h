@@ -1,5 +1,5 @@
-// Memory for tensors that stay on the device, by transfer: reused once nobody has a Buffer of it any more, so that a
-// part that has run once needs no more. For one thread.
+// Memory for tensors that stay on the device, by transfer: reused once nobody has a Buffer of it any more, so that
+// there is no more of it than ever waited at once. For one thread.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/error.h"
 
 namespace onnx_split {
 
@@ -14,8 +15,8 @@ class LocalPayloads {
  public:
   explicit LocalPayloads(std::size_t transfers) : by_transfer_(transfers) {}
 
-  // `bytes` is always the same for one transfer. To be filled, and then shared as a Buffer with this as its owner.
-  std::shared_ptr<MutableBuffer> take(std::size_t transfer, std::size_t bytes);
+  // `bytes` is always the same for one transfer. To be filled, and then shared. Errors: kExhausted.
+  Expected<std::shared_ptr<MutableBuffer>> take(std::size_t transfer, std::size_t bytes);
 
  private:
   std::vector<std::vector<std::shared_ptr<MutableBuffer>>> by_transfer_;

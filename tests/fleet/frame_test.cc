@@ -26,6 +26,7 @@ FrameHeader random_header(Random& random) {
   header.value = static_cast<std::uint32_t>(random.next());
   header.source_stage = static_cast<std::uint32_t>(random.next());
   header.source_part = static_cast<std::uint32_t>(random.next());
+  header.layout = random.integer(0, 1) == 0 ? Layout::kPlain : Layout::kBlocked;
   std::vector<Range> ranges(static_cast<std::size_t>(random.integer(0, kMaxRank)));
   for (Range& range : ranges) {
     range.begin = random.integer(0, 1000);
@@ -49,6 +50,7 @@ TEST(Frame, WhatIsSealedIsOpened) {
     EXPECT_EQ(opened.value, header.value);
     EXPECT_EQ(opened.source_stage, header.source_stage);
     EXPECT_EQ(opened.source_part, header.source_part);
+    EXPECT_EQ(opened.layout, header.layout);
     EXPECT_EQ(opened.region, header.region);
     must(check_payload(frame));
   }
@@ -125,6 +127,10 @@ TEST_F(DeployedFrame, ThatDoesNotFitIsRefused) {
   header = deployment_.header_of(0);
   header.source_stage = 1;
   EXPECT_FALSE(check_frame(deployment_, frame_of(header, bytes)));
+  header = deployment_.header_of(0);
+  header.layout = Layout::kBlocked;
+  EXPECT_NE(error_of(check_frame(deployment_, frame_of(header, bytes))).find("doesn't carry what the plan says"),
+            std::string::npos);
 }
 
 TEST_F(DeployedFrame, SignalsFitWhereTheirNumbersDo) {
