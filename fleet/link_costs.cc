@@ -9,9 +9,18 @@ namespace {
 
 constexpr std::int64_t kSmallBytes = 64;
 constexpr std::int64_t kAnswerBytes = 8;
-constexpr std::int64_t kPingsOfAGroup = 2;
 constexpr std::int64_t kLargeBytes = 256 << 10;
 constexpr std::int64_t kLargerBytes = 1 << 20;
+
+// Each batch's place in link_batches().
+enum Batch : std::size_t {
+  kSmall,
+  kLargePing,
+  kLargerPing,
+  kLargeAnswer,
+  kLargerAnswer,
+  kComputing,  // the same, computing
+};
 
 double fastest_ms(const PingTimes& times) {
   return *std::min_element(times.round_trip_ms.begin(), times.round_trip_ms.end());
@@ -31,18 +40,22 @@ double byte_ns(const std::vector<double>& large_us, const std::vector<double>& l
 }
 
 // A small ping and its answer are one message sent and one received, which take about the same.
-double message_us(const std::vector<double>& group_us) {
-  return std::max(0.0, median(group_us) / static_cast<double>(2 * kPingsOfAGroup));
-}
+double message_us(const std::vector<double>& busy_us) { return std::max(0.0, median(busy_us) / 2.0); }
 
 }  // namespace
 
 std::vector<PingBatch> link_batches(bool quick) {
   const std::int64_t few = quick ? 3 : 5;
   const std::int64_t many = quick ? 5 : 10;
-  return {{kSmallBytes, kAnswerBytes, many}, {kSmallBytes, kAnswerBytes, many, kPingsOfAGroup},
-          {kLargeBytes, kAnswerBytes, few},  {kLargerBytes, kAnswerBytes, few},
-          {kSmallBytes, kLargeBytes, few},   {kSmallBytes, kLargerBytes, few}};
+  std::vector<PingBatch> batches;
+  for (const bool computing : {false, true}) {
+    batches.push_back({kSmallBytes, kAnswerBytes, many, computing});
+    batches.push_back({kLargeBytes, kAnswerBytes, few, computing});
+    batches.push_back({kLargerBytes, kAnswerBytes, few, computing});
+    batches.push_back({kSmallBytes, kLargeBytes, few, computing});
+    batches.push_back({kSmallBytes, kLargerBytes, few, computing});
+  }
+  return batches;
 }
 
 Expected<LinkCosts> link_costs(const std::vector<PingTimes>& times) {
@@ -50,19 +63,18 @@ Expected<LinkCosts> link_costs(const std::vector<PingTimes>& times) {
   if (times.size() != expected) {
     return fail(ErrorCode::kInvalid, "it pinged with {} sizes: expected {}", times.size(), expected);
   }
-  const PingTimes &small = times[0], &group = times[1];
-  const PingTimes &large_ping = times[2], &larger_ping = times[3];
-  const PingTimes &large_answer = times[4], &larger_answer = times[5];
   LinkCosts costs;
-  costs.latency_ms = fastest_ms(small) / 2.0;
-  costs.there_mbps = bandwidth_mbps(large_ping, larger_ping);
-  costs.back_mbps = bandwidth_mbps(large_answer, larger_answer);
-  const double ping_us = message_us(group.busy_us);
-  const double peer_us = message_us(group.peer_busy_us);
-  costs.ping_send = {ping_us, byte_ns(large_ping.busy_us, larger_ping.busy_us)};
-  costs.ping_receive = {ping_us, byte_ns(large_answer.busy_us, larger_answer.busy_us)};
-  costs.peer_send = {peer_us, byte_ns(large_answer.peer_busy_us, larger_answer.peer_busy_us)};
-  costs.peer_receive = {peer_us, byte_ns(large_ping.peer_busy_us, larger_ping.peer_busy_us)};
+  costs.latency_ms = fastest_ms(times[kSmall]) / 2.0;
+  costs.there_mbps = bandwidth_mbps(times[kLargePing], times[kLargerPing]);
+  costs.back_mbps = bandwidth_mbps(times[kLargeAnswer], times[kLargerAnswer]);
+  const auto cost = [&](std::vector<double> PingTimes::*busy, Batch large, Batch larger) {
+    return MessageCost{message_us(times[kComputing + kSmall].*busy),
+                       byte_ns(times[kComputing + large].*busy, times[kComputing + larger].*busy)};
+  };
+  costs.ping_send = cost(&PingTimes::busy_us, kLargePing, kLargerPing);
+  costs.ping_receive = cost(&PingTimes::busy_us, kLargeAnswer, kLargerAnswer);
+  costs.peer_send = cost(&PingTimes::peer_busy_us, kLargeAnswer, kLargerAnswer);
+  costs.peer_receive = cost(&PingTimes::peer_busy_us, kLargePing, kLargerPing);
   return costs;
 }
 

@@ -8,10 +8,10 @@
 
 namespace onnx_split {
 
-// A small message, for the latency. Small ones in a group, for what a message costs the processors: parts send and
-// await several at once, too, and the first of them wakes threads, and an idle processor, for all (in a virtual machine
-// that takes longer than the message). Then two large sizes in each direction: what the larger of them takes longer is
-// the bandwidth's, and neither a token bucket's burst nor the time that a message takes whatever its size is in it.
+// A small message, for the latency, and two large sizes in each direction: what the larger of them takes longer is the
+// bandwidth's, and neither a token bucket's burst nor the time that a message takes whatever its size is in it. Then
+// the same while both ends compute, for what messages cost the processors of devices that have something to do: one
+// that waits for the bytes is woken for each few of them, at three times the price, and in a virtual machine more.
 std::vector<PingBatch> link_batches(bool quick);
 
 // Of the two ends of a link.

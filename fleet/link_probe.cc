@@ -19,16 +19,17 @@ using transport::PushSocket;
 
 constexpr std::chrono::milliseconds kConnectTimeout{10000};
 constexpr std::chrono::milliseconds kAnswerTimeout{10000};
+constexpr std::chrono::milliseconds kLongestPing{2000};  // with the pause before it
 constexpr std::size_t kMaxFrameBytes = kFrameHeaderBytes + static_cast<std::size_t>(kMaxProbeBytes);
 constexpr std::int64_t kLeastAnswerBytes = sizeof(std::int64_t);  // the answering end's processor time
-constexpr std::int64_t kMaxGroups = 100;
-constexpr std::int64_t kLeastGroups = 3;
-constexpr std::int64_t kMaxPings = 16;
+constexpr std::int64_t kMaxPings = 100;
+constexpr std::int64_t kLeastPings = 3;
 constexpr std::size_t kMaxBatches = 16;
 constexpr double kMaxPauseMs = 1000.0;
 constexpr double kMaxBatchSeconds = 30.0;
 constexpr double kMaxNumber = 1e12;
 constexpr std::size_t kPageBytes = 4096;
+constexpr std::uint32_t kComputing = 1;  // a ping's source_part where the answering end is to compute
 
 double ms_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double, std::milli>(end - begin).count();
@@ -107,19 +108,21 @@ class Pinger {
     const auto begin = Clock::now();
     std::int64_t busy_ns = 0;
     std::int64_t peer_busy_ns = 0;
-    for (std::int64_t i = 0; i <= batch.groups; ++i) {
+    companion_->stop();
+    for (std::int64_t i = 0; i <= batch.pings; ++i) {
+      if (batch.computing) companion_->compute(kLongestPing);
       std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(plan_.pause_ms));
-      const std::int64_t busy_before = std::exchange(busy_ns, process_time_ns() - excluded_ns_);
+      const std::int64_t busy_before = std::exchange(busy_ns, companion_->others_time_ns() - excluded_ns_);
       if (i > 1) times.busy_us.push_back(static_cast<double>(busy_ns - busy_before) * 1e-3);
-      TRY_ASSIGN(const Answer answer, ping_group(batch));
+      TRY_ASSIGN(const Answer answer, ping(batch));
       const std::int64_t peer_before = std::exchange(peer_busy_ns, answer.peer_busy_ns);
       if (i == 0) continue;
       times.round_trip_ms.push_back(answer.round_trip_ms);
       times.peer_busy_us.push_back(static_cast<double>(peer_busy_ns - peer_before) * 1e-3);
-      if (i >= kLeastGroups && ms_between(begin, Clock::now()) > plan_.max_s * 1e3) break;
+      if (i >= kLeastPings && ms_between(begin, Clock::now()) > plan_.max_s * 1e3) break;
     }
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(plan_.pause_ms));
-    times.busy_us.push_back(static_cast<double>(process_time_ns() - excluded_ns_ - busy_ns) * 1e-3);
+    times.busy_us.push_back(static_cast<double>(companion_->others_time_ns() - excluded_ns_ - busy_ns) * 1e-3);
     return times;
   }
 
@@ -131,41 +134,24 @@ class Pinger {
 
   explicit Pinger(const PingPlan& plan) : plan_(plan) {}
 
-  // The last answer, and how long all took.
-  Expected<Answer> ping_group(const PingBatch& batch) {
-    std::vector<Message> frames;
-    for (std::int64_t i = 0; i < batch.pings; ++i) {
-      TRY_ASSIGN(Message frame, fill_frame(batch.ping_bytes, excluded_ns_));
-      frames.push_back(std::move(frame));
-    }
-    const std::uint64_t before = number_;
+  Expected<Answer> ping(const PingBatch& batch) {
+    TRY_ASSIGN(Message frame, fill_frame(batch.ping_bytes, excluded_ns_));
+    FrameHeader header = header_of(plan_.epoch, ++number_, frame);
+    header.value = static_cast<std::uint32_t>(batch.answer_bytes);
+    header.source_part = batch.computing ? kComputing : 0;
     const auto begin = Clock::now();
-    for (Message& frame : frames) {
-      FrameHeader header = header_of(plan_.epoch, ++number_, frame);
-      header.value = static_cast<std::uint32_t>(batch.answer_bytes);
-      seal_frame(header, frame.bytes());
-      TRY(pings_->send(std::move(frame), kAnswerTimeout));
-    }
-    Answer last;
-    for (std::uint64_t number = before + 1; number <= number_; ++number) {
-      TRY_ASSIGN(last.peer_busy_ns, receive_answer(batch, number));
-    }
-    last.round_trip_ms = ms_between(begin, Clock::now());
-    return last;
-  }
-
-  // Gives the answering end's processor time.
-  Expected<std::int64_t> receive_answer(const PingBatch& batch, std::uint64_t number) {
+    seal_frame(header, frame.bytes());
+    TRY(pings_->send(std::move(frame), kAnswerTimeout));
     TRY_ASSIGN(const Message answer, answers_->receive(kAnswerTimeout));
     TRY_ASSIGN(const FrameHeader answered, check_probe(answer, plan_.epoch));
+    Answer result{ms_between(begin, Clock::now()), 0};
     const std::span<const std::byte> payload = frame_payload(answer.bytes());
-    if (answered.request != number || payload.size() != static_cast<std::size_t>(batch.answer_bytes)) {
+    if (answered.request != number_ || payload.size() != static_cast<std::size_t>(batch.answer_bytes)) {
       return fail(ErrorCode::kInvalid, "answer {} of {} bytes: expected answer {} of {} bytes", answered.request,
-                  payload.size(), number, batch.answer_bytes);
+                  payload.size(), number_, batch.answer_bytes);
     }
-    std::int64_t peer_busy_ns = 0;
-    std::memcpy(&peer_busy_ns, payload.data(), sizeof peer_busy_ns);
-    return peer_busy_ns;
+    std::memcpy(&result.peer_busy_ns, payload.data(), sizeof result.peer_busy_ns);
+    return result;
   }
 
   const PingPlan& plan_;
@@ -173,6 +159,7 @@ class Pinger {
   std::optional<PullSocket> answers_;
   std::uint64_t number_ = 0;
   std::int64_t excluded_ns_ = 0;
+  std::unique_ptr<Companion> companion_ = std::make_unique<Companion>();
 };
 
 }  // namespace
@@ -221,12 +208,17 @@ Expected<void> LinkAnswerer::answer(const Message& ping) {
   if (answer_bytes < kLeastAnswerBytes || answer_bytes > kMaxProbeBytes) {
     return fail(ErrorCode::kInvalid, "a ping asks for an answer of {} bytes", answer_bytes);
   }
+  if (header.source_part == kComputing) {
+    companion_.compute(kLongestPing);
+  } else {
+    companion_.stop();
+  }
   last_heard_ = Clock::now();
   gone_ = false;  // somebody else
   if (prepared_.size() != kFrameHeaderBytes + static_cast<std::size_t>(answer_bytes)) {
     TRY_ASSIGN(prepared_, fill_frame(answer_bytes, excluded_ns_));
   }
-  const std::int64_t busy_ns = process_time_ns() - excluded_ns_;
+  const std::int64_t busy_ns = companion_.others_time_ns() - excluded_ns_;
   std::memcpy(frame_payload(prepared_.bytes()).data(), &busy_ns, sizeof busy_ns);
   seal_frame(header_of(epoch_, header.request, prepared_), prepared_.bytes());
   TRY(answers_->send(std::move(prepared_), kAnswerTimeout));
@@ -252,8 +244,8 @@ Json ping_plan_to_json(const PingPlan& plan) {
   for (const PingBatch& batch : plan.batches) {
     batches.push_back({{"ping_bytes", batch.ping_bytes},
                        {"answer_bytes", batch.answer_bytes},
-                       {"groups", batch.groups},
-                       {"pings", batch.pings}});
+                       {"pings", batch.pings},
+                       {"computing", batch.computing}});
   }
   return {{"epoch", plan.epoch},          {"device", plan.device},
           {"pings_url", plan.urls.pings}, {"answers_url", plan.urls.answers},
@@ -280,12 +272,9 @@ Expected<PingPlan> ping_plan_from(const JsonReader& request) {
     PingBatch batch;
     TRY_ASSIGN(batch.ping_bytes, reader.integer("ping_bytes", 0, kMaxProbeBytes));
     TRY_ASSIGN(batch.answer_bytes, reader.integer("answer_bytes", kLeastAnswerBytes, kMaxProbeBytes));
-    TRY_ASSIGN(batch.groups, reader.integer("groups", 1, kMaxGroups));
     TRY_ASSIGN(batch.pings, reader.integer("pings", 1, kMaxPings));
-    if (batch.pings * std::max(batch.ping_bytes, batch.answer_bytes) > kMaxProbeBytes) {
-      return reader.expected(
-          fmt::format("pings of a group, and answers, of at most {} bytes together", kMaxProbeBytes));
-    }
+    TRY_ASSIGN(const JsonReader computing, reader.at("computing"));
+    TRY_ASSIGN(batch.computing, computing.boolean());
     plan.batches.push_back(batch);
   }
   return plan;

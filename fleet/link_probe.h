@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "fleet/companion.h"
 #include "transport/push_pull.h"
 
 namespace onnx_split {
@@ -55,18 +56,19 @@ class LinkAnswerer {
   std::optional<transport::PushSocket> answers_;
   transport::Message prepared_;  // the next answer, as large as the last one
   std::int64_t excluded_ns_ = 0;
+  Companion companion_;
   std::atomic<std::chrono::steady_clock::time_point> last_heard_;
   std::atomic<bool> gone_{false};
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
 
-// Groups of pings of one size, one group after the other, after one that doesn't count.
+// Pings of one size, one after the other, after one that doesn't count.
 struct PingBatch {
   std::int64_t ping_bytes = 0;    // payload
   std::int64_t answer_bytes = 0;  // at least 8
-  std::int64_t groups = 5;
-  std::int64_t pings = 1;  // of a group, sent before the first answer is waited for
+  std::int64_t pings = 5;
+  bool computing = false;  // both ends compute meanwhile (fleet/companion.h)
 };
 
 struct PingPlan {
@@ -74,15 +76,16 @@ struct PingPlan {
   LinkUrls urls;       // of the answering end, as the pinging one reaches it
   std::string device;  // its name
   std::vector<PingBatch> batches;
-  double pause_ms = 25.0;  // before each group: under a quota, until there is processor time again
-  double max_s = 2.0;      // for a batch, once it has had three groups
+  double pause_ms = 25.0;  // before each ping: under a quota, until there is processor time again
+  double max_s = 2.0;      // for a batch, once it has had three pings
 };
 
-// By group. Busy: processor time of the whole process, from one group to the next; filling the payload is left out.
+// By ping. Busy: processor time of the whole process but for what it computes meanwhile, from one ping to the next;
+// filling the payload is left out.
 struct PingTimes {
-  std::vector<double> round_trip_ms;  // from the first ping to the last answer
-  std::vector<double> busy_us;        // of the pinging end: pings sent, answers received
-  std::vector<double> peer_busy_us;   // of the answering end: answers sent, pings received
+  std::vector<double> round_trip_ms;
+  std::vector<double> busy_us;       // of the pinging end: a ping sent, an answer received
+  std::vector<double> peer_busy_us;  // of the answering end: an answer sent, a ping received
 };
 
 // The pinging end. Errors: no connection, an answer that doesn't come within ten seconds or isn't right. Gives an

@@ -122,7 +122,7 @@ void write_requests(const Seeds& seeds) {
   pings.epoch = 1;
   pings.urls = {"tcp://127.0.0.1:1", "tcp://127.0.0.1:2"};
   pings.device = "pi1";
-  pings.batches = {{0, 8, 5}, {64, 8, 5, 4}, {4096, 8, 3}};
+  pings.batches = {{0, 8, 5}, {64, 8, 5, true}, {4096, 8, 3}};
   seeds.request("link_ping", ping_plan_to_json(pings));
   PingTimes times{{0.5, 0.25}, {10.0, 20.0}, {10.0, 30.0}};
   seeds.message("ping_times", ping_times_to_json({times}));
