@@ -106,6 +106,7 @@ class CostModel::Evaluation {
     std::size_t to_stage = kCoordinator;
     std::size_t to_part = 0;
     double bytes = 0.0;
+    double owned_bytes = 0.0;  // what the part gives that it is a piece of
   };
 
   std::size_t device(std::size_t stage, std::size_t part, std::size_t replica) const {
@@ -121,22 +122,29 @@ class CostModel::Evaluation {
     }
     for (std::size_t s = 0; s < shapes_.size(); ++s) {
       input_bytes_.emplace_back(shapes_[s]->parts.size(), 0);
+      copied_bytes_.emplace_back(shapes_[s]->parts.size(), 0.0);
       for (std::size_t p = 0; p < shapes_[s]->parts.size(); ++p) {
         for (const ValuePiece& need : shapes_[s]->parts[p].inputs) {
           const std::size_t from = giver[need.value.index()];
           if (from == kCoordinator) {
             input_bytes_[s][p] += need.bytes;
-            add_flow({kCoordinator, 0, s, p, static_cast<double>(need.bytes)}, nullptr, need);
+            add_flow({kCoordinator, 0, s, p, static_cast<double>(need.bytes), 0.0}, nullptr, need);
             continue;
           }
+          std::size_t pieces = 0;
+          std::int64_t pieces_bytes = 0;
           for (std::size_t q = 0; q < shapes_[from]->parts.size(); ++q) {
             for (const ValuePiece& owned : shapes_[from]->parts[q].outputs) {
               if (owned.value != need.value) continue;
               const std::int64_t bytes = common_bytes(owned, need);
               input_bytes_[s][p] += bytes;
-              if (bytes > 0) add_flow({from, q, s, p, static_cast<double>(bytes)}, &owned, need);
+              if (bytes == 0) continue;
+              add_flow({from, q, s, p, static_cast<double>(bytes), static_cast<double>(owned.bytes)}, &owned, need);
+              ++pieces;
+              pieces_bytes += bytes;
             }
           }
+          if (pieces > 1) copied_bytes_[s][p] += static_cast<double>(pieces_bytes);  // put together
         }
       }
     }
@@ -145,10 +153,21 @@ class CostModel::Evaluation {
       if (from == kCoordinator) continue;
       for (std::size_t q = 0; q < shapes_[from]->parts.size(); ++q) {
         for (const ValuePiece& owned : shapes_[from]->parts[q].outputs) {
-          if (owned.value == id) add_flow({from, q, kCoordinator, 0, static_cast<double>(owned.bytes)}, &owned, owned);
+          const auto bytes = static_cast<double>(owned.bytes);
+          if (owned.value == id) add_flow({from, q, kCoordinator, 0, bytes, bytes}, &owned, owned);
         }
       }
     }
+    for (const Flow& flow : flows_) {  // cut out
+      if (flow.bytes < flow.owned_bytes) copied_bytes_[flow.from_stage][flow.from_part] += flow.bytes;
+    }
+  }
+
+  // What a part takes for a request, messages aside: it computes, cuts out what it gives, and puts together what it
+  // needs.
+  double part_s(std::size_t s, std::size_t p, std::size_t d) const {
+    const DeviceModel& device = model_.devices[d];
+    return shapes_[s]->parts[p].compute_s[device.kind] + copied_bytes_[s][p] * device.times->border_byte_s();
   }
 
   void index_flows() {
@@ -215,10 +234,10 @@ class CostModel::Evaluation {
       std::vector<double> replica_s(candidate_[s].replicas, 0.0);
       for (std::size_t r = 0; r < replica_s.size() && replica_s.size() > 1; ++r) {
         for (std::size_t p = 0; p < shapes_[s]->parts.size(); ++p) {
-          const DeviceModel& at = model_.devices[device(s, p, r)];
+          const std::size_t d = device(s, p, r);
+          const DeviceModel& at = model_.devices[d];
           const auto& [in, bytes_in, out, bytes_out] = messages[s][p];
-          const double busy_s =
-              shapes_[s]->parts[p].compute_s[at.kind] + at.receive.of(in, bytes_in) + at.send.of(out, bytes_out);
+          const double busy_s = part_s(s, p, d) + at.receive.of(in, bytes_in) + at.send.of(out, bytes_out);
           const double link_s = std::max(bytes_in / at.down_bytes_per_s, bytes_out / at.up_bytes_per_s);
           replica_s[r] = std::max({replica_s[r], busy_s, link_s});
         }
@@ -232,7 +251,7 @@ class CostModel::Evaluation {
       for (std::size_t p = 0; p < shapes_[s]->parts.size(); ++p) {
         for (std::size_t r = 0; r < rates_[s].size(); ++r) {
           const std::size_t d = device(s, p, r);
-          cost_.devices[d].compute_s += rates_[s][r] * shapes_[s]->parts[p].compute_s[model_.devices[d].kind];
+          cost_.devices[d].compute_s += rates_[s][r] * part_s(s, p, d);
         }
       }
     }
@@ -381,7 +400,7 @@ class CostModel::Evaluation {
     for (std::size_t s = 0; s < shapes_.size(); ++s) {
       for (std::size_t i = 0; i < candidate_[s].devices.size(); ++i) {
         const std::size_t d = candidate_[s].devices[i];
-        const double seconds = shapes_[s]->parts[i / candidate_[s].replicas].compute_s[model_.devices[d].kind];
+        const double seconds = part_s(s, i / candidate_[s].replicas, d);
         Longest& at = longest[d];
         if (at.stage == s) {
           at.of_stage_s = std::max(at.of_stage_s, seconds);
@@ -486,7 +505,7 @@ class CostModel::Evaluation {
       }
       for (std::size_t p = 0; p < shapes_[s]->parts.size(); ++p) {
         const std::size_t d = device(s, p, replicas[s]);
-        double now = std::max(ready[s][p], computing[d]) + shapes_[s]->parts[p].compute_s[model_.devices[d].kind];
+        double now = std::max(ready[s][p], computing[d]) + part_s(s, p, d);
         for (const std::size_t flow : outgoing_[s][p]) carry(flow, d, now);
         computing[d] = now;
       }
@@ -507,6 +526,7 @@ class CostModel::Evaluation {
   std::vector<const StageShape*> shapes_;  // by stage
   std::vector<Flow> flows_;
   std::vector<std::vector<std::int64_t>> input_bytes_;  // that wait for a request, by stage and part: each addend
+  std::vector<std::vector<double>> copied_bytes_;       // by stage and part
   // The flow by which a device gets a piece of a value: by value, source and device.
   struct Sent {
     ValueId value;

@@ -60,6 +60,7 @@ NodeTimes NodeTimes::from_roofline(const Graph& graph, const Roofline& roofline)
   }
   NodeTimes times = from_seconds(std::move(seconds));
   std::fill(times.overhead_s_.begin(), times.overhead_s_.end(), roofline.node_s);
+  times.border_byte_s_ = 2.0 / roofline.memory_bytes_per_s;
   return times;
 }
 

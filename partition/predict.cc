@@ -21,10 +21,10 @@ class Predictor {
       return fail(ErrorCode::kInvalid, "the plan is for {} devices, the cluster has {}", plan_.devices.size(),
                   model_.devices.size());
     }
-    TRY(set_compute_times());
-    set_rates();
     TRY_ASSIGN(routing_, make_routing(plan_, plan_.inputs, plan_.outputs));
     TRY(find_bytes());
+    TRY(set_compute_times());
+    set_rates();
     add_loads();
     add_memory();
     find_bottleneck();
@@ -86,12 +86,41 @@ class Predictor {
       }
       for (std::size_t p = 0; p < stage.parts.size(); ++p) {
         stage.parts[p].compute_s.clear();
+        const PartShape& part = shape->parts[stage.model_of(p)];
+        const double copied = copied_bytes({s, p});
         for (const std::size_t d : stage.parts[p].devices) {
-          stage.parts[p].compute_s.push_back(shape->parts[stage.model_of(p)].compute_s[model_.devices[d].kind]);
+          const DeviceModel& device = model_.devices[d];
+          stage.parts[p].compute_s.push_back(part.compute_s[device.kind] + copied * device.times->border_byte_s());
         }
       }
     }
     return {};
+  }
+
+  // What a part puts together from pieces, and what it cuts out of what it gives.
+  double copied_bytes(PartId id) const {
+    const Part& part = plan_.stages[id.stage].parts[id.part];
+    std::int64_t bytes = 0;
+    for (const ValueRegion& input : part.inputs) {
+      std::size_t pieces = 0;
+      std::int64_t pieces_bytes = 0;
+      for (const std::size_t i : routing_.pieces_of(id, input)) {
+        const Transfer& transfer = routing_.transfers[i];
+        const bool is_spare = transfer.source && transfer.source->part >= plan_.stages[transfer.source->stage].ways();
+        const auto common = intersect(transfer.what.region, input.region);
+        if (is_spare || !common) continue;
+        ++pieces;
+        pieces_bytes += bytes_[i] / transfer.what.region.shape().elements() * common->shape().elements();
+      }
+      if (pieces > 1) bytes += pieces_bytes;
+    }
+    for (const std::size_t i : routing_.from(id)) {
+      const ValueRegion& what = routing_.transfers[i].what;
+      const auto output = std::find_if(part.outputs.begin(), part.outputs.end(),
+                                       [&](const ValueRegion& owned) { return owned.value == what.value; });
+      if (output != part.outputs.end() && output->region != what.region) bytes += bytes_[i];
+    }
+    return static_cast<double>(bytes);
   }
 
   void set_rates() {

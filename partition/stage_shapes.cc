@@ -104,19 +104,17 @@ class Slices {
   std::int64_t bytes_ = 0;
 };
 
-// What a part's kernels bring into their layout, and out of it again: what doesn't travel in it. And what is put
-// together from pieces: a divided part's inputs, for the most part.
-std::int64_t border_bytes(const Graph& graph, const PartShape& part, bool is_divided) {
+// What a part's kernels bring into their layout, and out of it again: what doesn't travel in it.
+std::int64_t border_bytes(const Graph& graph, const PartShape& part) {
   std::int64_t bytes = 0;
-  const auto is_reordered = [&](const ValuePiece& piece) {
-    return !is_full_blocks(graph.value(piece.value).type, piece.region);
+  const auto add = [&](const ValuePiece& piece) {
+    if (!is_full_blocks(graph.value(piece.value).type, piece.region)) bytes += piece.bytes;
   };
   for (const ValuePiece& input : part.inputs) {
-    const bool is_given = !graph.value(input.value).producer.valid();
-    if (!is_given && (is_divided || is_reordered(input))) bytes += input.bytes;
+    if (graph.value(input.value).producer.valid()) add(input);
   }
   for (const ValuePiece& output : part.outputs) {
-    if (!graph.is_output(output.value) && is_reordered(output)) bytes += output.bytes;
+    if (!graph.is_output(output.value)) add(output);
   }
   return bytes;
 }
@@ -267,7 +265,7 @@ std::unique_ptr<StageShape> StageShapes::whole(std::size_t begin, std::size_t en
   part.activation_bytes = peak_bytes(graph_, nodes, part.inputs, part.outputs, [&](ValueId id) {
     return static_cast<std::int64_t>(graph_.value(id).type.size_bytes());
   });
-  const std::int64_t border = border_bytes(graph_, part, false);
+  const std::int64_t border = border_bytes(graph_, part);
   for (std::size_t kind = 0; kind < times_.size(); ++kind) {
     part.compute_s.push_back(whole_s(kind, begin, end) + static_cast<double>(border) * times_[kind]->border_byte_s());
   }
@@ -343,7 +341,7 @@ std::optional<StageShape> divided_shape(const Graph& graph, const StageNodes& no
         slices.read(id, given, size.at(id));
       }
     }
-    const std::int64_t moved = border_bytes(graph, part, true) + slices.bytes();
+    const std::int64_t moved = border_bytes(graph, part) + slices.bytes();
     for (std::size_t kind = 0; kind < times.size(); ++kind) {
       part.compute_s[kind] += static_cast<double>(moved) * times[kind]->border_byte_s();
     }

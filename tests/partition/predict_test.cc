@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 
 #include "graph/builder.h"
@@ -63,6 +64,37 @@ TEST(Prediction, OfAPipelineIsWhatItsStagesAndMessagesTake) {
   // 6 waiting inputs of 4000 B, input and output alive at once, the runner
   EXPECT_EQ(prediction.loads[0].memory_bytes, 6 * 4000 + plan.stages[0].parts[0].activation_bytes + 100);
   EXPECT_EQ(prediction.loads[0].memory_limit_bytes, 1'000'000);
+}
+
+// a, whole; b, halves; c, whole.
+TEST(Prediction, APartTakesTheTimeToCutOutWhatItGivesAndToPutTogetherWhatItNeeds) {
+  GraphBuilder builder("three");
+  ValueId now = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 32, 6, 6}}));
+  for (const char* name : {"a", "b", "c"}) now = must(builder.add(name, OpType::kRelu, {}, {now}));
+  const Graph graph = must(std::move(builder).build({now}));
+  DeviceProfile device;
+  for (const char* name : {"a", "b", "c"}) device.nodes[name] = {10.0, 10.0, 10.0};
+  device.reorder_byte_ns = 1000.0;
+  ClusterModel model = model_of(4);
+  const std::array<const DeviceProfile*, 1> devices{&device};
+  for (DeviceModel& at : model.devices) {
+    at.times = std::make_shared<const NodeTimes>(NodeTimes::from_profiles(graph, devices));
+  }
+  PlanRequest request;
+  request.devices = {"d0", "d1", "d2", "d3"};
+  StageRequest a, b, c;
+  a.until = {"a"};
+  b.until = {"b"};
+  b.split = Split::kSpatial;
+  b.ways = 2;
+  b.grid = {2, 1};
+  request.stages = {a, b, c};
+  Plan plan = must(make_plan(graph, request));
+  must(predict(graph, model, plan));
+  const auto compute_ms = [&](std::size_t stage) { return 1e3 * plan.stages[stage].parts[0].compute_s[0]; };
+  EXPECT_NEAR(compute_ms(0), 10.0 + 4.608, 1e-9);  // 32 channels of 6×6 floats, in two pieces
+  EXPECT_NEAR(compute_ms(1), 5.0, 1e-9);
+  EXPECT_NEAR(compute_ms(2), 10.0 + 4.608, 1e-9);
 }
 
 TEST(Prediction, AWindowThatIsTooSmallIsTheBottleneck) {
