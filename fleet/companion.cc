@@ -1,25 +1,36 @@
 #include "fleet/companion.h"
 
+#include <utility>
+
 #include "fleet/machine.h"
 
 namespace onnx_split {
 
 void Companion::compute(std::chrono::milliseconds most) {
-  const bool has_ended = Clock::now() > until_.load();
-  until_ = Clock::now() + most;
-  if (thread_.joinable() && !has_ended) return;
-  stop();
+  {
+    const std::scoped_lock lock(mutex_);
+    until_ = Clock::now() + most;
+    if (std::exchange(is_running_, true)) return;
+  }
+  if (thread_.joinable()) thread_.join();  // it has ended
   thread_ = std::thread([this, before_ns = own_ns_.load()] { loop(before_ns); });
 }
 
 void Companion::stop() {
-  stopping_ = true;
+  {
+    const std::scoped_lock lock(mutex_);
+    until_ = {};
+  }
   if (thread_.joinable()) thread_.join();
-  stopping_ = false;
+}
+
+bool Companion::goes_on() {
+  const std::scoped_lock lock(mutex_);
+  return is_running_ = Clock::now() < until_;
 }
 
 void Companion::loop(std::int64_t before_ns) {
-  while (!stopping_ && Clock::now() < until_.load()) own_ns_ = before_ns + thread_time_ns();
+  while (goes_on()) own_ns_ = before_ns + thread_time_ns();
 }
 
 std::int64_t Companion::others_time_ns() const {

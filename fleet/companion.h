@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 
 namespace onnx_split {
@@ -28,9 +29,11 @@ class Companion {
   using Clock = std::chrono::steady_clock;
 
   void loop(std::int64_t before_ns);
+  bool goes_on();
 
-  std::atomic<bool> stopping_{false};
-  std::atomic<Clock::time_point> until_{Clock::time_point{}};
+  std::mutex mutex_;
+  Clock::time_point until_;
+  bool is_running_ = false;              // the thread will look at `until_` again
   std::atomic<std::int64_t> own_ns_{0};  // of the thread, and of those before it
   std::thread thread_;
 };

@@ -76,7 +76,7 @@ struct PingPlan {
   LinkUrls urls;       // of the answering end, as the pinging one reaches it
   std::string device;  // its name
   std::vector<PingBatch> batches;
-  double pause_ms = 25.0;  // before each ping: under a quota, until there is processor time again
+  double pause_ms = 25.0;  // before each ping: under a quota, until there is processor time again, where none computes
   double max_s = 2.0;      // for a batch, once it has had three pings
 };
 

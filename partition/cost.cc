@@ -158,8 +158,9 @@ class CostModel::Evaluation {
         }
       }
     }
-    for (const Flow& flow : flows_) {  // cut out
-      if (flow.bytes < flow.owned_bytes) copied_bytes_[flow.from_stage][flow.from_part] += flow.bytes;
+    for (const Flow& flow : flows_) {       // cut out
+      constexpr double kLess = 1.0 - 1e-9;  // a box's bytes are rounded
+      if (flow.bytes < kLess * flow.owned_bytes) copied_bytes_[flow.from_stage][flow.from_part] += flow.bytes;
     }
   }
 
