@@ -103,7 +103,7 @@ class LayoutPlanner {
       for (const Operand& input : step.inputs) provide(input, step.node);
       result_.push_back(step);
       for (const Operand& output : step.outputs) {
-        if (output.layout == Layout::kBlocked) is_blocked(output.value);
+        if (output.layout == Layout::kBlocked) mark_blocked(output.value);
         give_outside(output.value, step.node);
       }
     }
@@ -113,7 +113,7 @@ class LayoutPlanner {
  private:
   void take_inputs() {
     for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
-      if (boundary_.input(i) == Layout::kBlocked) is_blocked(graph_.inputs()[i]);
+      if (boundary_.input(i) == Layout::kBlocked) mark_blocked(graph_.inputs()[i]);
     }
     // Outputs that show an input or a constant.
     for (const ValueId output : graph_.outputs()) {
@@ -123,7 +123,7 @@ class LayoutPlanner {
     }
   }
 
-  void is_blocked(ValueId value) { blocked_[value.index()] = only_blocked_[value.index()] = true; }
+  void mark_blocked(ValueId value) { blocked_[value.index()] = only_blocked_[value.index()] = true; }
 
   // By input; empty: the step is computed plain.
   std::vector<Layout> layouts_of(const Step& step) const {

@@ -113,39 +113,36 @@ Expected<void> check_values(const Deployment& deployment, const ValueIndex& inde
   return {};
 }
 
+auto find_named(const std::vector<ManifestValue>& values, std::string_view name) {
+  return std::find_if(values.begin(), values.end(), [&](const ManifestValue& value) { return value.name == name; });
+}
+
 bool has_kernels_in_blocks(const Plan& plan) {
   const auto any = [](const NodeChoices& choices) {
     return std::any_of(choices.begin(), choices.end(),
                        [](const auto& choice) { return computes_in_blocks(choice.second); });
   };
-  return any(plan.choices) || std::any_of(plan.stages.begin(), plan.stages.end(), [&](const Stage& stage) {
-           return std::any_of(stage.parts.begin(), stage.parts.end(),
-                              [&](const Part& part) { return any(part.choices); });
-         });
+  const std::vector<PartId> ids = part_ids(plan);
+  return any(plan.choices) || std::any_of(ids.begin(), ids.end(), [&](PartId id) { return any(choices_of(plan, id)); });
 }
 
 // Before there is routing: what travels is made of the parts' regions.
 std::vector<Layout> layouts_of_values(const Deployment& deployment, const ValueIndex& index) {
-  std::vector<Layout> layouts(deployment.values.size(), Layout::kPlain);
-  if (!has_kernels_in_blocks(deployment.plan)) return layouts;
-  for (const Stage& stage : deployment.plan.stages) {
-    for (const Part& part : stage.parts) {
-      for (const ValueRegion& output : part.outputs) layouts[index.at(output.value)] = Layout::kBlocked;
-    }
-  }
+  const Plan& plan = deployment.plan;
+  if (!has_kernels_in_blocks(plan)) return std::vector<Layout>(deployment.values.size(), Layout::kPlain);
+  std::vector<Layout> layouts(deployment.values.size(), Layout::kBlocked);
   for (const auto* names : {&deployment.inputs, &deployment.outputs}) {
     for (const std::string& name : *names) {
       if (const auto found = index.find(name); found != index.end()) layouts[found->second] = Layout::kPlain;
     }
   }
-  for (const Stage& stage : deployment.plan.stages) {
-    for (const Part& part : stage.parts) {
-      for (const auto* regions : {&part.inputs, &part.outputs}) {
-        for (const ValueRegion& what : *regions) {
-          const std::uint32_t value = index.at(what.value);
-          const bool fits = is_full_blocks(deployment.values[value].type, what.region);
-          if (!fits || what.combine == Combine::kParity) layouts[value] = Layout::kPlain;
-        }
+  for (const PartId id : part_ids(plan)) {
+    const Part& part = plan.stages[id.stage].parts[id.part];
+    for (const auto* regions : {&part.inputs, &part.outputs}) {
+      for (const ValueRegion& what : *regions) {
+        const std::uint32_t value = index.at(what.value);
+        const bool fits = is_full_blocks(deployment.values[value].type, what.region);
+        if (!fits || what.combine == Combine::kParity) layouts[value] = Layout::kPlain;
       }
     }
   }
@@ -155,12 +152,12 @@ std::vector<Layout> layouts_of_values(const Deployment& deployment, const ValueI
 }  // namespace
 
 const TensorType* Deployment::find_value(std::string_view name) const {
-  const auto found = std::find_if(values.begin(), values.end(), [&](const auto& value) { return value.name == name; });
+  const auto found = find_named(values, name);
   return found == values.end() ? nullptr : &found->type;
 }
 
 Layout Deployment::layout_of(std::string_view value) const {
-  const auto found = std::find_if(values.begin(), values.end(), [&](const auto& v) { return v.name == value; });
+  const auto found = find_named(values, value);
   CHECK(found != values.end());
   return value_layout[static_cast<std::size_t>(found - values.begin())];
 }

@@ -108,11 +108,11 @@ class Pinger {
     const auto begin = Clock::now();
     std::int64_t busy_ns = 0;
     std::int64_t peer_busy_ns = 0;
-    companion_->stop();
+    Companion companion;
     for (std::int64_t i = 0; i <= batch.pings; ++i) {
-      if (batch.computing) companion_->compute(kLongestPing);
+      if (batch.computing) companion.compute(kLongestPing);
       std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(plan_.pause_ms));
-      const std::int64_t busy_before = std::exchange(busy_ns, companion_->others_time_ns() - excluded_ns_);
+      const std::int64_t busy_before = std::exchange(busy_ns, companion.others_time_ns() - excluded_ns_);
       if (i > 1) times.busy_us.push_back(static_cast<double>(busy_ns - busy_before) * 1e-3);
       TRY_ASSIGN(const Answer answer, ping(batch));
       const std::int64_t peer_before = std::exchange(peer_busy_ns, answer.peer_busy_ns);
@@ -122,7 +122,7 @@ class Pinger {
       if (i >= kLeastPings && ms_between(begin, Clock::now()) > plan_.max_s * 1e3) break;
     }
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(plan_.pause_ms));
-    times.busy_us.push_back(static_cast<double>(companion_->others_time_ns() - excluded_ns_ - busy_ns) * 1e-3);
+    times.busy_us.push_back(static_cast<double>(companion.others_time_ns() - excluded_ns_ - busy_ns) * 1e-3);
     return times;
   }
 
@@ -159,7 +159,6 @@ class Pinger {
   std::optional<PullSocket> answers_;
   std::uint64_t number_ = 0;
   std::int64_t excluded_ns_ = 0;
-  std::unique_ptr<Companion> companion_ = std::make_unique<Companion>();
 };
 
 }  // namespace

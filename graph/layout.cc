@@ -6,11 +6,17 @@
 #include "base/check.h"
 
 namespace onnx_split {
+namespace {
+
+bool is_whole_blocks(const Range& channels) {
+  return channels.begin % kChannelBlock == 0 && channels.end % kChannelBlock == 0;
+}
+
+}  // namespace
 
 bool is_full_blocks(const TensorType& value, const Region& region) {
   if (!can_be_blocked(value) || value.shape.rank() == kMaxRank) return false;
-  const Range& channels = region[kChannelAxis];
-  return channels.begin % kChannelBlock == 0 && channels.end % kChannelBlock == 0;
+  return is_whole_blocks(region[kChannelAxis]);
 }
 
 Region in_layout(const Region& region, Layout layout) {
@@ -18,7 +24,7 @@ Region in_layout(const Region& region, Layout layout) {
   std::vector<Range> ranges;
   for (std::size_t axis = 0; axis < region.rank(); ++axis) ranges.push_back(region[axis]);
   Range& channels = ranges[kChannelAxis];
-  CHECK(channels.begin % kChannelBlock == 0 && channels.end % kChannelBlock == 0);
+  CHECK(is_whole_blocks(channels));
   channels = {channels.begin / kChannelBlock, channels.end / kChannelBlock};
   ranges.push_back({0, kChannelBlock});
   return Region(std::move(ranges));

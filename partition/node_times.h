@@ -37,8 +37,8 @@ class NodeTimes {
   // what is divided; grids count as rows.
   double share_s(NodeId node, Split split, double fraction) const;
 
-  // Seconds by the clock in which a byte of a stage's inputs or outputs is brought into the kernels' layout or back. Of
-  // the network's own inputs and outputs it is in the nodes' times.
+  // Seconds by the clock in which a byte of a stage's inputs or outputs is brought into the kernels' layout or back,
+  // put together or cut out. Of the network's own inputs and outputs it is in the nodes' times.
   double border_byte_s() const { return border_byte_s_; }
 
   // The least that all shares of the node can take together, however it is divided: its best time per MAC.

@@ -104,16 +104,17 @@ class Predictor {
     for (const ValueRegion& input : part.inputs) {
       std::size_t pieces = 0;
       std::int64_t pieces_bytes = 0;
-      bool is_one = false;  // that is the input
+      bool is_input = false;  // the last one, as it is
       for (const std::size_t i : routing_.pieces_of(id, input)) {
         const Transfer& transfer = routing_.transfers[i];
         const bool is_spare = transfer.source && transfer.source->part >= plan_.stages[transfer.source->stage].ways();
         const auto common = intersect(transfer.what.region, input.region);
         if (is_spare || !common) continue;
-        is_one = ++pieces == 1 && transfer.what.region == input.region;
+        ++pieces;
+        is_input = transfer.what.region == input.region;
         pieces_bytes += bytes_[i] / transfer.what.region.shape().elements() * common->shape().elements();
       }
-      if (!is_one) bytes += pieces_bytes;
+      if (pieces != 1 || !is_input) bytes += pieces_bytes;
     }
     for (const std::size_t i : routing_.from(id)) {
       const ValueRegion& what = routing_.transfers[i].what;

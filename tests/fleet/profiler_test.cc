@@ -5,16 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <numeric>
 #include <set>
 #include <thread>
-#include <utility>
 
 #include "engine/evaluate.h"
 #include "fleet/control.h"
-#include "fleet/frame.h"
 #include "fleet/link_costs.h"
 #include "fleet/link_probe.h"
 #include "fleet/measure.h"
