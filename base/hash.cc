@@ -2,6 +2,9 @@
 
 #include <fmt/core.h>
 #include <xxhash.h>
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>  // the same numbers, with the widest registers that this machine has
+#endif
 
 namespace onnx_split {
 

@@ -8,6 +8,7 @@
 #include "cli/model.h"
 #include "engine/weight_memory.h"
 #include "fleet/local_fleet.h"
+#include "partition/plan_json.h"
 #include "partition/predict.h"
 #include "partition/predicted_plan.h"
 #include "partition/profile_json.h"
@@ -51,12 +52,18 @@ void use_rule(ClusterModel& model, const ChoiceRule& rule) {
   model.laid_out_weight_bytes = [rule](OpType op, const OpCall& call) { return laid_out_weight_bytes(op, call, rule); };
 }
 
-// Times are of what the first rule chooses.
-void slow_down(const Graph& graph, ClusterModel& model, const ChoiceRule& first, const ChoiceRule& second) {
-  std::vector<double> factors;
-  for (const Node& node : graph.nodes()) {
+// From times of what the rule chooses to times of these choices.
+Expected<void> slow_down(const Graph& graph, ClusterModel& model, const ChoiceRule& rule,
+                         const KernelChoices& choices) {
+  std::vector<double> factors(graph.node_count(), 1.0);
+  for (std::size_t i = 0; i < factors.size(); ++i) {
+    const Node& node = graph.nodes()[i];
+    const auto chosen = choices.find(node.name);
+    if (!has_choice(node.op) || chosen == choices.end()) continue;
     const std::vector<TensorType> types = input_types(graph, node);
-    factors.push_back(relative_time(node.op, {node.attributes, types, node.outputs.size()}, first, second));
+    const OpCall call{node.attributes, types, node.outputs.size()};
+    TRY_ASSIGN(const Choice choice, parse_choice(node.op, call, chosen->second));
+    factors[i] = relative_time(node.op, call, choose(node.op, call, rule), choice);
   }
   std::map<const NodeTimes*, std::shared_ptr<const NodeTimes>> slower;
   for (DeviceModel& device : model.devices) {
@@ -64,6 +71,7 @@ void slow_down(const Graph& graph, ClusterModel& model, const ChoiceRule& first,
     if (times == nullptr) times = std::make_shared<const NodeTimes>(device.times->scaled(factors));
     device.times = times;
   }
+  return {};
 }
 
 // Whether the weights as the rule lays them out take more than half of what memory the devices have together.
@@ -126,15 +134,22 @@ Cluster only_devices(Cluster cluster, const std::vector<std::string>& names) {
 
 namespace {
 
-// With the times of what the rule chooses.
-Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
-                                const ChoiceRule& rule) {
-  TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
+// With the times of these choices.
+Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const std::string& profile_path,
+                                const KernelChoices& choices) {
+  TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
-  if (!model) return fail_in(options.profile_path, std::move(model.error()));
+  if (!model) return fail_in(profile_path, std::move(model.error()));
   // Profiles, and speeds that a cluster file gives, are of this machine's rule.
-  slow_down(graph, *model, default_rule(), rule);
-  use_rule(*model, rule);
+  TRY(slow_down(graph, *model, default_rule(), choices));
+  return model;
+}
+
+// With the times, and the weights, of what the rule chooses.
+Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const std::string& profile_path,
+                                const ChoiceRule& rule) {
+  TRY_ASSIGN(ClusterModel model, model_of(graph, cluster, profile_path, choose_all(graph, rule)));
+  use_rule(model, rule);
   return model;
 }
 
@@ -145,7 +160,7 @@ bool comes_first(const Device& a, const Device& b) {
 
 Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
                                    const ChoiceRule& rule) {
-  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options, rule));
+  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options.profile_path, rule));
   const EngineFacts engine = engine_facts(cluster.devices.front().threads, rule);
   if (!options.stages_path.empty()) return by_hand(graph, cluster, model, engine, options.stages_path);
 
@@ -163,7 +178,7 @@ Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, c
   ChoiceRule lean = rule;
   lean.allowed = lean_algorithms();
   ClusterModel slower = model;
-  slow_down(graph, slower, rule, lean);
+  TRY(slow_down(graph, slower, rule, choose_all(graph, lean)));
   use_rule(slower, lean);
   auto lean_plan = best_plan(graph, slower, search_options, engine_facts(engine.threads, lean));
   if (!lean_plan) {
@@ -195,7 +210,7 @@ Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptio
   std::vector<std::string> names;
   for (std::size_t device = 0; device < used; ++device) names.push_back(cluster.devices[device].name);
   TRY_ASSIGN(Plan plan, plan_without_spares(graph, only_devices(cluster, names), options, rule));
-  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options, rule));
+  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options.profile_path, rule));
   std::vector<std::size_t> spares;
   for (std::size_t device = used; device < cluster.devices.size(); ++device) {
     plan.devices.push_back(cluster.devices[device].name);
@@ -203,6 +218,29 @@ Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptio
   }
   TRY(predict(graph, model, plan));
   TRY(add_spares(graph, model, engine_facts(cluster.devices.front().threads, rule), spares, plan));
+  StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
+  compare_plan(CostModel(model, shapes), {}, *plan.prediction);
+  return plan;
+}
+
+Expected<Plan> plan_again(const Graph& graph, const Cluster& cluster, const std::string& profile_path,
+                          const std::string& plan_path) {
+  TRY_ASSIGN(Plan plan, read_plan(plan_path));
+  auto checked = check_plan(plan, graph);
+  if (!checked) return fail_in(plan_path, std::move(checked.error()));
+  Cluster used = only_devices(cluster, plan.devices);
+  used.devices.clear();  // in the plan's order
+  for (const std::string& name : plan.devices) {
+    const auto found = std::find_if(cluster.devices.begin(), cluster.devices.end(),
+                                    [&](const Device& device) { return device.name == name; });
+    if (found == cluster.devices.end()) {
+      return fail(ErrorCode::kNotFound, "{}: the cluster has no device \"{}\"", plan_path, name);
+    }
+    used.devices.push_back(*found);
+  }
+  TRY_ASSIGN(ClusterModel model, model_of(graph, used, profile_path, plan.choices));
+  use_rule(model, default_rule());
+  TRY(predict(graph, model, plan));
   StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
   compare_plan(CostModel(model, shapes), {}, *plan.prediction);
   return plan;

@@ -390,10 +390,10 @@ Choice choose(OpType op, const OpCall& call, const ChoiceRule& rule) {
   return choice;
 }
 
-double relative_time(OpType op, const OpCall& call, const ChoiceRule& first, const ChoiceRule& second) {
+double relative_time(OpType op, const OpCall& call, const Choice& first, const Choice& second) {
   if (op != OpType::kConv) return 1.0;
   const auto known = [](Algorithm algorithm) { return algorithm == Algorithm::kDirect || is_winograd(algorithm); };
-  const Algorithm from = choose(op, call, first).algorithm, to = choose(op, call, second).algorithm;
+  const Algorithm from = first.algorithm, to = second.algorithm;
   if (from == to || !known(from) || !known(to)) return 1.0;
   const ConvGeometry geometry = checked_conv_geometry(call);
   return rough_cycles(geometry, to) / rough_cycles(geometry, from);

@@ -85,9 +85,9 @@ bool has_choice(OpType op);
 Choice choose(OpType op, const OpCall& call, const ChoiceRule& rule);
 std::string choose(const Graph& graph, const Node& node, const ChoiceRule& rule);
 
-// How many times as long a node takes with the second rule's choice as with the first's, where both are direct or
-// Winograd convolutions; otherwise 1. A rough guess.
-double relative_time(OpType op, const OpCall& call, const ChoiceRule& first, const ChoiceRule& second);
+// How many times as long a node takes with the second choice as with the first, where both are direct or Winograd
+// convolutions; otherwise 1. A rough guess.
+double relative_time(OpType op, const OpCall& call, const Choice& first, const Choice& second);
 
 // The rule's choice for each node of the graph that has one, by node name.
 KernelChoices choose_all(const Graph& graph, const ChoiceRule& rule);

@@ -25,6 +25,36 @@ int __wrap_nni_aio_begin(nng_aio* aio) {
 }
 }
 
+// nng clears the memory of a message's body, which then is filled: for a large one that takes as long as reading or
+// writing it once more. (Whoever asks for a message here is told that it isn't cleared, and nng gives one that it
+// receives to nobody before it is full.)
+namespace {
+
+constexpr std::size_t kLargeBytes = 4096;  // more than what belongs to a message beside its body
+thread_local bool is_allocating_message = false;
+
+}  // namespace
+
+extern "C" {
+
+void* nni_alloc(std::size_t bytes);
+
+int __real_nni_msg_alloc(nng_msg** message, std::size_t bytes);
+int __wrap_nni_msg_alloc(nng_msg** message, std::size_t bytes);
+int __wrap_nni_msg_alloc(nng_msg** message, std::size_t bytes) {
+  is_allocating_message = true;
+  const int result = __real_nni_msg_alloc(message, bytes);
+  is_allocating_message = false;
+  return result;
+}
+
+void* __real_nni_zalloc(std::size_t bytes);
+void* __wrap_nni_zalloc(std::size_t bytes);
+void* __wrap_nni_zalloc(std::size_t bytes) {
+  return is_allocating_message && bytes >= kLargeBytes ? nni_alloc(bytes) : __real_nni_zalloc(bytes);
+}
+}
+
 // A listener of nng's stops accepting for good when a handshake ends with "closed" or "cancelled", which it takes for
 // its own end; a peer can bring that about by resetting its connection right after a TLS handshake. After most other
 // failures of a peer's it pauses for 100 ms, which all others wait. So the callback of its accepting is called only for

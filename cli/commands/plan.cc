@@ -18,6 +18,7 @@ struct Options {
   EngineOptions engine;
   std::size_t devices = 0;
   std::string cluster;
+  std::string plan;  // empty: make one
   std::string output;
   std::string svg;  // empty: none
   unsigned threads = 1;
@@ -30,7 +31,9 @@ Expected<void> run(const Options& options) {
   if (!options.cluster.empty()) {
     TRY_ASSIGN(cluster, read_cluster_file(options.cluster));
   }
-  TRY_ASSIGN(const Plan plan, plan_for(graph, cluster, options.planning, rule_of(options.engine)));
+  TRY_ASSIGN(const Plan plan, options.plan.empty()
+                                  ? plan_for(graph, cluster, options.planning, rule_of(options.engine))
+                                  : plan_again(graph, cluster, options.planning.profile_path, options.plan));
   TRY(write_plan(plan, options.output));
   if (!options.svg.empty()) {
     TRY_ASSIGN(const std::string picture, draw_plan(plan));
@@ -57,6 +60,12 @@ Command add_plan(CLI::App& program, const CommonOptions&) {
       ->excludes(cluster);
   add_planning_options(*command, options->planning);
   add_engine_options(*command, options->engine);
+  auto* plan =
+      command->add_option("--plan", options->plan, "make no plan, predict this one anew")->type_name("PLAN.json");
+  for (const char* decides : {"--objective", "--max-latency-ms", "--no-replicas", "--no-splits", "--spares", "--stages",
+                              "--gemm", "--weights", "--threads"}) {
+    plan->excludes(command->get_option(decides));
+  }
   command->add_option("-o,--output", options->output, "the plan to write")->type_name("PLAN.json")->required();
   command->add_option("--svg", options->svg, "draw the plan: who does what when, and how busy that keeps everybody")
       ->type_name("FILE");

@@ -48,9 +48,11 @@ class Measures:
         latency = case.window() if case.main == "single" else case.window(scenario="single")
         self.throughput_per_s = None if case.main == "single" else median_or_none(window_rate(w) for _, w in mine)
         self.latency_s = median_or_none(window_latency_s(w) for _, w in self.pick(latency))
-        self.predicted_per_s, self.throughput_difference = self.prediction(
-            case.window() if case.main == "offline" else None, "throughput_per_s", window_rate)
-        self.predicted_latency_s, self.latency_difference = self.prediction(latency, "latency_s", window_latency_s)
+        throughput = case.window() if case.main == "offline" else None
+        self.predicted_per_s, self.throughput_difference, self.first_throughput_difference = self.prediction(
+            throughput, "throughput_per_s", window_rate)
+        self.predicted_latency_s, self.latency_difference, self.first_latency_difference = self.prediction(
+            latency, "latency_s", window_latency_s)
         self.baseline()
         self.naive = [self.against(naive) for naive in case.naive_plans()]
         self.rival = self.against(case.rival()) if case.rival() else None
@@ -70,12 +72,16 @@ class Measures:
         return next((plan["stages"] for plan in reversed(plans) if "stages" in plan), "")
 
     def prediction(self, window, key, measure):
-        """The prediction, and by how much it differs from what was measured."""
+        """The rounds' predictions, by how much they differ from what was measured, and by how much those did that were
+        made with the plan, minutes to an hour before."""
         if not window:
-            return None, None
-        pairs = [(self.plan_of(entry)["prediction"][key], measure(result)) for entry, result in self.pick(window)]
-        return (median_or_none(predicted for predicted, _ in pairs),
-                median_or_none(predicted / measured - 1 for predicted, measured in pairs))
+            return None, None, None
+        found = [(self.plan_of(entry)["prediction"][key],
+                  entry.get("predictions", {}).get(self.case.plan, self.plan_of(entry)["prediction"])[key],
+                  measure(result)) for entry, result in self.pick(window)]
+        return (median_or_none(predicted for _, predicted, _ in found),
+                median_or_none(predicted / measured - 1 for _, predicted, measured in found),
+                median_or_none(first / measured - 1 for first, _, measured in found))
 
     def speeds(self, other, total=False):
         """(mine, the other's) in each round that has both windows; the larger the quicker."""

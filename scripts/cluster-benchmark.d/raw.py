@@ -3,7 +3,8 @@
 {"format": 1, "group": …, "network": …, "cluster": {"name", "describe"},
  "sessions": [{"date", "commit", "machine", "error"?, "planned"?: all plans were made,
                "plans": {NAME: {"prediction": {…}, "memory_MB", "stages", "same_as"?} | {"error"}}}],
- "rounds": [{"session": index, "seconds": …,
+ "rounds": [{"session": index, "seconds": …, "predictions"?: {PLAN: {…}, of the plans as they are, with a profile of this
+             round},
              "windows": {"PLAN/SCENARIO": {"devices": {NAME: bench's JSON} | "error", "wall_s", "memory",
                                            "swapped_pages"}}}]}
 

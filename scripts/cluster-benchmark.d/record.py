@@ -56,7 +56,8 @@ def list_cases(arguments):
         network = cases[0].network
         seconds = count * (arguments.seconds + OVERHEAD_S.get(network, 8))
         if count:
-            seconds += (2 if cases[0].cluster.rival_mbps else 1) * PROFILE_S.get(network, 30)
+            profiles = max(windows.values()) + (1 if cases[0].cluster.rival_mbps else 0)
+            seconds += profiles * PROFILE_S.get(network, 30)
         total_s += seconds
         names = ", ".join(case.name for case in cases)
         print(f"{group:24} {names:60} {count:8} {seconds / 60:8.0f}")
@@ -131,8 +132,7 @@ def add_plan(arguments):
         return
     with open(os.path.join(arguments.plans, arguments.plan + ".json"), encoding="utf-8") as file:
         plan = json.load(file)
-    prediction = {key: short(value) for key, value in plan["prediction"].items() if not isinstance(value, list)}
-    entry = {"prediction": prediction,
+    entry = {"prediction": prediction_of(plan),
              "memory_MB": [round(load["memory_bytes"] / 1e6, 1) for load in plan["prediction"].get("loads", [])],
              "stages": describe_stages(plan)}
     for name, other in plans.items():
@@ -142,6 +142,18 @@ def add_plan(arguments):
                     entry["same_as"] = name
                     break
     plans[arguments.plan] = entry
+    raw.save()
+
+
+def prediction_of(plan):
+    return {key: short(value) for key, value in plan["prediction"].items() if not isinstance(value, list)}
+
+
+def add_predicted(arguments):
+    """Keeps what is predicted of a plan with the profile of the round that began last."""
+    raw = raw_of(arguments, arguments.group)
+    with open(os.path.join(arguments.plans, arguments.plan + ".round.json"), encoding="utf-8") as file:
+        raw.data["rounds"][-1].setdefault("predictions", {})[arguments.plan] = prediction_of(json.load(file))
     raw.save()
 
 
@@ -272,7 +284,7 @@ def main():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)
     for name, function in (("list", list_cases), ("groups", list_groups), ("begin", begin), ("fail", fail_session),
-                           ("plan", add_plan), ("naive", naive), ("todo", todo), ("window", add_window)):
+                           ("plan", add_plan), ("predicted", add_predicted), ("naive", naive), ("todo", todo), ("window", add_window)):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         for option in ("matrix", "out", "group", "error", "plan", "plans", "inspect", "window", "status",

@@ -185,6 +185,68 @@ TEST(PlanReport, TheOrderOfTheDevicesChangesNothing) {
   EXPECT_EQ(must(parse_json(*plans.begin()))["devices"], Json({"pi1", "pi2", "pi10"}));
 }
 
+TEST(PlanAgain, OnTheSameDevicesPredictsTheSame) {
+  const std::vector<std::vector<std::string>> ways = {{},
+                                                      {"--objective", "latency"},
+                                                      {"--no-splits", "--no-replicas", "--spares", "1"},
+                                                      {"--gemm", "openblas"},
+                                                      {"--weights", "fp16"}};
+  for (const std::vector<std::string>& way : ways) {
+    SCOPED_TRACE(way.empty() ? "" : way.back());
+    const Workplace place;
+    must(write_file(place / "cluster.yaml", kCluster));
+    const std::vector<std::string> plan = {"onnx-split", "plan", kDigits, "--cluster", place / "cluster.yaml", "-o"};
+    const auto run_plan = [&](const std::string& output, const std::vector<std::string>& more) {
+      std::vector<std::string> words = plan;
+      words.push_back(place / output);
+      words.insert(words.end(), more.begin(), more.end());
+      expect_done(place.run(words));
+      return must(parse_json(must(read_file(place / output))));
+    };
+    Json made = run_plan("plan.json", way);
+    made["prediction"].erase("optimal");  // a search's word
+    Json again = run_plan("again.json", {"--plan", place / "plan.json"});
+    again["prediction"].erase("optimal");
+    EXPECT_EQ(again, made);
+  }
+}
+
+TEST(PlanAgain, OnFasterDevicesKeepsTheCutAndPredictsMore) {
+  const Workplace place;
+  expect_done(plan_digits(place));
+  const Json before = must(parse_json(must(read_file(place / "plan.json"))));
+  must(write_file(place / "faster.yaml",
+                  "devices:\n"
+                  "  - {name: unused, address: \"tcp://10.0.0.4:7070\", gflops: 1}\n"
+                  "  - {name: other, address: \"tcp://10.0.0.3:7070\", gflops: 500}\n"
+                  "  - {name: fast, address: \"tcp://10.0.0.2:7070\", memory: 900MB, gflops: 1000}\n"
+                  "  - {name: slow, address: \"tcp://10.0.0.1:7070\", memory: 900MB, gflops: 500}\n"
+                  "link: {bandwidth_mbps: 940, latency_ms: 0.2}\n"));
+  expect_done(place.run({"onnx-split", "plan", kDigits, "--cluster", place / "faster.yaml", "--plan",
+                         place / "plan.json", "-o", place / "again.json"}));
+  const Json after = must(parse_json(must(read_file(place / "again.json"))));
+  EXPECT_EQ(after["devices"], before["devices"]);
+  EXPECT_EQ(after["stages"].size(), before["stages"].size());
+  EXPECT_GT(after["prediction"]["throughput_per_s"], before["prediction"]["throughput_per_s"]);
+}
+
+TEST(PlanAgain, ErrorsSayWhatDoesNotFit) {
+  const Workplace place;
+  expect_done(plan_digits(place));
+  const std::vector<std::string> again = {"onnx-split",        "plan", kDigits, "--plan", place / "plan.json", "-o",
+                                          place / "again.json"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = again;
+    words.insert(words.end(), more.begin(), more.end());
+    return place.run(words);
+  };
+  expect_one_line(with({"--devices", "3"}), "plan.json: the cluster has no device");
+  expect_one_line(with({"--cluster", place / "cluster.yaml", "--no-splits"}), "--no-splits", 2);
+  expect_one_line(with({"--cluster", place / "cluster.yaml", "--profile", place / "none.json"}), "none.json");
+  must(write_file(place / "plan.json", "{}"));
+  expect_one_line(with({"--cluster", place / "cluster.yaml"}), "plan.json");
+}
+
 // What the programs choose by themselves, whatever a run of all tests forces them to.
 class PlanMemory : public ::testing::Test {
  protected:

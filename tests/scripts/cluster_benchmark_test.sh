@@ -52,9 +52,9 @@ ends 1 --report
 cmp -s -- "$page" "$scratch/first" || wrong "a second report differs from the first"
 
 # Medians over the rounds, ratios within them; the round of 15 s doesn't count.
-has "$page" '| lenet-2 | 2.1 | 2 | +5.0 % met | 1 | 2 (1.60–2.20) | ≥ 1.8 | met |'
-has "$page" '| lenet-mixed | 2.4 | 2.4 | +0.0 % met | 3 | 0.8 (0.80–0.80) | ≥ 0.75 | met |'
-has "$page" '| lenet-2-latency | 500 ms | 625 ms | -20.0 % **missed** | 1 s | 0.625 | ≤ 0.5 | **missed** |'
+has "$page" '| lenet-2 | 2.1 | 2 | +5.0 % met | +5.0 % | 1 | 2 (1.60–2.20) | ≥ 1.8 | met |'
+has "$page" '| lenet-mixed | 2.4 | 2.4 | +0.0 % met | +0.0 % | 3 | 0.8 (0.80–0.80) | ≥ 0.75 | met |'
+has "$page" '| lenet-2-latency | 500 ms | 625 ms | -20.0 % **missed** | -20.0 % | 1 s | 0.625 | ≤ 0.5 | **missed** |'
 has "$page" "| lenet-2 | 0.900 **missed** | doesn't run | the same plan | 2 | – |"
 has "$page" '- lenet-2, equal-layers: no memory \| at all'
 has "$page" '| lenet-mixed | 64 | 60 | 1 | 0 | no |'
@@ -71,6 +71,23 @@ for plot in scaling throughput latency bars; do
   python3 -m json.tool "$out/cluster-$plot.json" >/dev/null || wrong "cluster-$plot.json isn't JSON"
   grep -qF "](performance/cluster-$plot.svg)" "$page" || wrong "the page doesn't show cluster-$plot.svg"
 done
+
+# A round's own prediction counts where it has one.
+echo '{"prediction": {"throughput_per_s": 2.2, "latency_s": 0.625, "rates": []}}' >"$scratch/latency.round.json"
+python3 "$here/../../scripts/cluster-benchmark.d/record.py" predicted --out "$out" --group lenet-pair \
+  --plans "$scratch" --plan latency
+python3 - "$out/lenet-pair.json" <<'PYTHON'
+import json, sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    data = json.load(file)
+assert data["rounds"][-1]["predictions"] == {"latency": {"throughput_per_s": 2.2, "latency_s": 0.625}}
+for entry in data["rounds"][1:4]:  # not in all
+    entry["predictions"] = data["rounds"][-1]["predictions"]
+with open(sys.argv[1], "w", encoding="utf-8") as file:
+    json.dump(data, file)
+PYTHON
+ends 1 --report --only lenet-2-latency
+has "$page" '| lenet-2-latency | 625 ms | 625 ms | +0.0 % met | -20.0 % | 1 s | 0.625 | ≤ 0.5 | **missed** |'
 
 # What is left to measure: one round of one case, and its naive plans not, which don't fit.
 ends 0 --list --resume
