@@ -7,6 +7,12 @@
 #endif
 
 namespace onnx_split {
+namespace {
+
+// xxHash looks once what the machine can do, without a lock: before there are threads.
+[[maybe_unused]] const std::uint64_t kLooked = XXH3_64bits_withSeed("", 0, 0) + XXH3_64bits("", 0);
+
+}  // namespace
 
 std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed) {
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);

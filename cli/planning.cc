@@ -8,7 +8,6 @@
 #include "cli/model.h"
 #include "engine/weight_memory.h"
 #include "fleet/local_fleet.h"
-#include "partition/plan_json.h"
 #include "partition/predict.h"
 #include "partition/predicted_plan.h"
 #include "partition/profile_json.h"
@@ -134,23 +133,27 @@ Cluster only_devices(Cluster cluster, const std::vector<std::string>& names) {
 
 namespace {
 
-// With the times of these choices.
+// With the times, and the weights, of what the rule chooses.
 Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const std::string& profile_path,
-                                const KernelChoices& choices) {
+                                const ChoiceRule& rule) {
   TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
   if (!model) return fail_in(profile_path, std::move(model.error()));
   // Profiles, and speeds that a cluster file gives, are of this machine's rule.
-  TRY(slow_down(graph, *model, default_rule(), choices));
+  TRY(slow_down(graph, *model, default_rule(), choose_all(graph, rule)));
+  use_rule(*model, rule);
   return model;
 }
 
-// With the times, and the weights, of what the rule chooses.
-Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const std::string& profile_path,
-                                const ChoiceRule& rule) {
-  TRY_ASSIGN(ClusterModel model, model_of(graph, cluster, profile_path, choose_all(graph, rule)));
-  use_rule(model, rule);
-  return model;
+// The planning options must live as long.
+SearchOptions search_options_of(const PlanningOptions& options) {
+  SearchOptions search_options;
+  search_options.objective = options.objective == "latency" ? Objective::kLatency : Objective::kThroughput;
+  search_options.max_latency_s = options.max_latency_ms * 1e-3;
+  search_options.interrupted = [&] { return interrupted() || (options.interrupted && options.interrupted()); };
+  search_options.space.replicas = !options.no_replicas;
+  search_options.space.splits = !options.no_splits;
+  return search_options;
 }
 
 // pi2 before pi10.
@@ -164,12 +167,7 @@ Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, c
   const EngineFacts engine = engine_facts(cluster.devices.front().threads, rule);
   if (!options.stages_path.empty()) return by_hand(graph, cluster, model, engine, options.stages_path);
 
-  SearchOptions search_options;
-  search_options.objective = options.objective == "latency" ? Objective::kLatency : Objective::kThroughput;
-  search_options.max_latency_s = options.max_latency_ms * 1e-3;
-  search_options.interrupted = [&] { return interrupted() || (options.interrupted && options.interrupted()); };
-  search_options.space.replicas = !options.no_replicas;
-  search_options.space.splits = !options.no_splits;
+  const SearchOptions search_options = search_options_of(options);
   auto plan = best_plan(graph, model, search_options, engine);
   if (!plan && plan.error().code != ErrorCode::kExhausted) return plan;
   // Winograd's weights are large. Where memory is short a plan without them may be better, or the only one.
@@ -223,26 +221,30 @@ Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptio
   return plan;
 }
 
-Expected<Plan> plan_again(const Graph& graph, const Cluster& cluster, const std::string& profile_path,
-                          const std::string& plan_path) {
-  TRY_ASSIGN(Plan plan, read_plan(plan_path));
+Expected<Plan> plan_again(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
+                          const std::string& path, Plan plan) {
   auto checked = check_plan(plan, graph);
-  if (!checked) return fail_in(plan_path, std::move(checked.error()));
+  if (!checked) return fail_in(path, std::move(checked.error()));
   Cluster used = only_devices(cluster, plan.devices);
   used.devices.clear();  // in the plan's order
   for (const std::string& name : plan.devices) {
     const auto found = std::find_if(cluster.devices.begin(), cluster.devices.end(),
                                     [&](const Device& device) { return device.name == name; });
     if (found == cluster.devices.end()) {
-      return fail(ErrorCode::kNotFound, "{}: the cluster has no device \"{}\"", plan_path, name);
+      return fail(ErrorCode::kNotFound, "{}: the cluster has no device \"{}\"", path, name);
     }
     used.devices.push_back(*found);
   }
-  TRY_ASSIGN(ClusterModel model, model_of(graph, used, profile_path, plan.choices));
-  use_rule(model, default_rule());
-  TRY(predict(graph, model, plan));
-  StageShapes shapes(graph, model, candidate_cuts(graph, kMostCuts));
-  compare_plan(CostModel(model, shapes), {}, *plan.prediction);
+  // Beside the prediction stands, as with every plan, what the fastest kernels could do.
+  ChoiceRule rule = default_rule();
+  rule.half_weights = with_float_weights(plan.choices) != plan.choices;
+  TRY_ASSIGN(const ClusterModel fastest, model_of(graph, used, options.profile_path, rule));
+  ClusterModel model = fastest;
+  auto predicted = slow_down(graph, model, rule, plan.choices);
+  if (predicted) predicted = predict(graph, model, plan);
+  if (!predicted) return fail_in(path, std::move(predicted.error()));
+  StageShapes shapes(graph, fastest, candidate_cuts(graph, kMostCuts));
+  compare_plan(CostModel(fastest, shapes), search_options_of(options), *plan.prediction);
   return plan;
 }
 

@@ -25,8 +25,8 @@ int __wrap_nni_aio_begin(nng_aio* aio) {
 }
 }
 
-// nng clears the memory of a message's body, which then is filled: for a large one that takes as long as reading or
-// writing it once more. (Whoever asks for a message here is told that it isn't cleared, and nng gives one that it
+// nng clears the memory of a message's body, which then is filled: where the memory was used before, that takes as long
+// as writing it once more. (Whoever asks for a message here is told that it isn't cleared, and nng gives one that it
 // receives to nobody before it is full.)
 namespace {
 

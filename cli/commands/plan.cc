@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "base/file.h"
 #include "cli/commands.h"
@@ -27,13 +28,16 @@ struct Options {
 
 Expected<void> run(const Options& options) {
   TRY_ASSIGN(const Graph graph, load_model(options.model));
-  Cluster cluster = local_cluster(options.devices, options.threads);
+  std::optional<Plan> given;
+  if (!options.plan.empty()) {
+    TRY_ASSIGN(given, read_plan(options.plan));
+  }
+  Cluster cluster = local_cluster(options.devices, given ? given->threads : options.threads);
   if (!options.cluster.empty()) {
     TRY_ASSIGN(cluster, read_cluster_file(options.cluster));
   }
-  TRY_ASSIGN(const Plan plan, options.plan.empty()
-                                  ? plan_for(graph, cluster, options.planning, rule_of(options.engine))
-                                  : plan_again(graph, cluster, options.planning.profile_path, options.plan));
+  TRY_ASSIGN(const Plan plan, given ? plan_again(graph, cluster, options.planning, options.plan, std::move(*given))
+                                    : plan_for(graph, cluster, options.planning, rule_of(options.engine)));
   TRY(write_plan(plan, options.output));
   if (!options.svg.empty()) {
     TRY_ASSIGN(const std::string picture, draw_plan(plan));
@@ -62,8 +66,8 @@ Command add_plan(CLI::App& program, const CommonOptions&) {
   add_engine_options(*command, options->engine);
   auto* plan =
       command->add_option("--plan", options->plan, "make no plan, predict this one anew")->type_name("PLAN.json");
-  for (const char* decides : {"--objective", "--max-latency-ms", "--no-replicas", "--no-splits", "--spares", "--stages",
-                              "--gemm", "--weights", "--threads"}) {
+  for (const char* decides : {"--max-latency-ms", "--no-replicas", "--no-splits", "--spares", "--stages", "--gemm",
+                              "--weights", "--threads"}) {
     plan->excludes(command->get_option(decides));
   }
   command->add_option("-o,--output", options->output, "the plan to write")->type_name("PLAN.json")->required();

@@ -56,6 +56,7 @@ class Measures:
         self.baseline()
         self.naive = [self.against(naive) for naive in case.naive_plans()]
         self.rival = self.against(case.rival()) if case.rival() else None
+        self.predicted_anew = sum(case.plan in entry.get("predictions", {}) for entry, _ in mine)
         self.memory()
         self.checks = self.all_checks()
 

@@ -284,7 +284,8 @@ def main():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)
     for name, function in (("list", list_cases), ("groups", list_groups), ("begin", begin), ("fail", fail_session),
-                           ("plan", add_plan), ("predicted", add_predicted), ("naive", naive), ("todo", todo), ("window", add_window)):
+                           ("plan", add_plan), ("predicted", add_predicted), ("naive", naive), ("todo", todo),
+                           ("window", add_window)):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         for option in ("matrix", "out", "group", "error", "plan", "plans", "inspect", "window", "status",

@@ -17,8 +17,9 @@ Emulated devices (`scripts/pi-cluster`): each a share of one core, a memory limi
 the whole network, and is their mean (their sum where the devices differ); baseline, plans and naive plans take turns
 in the same round. Numbers are medians over the rounds, ratios those of windows of the same round. Plans are made once,
 and predicted anew in each round, because the machine is faster now and slower then: a round begins with a profile, and
-a difference is that prediction over what was measured in the round. (The first round has the profile with which the
-plans were made; "first profile": with that one in all rounds.) Latency is the mean of single requests, one after the
+a difference is that prediction over what was measured in the round. (The first round after plans were made has the
+profile that they were made with, as has a round whose own failed; the last table says how many rounds have one of their
+own. "First profile": the same with that profile in all rounds.) Latency is the mean of single requests, one after the
 other. Each device of a baseline measures as soon as it has loaded the network: where devices differ, the slow ones end
 alone, which makes them no slower. Every plan is held against one device and the naive plans (against replicas only where
 they aren't forbidden), whose window the planner chooses as it does its own plans'.
@@ -149,9 +150,10 @@ def plans_table(all_measures, rounds, naive_rounds):
     for m in all_measures:
         failure = m.failure(rounds, naive_rounds)
         rows.append([m.case.name, m.case.cluster.describe(), m.case.plan, plain(m.stages()), str(m.rounds),
+                     str(m.predicted_anew),
                      m.verdict(rounds, naive_rounds)
                      + (f": {plain(failure)}" if failure and failure != "not measured" else "")])
-    return table(["case", "devices", "planner", "stages", ">rounds", "verdict"], rows)
+    return table(["case", "devices", "planner", "stages", ">rounds", ">predicted anew", "verdict"], rows)
 
 
 def conditions(all_measures):

@@ -205,29 +205,65 @@ TEST(PlanAgain, OnTheSameDevicesPredictsTheSame) {
     };
     Json made = run_plan("plan.json", way);
     made["prediction"].erase("optimal");  // a search's word
-    Json again = run_plan("again.json", {"--plan", place / "plan.json"});
+    const std::vector<std::string> objective =
+        way.empty() || way.front() != "--objective" ? std::vector<std::string>{} : way;
+    std::vector<std::string> with_plan = {"--plan", place / "plan.json"};
+    with_plan.insert(with_plan.end(), objective.begin(), objective.end());
+    Json again = run_plan("again.json", with_plan);
     again["prediction"].erase("optimal");
     EXPECT_EQ(again, made);
   }
 }
 
-TEST(PlanAgain, OnFasterDevicesKeepsTheCutAndPredictsMore) {
+// A plan's stages as they are cut, without what was predicted of them.
+Json cut_of(Json plan) {
+  for (Json& stage : plan["stages"]) {
+    for (Json& part : stage["parts"]) part.erase("compute_s");
+  }
+  return plan["stages"];
+}
+
+TEST(PlanAgain, GoesByWhatItsDevicesAreNow) {
   const Workplace place;
   expect_done(plan_digits(place));
-  const Json before = must(parse_json(must(read_file(place / "plan.json"))));
-  must(write_file(place / "faster.yaml",
-                  "devices:\n"
-                  "  - {name: unused, address: \"tcp://10.0.0.4:7070\", gflops: 1}\n"
-                  "  - {name: other, address: \"tcp://10.0.0.3:7070\", gflops: 500}\n"
-                  "  - {name: fast, address: \"tcp://10.0.0.2:7070\", memory: 900MB, gflops: 1000}\n"
-                  "  - {name: slow, address: \"tcp://10.0.0.1:7070\", memory: 900MB, gflops: 500}\n"
-                  "link: {bandwidth_mbps: 940, latency_ms: 0.2}\n"));
-  expect_done(place.run({"onnx-split", "plan", kDigits, "--cluster", place / "faster.yaml", "--plan",
-                         place / "plan.json", "-o", place / "again.json"}));
-  const Json after = must(parse_json(must(read_file(place / "again.json"))));
-  EXPECT_EQ(after["devices"], before["devices"]);
-  EXPECT_EQ(after["stages"].size(), before["stages"].size());
-  EXPECT_GT(after["prediction"]["throughput_per_s"], before["prediction"]["throughput_per_s"]);
+  const Json made = must(parse_json(must(read_file(place / "plan.json"))));
+  // The same devices, listed otherwise, with the given speed of the first, and one that the plan knows nothing of.
+  const auto predicted = [&](int slow_gflops) {
+    must(write_file(place / "now.yaml",
+                    fmt::format("devices:\n"
+                                "  - {{name: unused, address: \"tcp://10.0.0.4:7070\", gflops: 1}}\n"
+                                "  - {{name: other, address: \"tcp://10.0.0.3:7070\", gflops: 5}}\n"
+                                "  - {{name: fast, address: \"tcp://10.0.0.2:7070\", memory: 900MB, gflops: 10}}\n"
+                                "  - {{name: slow, address: \"tcp://10.0.0.1:7070\", memory: 900MB, gflops: {}}}\n"
+                                "link: {{bandwidth_mbps: 940, latency_ms: 0.2}}\n",
+                                slow_gflops)));
+    expect_done(place.run({"onnx-split", "plan", kDigits, "--cluster", place / "now.yaml", "--plan",
+                           place / "plan.json", "-o", place / "again.json"}));
+    Json again = must(parse_json(must(read_file(place / "again.json"))));
+    EXPECT_EQ(again["devices"], made["devices"]);
+    EXPECT_EQ(cut_of(again), cut_of(made));
+    return again["prediction"];
+  };
+  EXPECT_EQ(predicted(5)["throughput_per_s"], made["prediction"]["throughput_per_s"]);
+  const std::size_t slow = static_cast<std::size_t>(
+      std::find(made["devices"].begin(), made["devices"].end(), Json("slow")) - made["devices"].begin());
+  ASSERT_GT(made["prediction"]["loads"][slow]["compute_s"].get<double>(), 0.0);
+  const Json slower = predicted(1);
+  EXPECT_GT(slower["loads"][slow]["compute_s"], made["prediction"]["loads"][slow]["compute_s"]);
+  for (std::size_t d = 0; d < made["devices"].size(); ++d) {
+    if (d == slow) continue;
+    EXPECT_EQ(slower["loads"][d], made["prediction"]["loads"][d]);
+  }
+}
+
+TEST(PlanAgain, OfLocalDevicesHasThePlansThreads) {
+  const Workplace place;
+  expect_done(
+      place.run({"onnx-split", "plan", kDigits, "--devices", "2", "--threads", "3", "-o", place / "plan.json"}));
+  expect_done(place.run(
+      {"onnx-split", "plan", kDigits, "--devices", "2", "--plan", place / "plan.json", "-o", place / "again.json"}));
+  EXPECT_EQ(must(parse_json(must(read_file(place / "again.json"))))["prediction"]["throughput_per_s"],
+            must(parse_json(must(read_file(place / "plan.json"))))["prediction"]["throughput_per_s"]);
 }
 
 TEST(PlanAgain, ErrorsSayWhatDoesNotFit) {
@@ -276,6 +312,10 @@ TEST_F(PlanMemory, ShortOfItConvolutionsThatNeedMoreAreLeftOut) {
   EXPECT_DOUBLE_EQ(value(tight, "single_per_s"), value(ample, "single_per_s"));
   EXPECT_DOUBLE_EQ(value(tight, "bound_per_s"), value(ample, "bound_per_s"));
   EXPECT_FALSE(tight["optimal"].get<bool>());
+  // So says who predicts it anew.
+  expect_done(place.run(
+      {"onnx-split", "plan", model, "--cluster", place / "cluster.yaml", "--plan", plan, "-o", place / "again.json"}));
+  EXPECT_EQ(must(parse_json(must(read_file(place / "again.json"))))["prediction"], tight);
 }
 
 TEST_F(PlanMemory, HalfWeightsAreCountedAsTheyAre) {
