@@ -22,7 +22,8 @@ profile that they were made with, as has a round whose own failed; the last tabl
 own. "First profile": the same with that profile in all rounds.) Latency is the mean of single requests, one after the
 other. Each device of a baseline measures as soon as it has loaded the network: where devices differ, the slow ones end
 alone, which makes them no slower. Every plan is held against one device and the naive plans (against replicas only where
-they aren't forbidden), whose window the planner chooses as it does its own plans'.
+they aren't forbidden), whose window the planner chooses as it does its own plans'. On one device the plan is that naive
+plan and has no bar; its ratio says what it costs to compute for a coordinator elsewhere, which the baseline doesn't.
 """
 REPEAT = """### Again
     sudo scripts/cluster-benchmark --resume{options}
