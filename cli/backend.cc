@@ -15,7 +15,6 @@
 #include "fleet/local_fleet.h"
 #include "partition/cluster.h"
 #include "partition/extract.h"
-#include "partition/plan_json.h"
 #include "partition/planner.h"
 #include "partition/spares.h"
 
@@ -112,13 +111,6 @@ class Fleet : public Backend {
   std::size_t round_;
   OnInterrupt on_interrupt_;
 };
-
-Expected<Plan> plan_of_file(const Graph& graph, const std::string& path) {
-  TRY_ASSIGN(Plan plan, read_plan(path));
-  auto checked = check_plan(plan, graph);
-  if (!checked) return fail_in(path, std::move(checked.error()));
-  return plan;
-}
 
 // A stage of whole layers for each runner, as equal as MACs can be: processes that share one machine gain nothing from
 // anything cleverer, and show what a pipeline is.

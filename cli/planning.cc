@@ -8,6 +8,7 @@
 #include "cli/model.h"
 #include "engine/weight_memory.h"
 #include "fleet/local_fleet.h"
+#include "partition/plan_json.h"
 #include "partition/predict.h"
 #include "partition/predicted_plan.h"
 #include "partition/profile_json.h"
@@ -134,11 +135,11 @@ Cluster only_devices(Cluster cluster, const std::vector<std::string>& names) {
 namespace {
 
 // With the times, and the weights, of what the rule chooses.
-Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const std::string& profile_path,
+Expected<ClusterModel> model_of(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
                                 const ChoiceRule& rule) {
-  TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, profile_path));
+  TRY_ASSIGN(const std::optional<Profile> profile, profile_of(graph, options.profile_path));
   auto model = make_cluster_model(graph, cluster, profile ? &*profile : nullptr);
-  if (!model) return fail_in(profile_path, std::move(model.error()));
+  if (!model) return fail_in(options.profile_path, std::move(model.error()));
   // Profiles, and speeds that a cluster file gives, are of this machine's rule.
   TRY(slow_down(graph, *model, default_rule(), choose_all(graph, rule)));
   use_rule(*model, rule);
@@ -163,7 +164,7 @@ bool comes_first(const Device& a, const Device& b) {
 
 Expected<Plan> plan_without_spares(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
                                    const ChoiceRule& rule) {
-  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options.profile_path, rule));
+  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options, rule));
   const EngineFacts engine = engine_facts(cluster.devices.front().threads, rule);
   if (!options.stages_path.empty()) return by_hand(graph, cluster, model, engine, options.stages_path);
 
@@ -208,7 +209,7 @@ Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptio
   std::vector<std::string> names;
   for (std::size_t device = 0; device < used; ++device) names.push_back(cluster.devices[device].name);
   TRY_ASSIGN(Plan plan, plan_without_spares(graph, only_devices(cluster, names), options, rule));
-  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options.profile_path, rule));
+  TRY_ASSIGN(const ClusterModel model, model_of(graph, cluster, options, rule));
   std::vector<std::size_t> spares;
   for (std::size_t device = used; device < cluster.devices.size(); ++device) {
     plan.devices.push_back(cluster.devices[device].name);
@@ -221,10 +222,15 @@ Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptio
   return plan;
 }
 
-Expected<Plan> plan_again(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
-                          const std::string& path, Plan plan) {
+Expected<Plan> plan_of_file(const Graph& graph, const std::string& path) {
+  TRY_ASSIGN(Plan plan, read_plan(path));
   auto checked = check_plan(plan, graph);
   if (!checked) return fail_in(path, std::move(checked.error()));
+  return plan;
+}
+
+Expected<Plan> plan_again(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
+                          const std::string& path, Plan plan) {
   Cluster used = only_devices(cluster, plan.devices);
   used.devices.clear();  // in the plan's order
   for (const std::string& name : plan.devices) {
@@ -238,7 +244,7 @@ Expected<Plan> plan_again(const Graph& graph, const Cluster& cluster, const Plan
   // Beside the prediction stands, as with every plan, what the fastest kernels could do.
   ChoiceRule rule = default_rule();
   rule.half_weights = with_float_weights(plan.choices) != plan.choices;
-  TRY_ASSIGN(const ClusterModel fastest, model_of(graph, used, options.profile_path, rule));
+  TRY_ASSIGN(const ClusterModel fastest, model_of(graph, used, options, rule));
   ClusterModel model = fastest;
   auto predicted = slow_down(graph, model, rule, plan.choices);
   if (predicted) predicted = predict(graph, model, plan);

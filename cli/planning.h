@@ -39,9 +39,12 @@ Cluster only_devices(Cluster cluster, const std::vector<std::string>& names);
 // Errors name the file that doesn't fit.
 Expected<Plan> plan_for(const Graph& graph, Cluster cluster, const PlanningOptions& options, const ChoiceRule& rule);
 
-// A plan from a file, as it is, also where it doesn't fit into memory, with the prediction that its devices and the
-// options' profile give it; of the options the objective says which single device stands beside it. Devices that the
-// plan doesn't list are left out. Errors name the file that doesn't fit.
+// Errors, also that it doesn't fit the graph, name the file.
+Expected<Plan> plan_of_file(const Graph& graph, const std::string& path);
+
+// The plan of the file `path` as it is, also where it doesn't fit into memory, with the prediction that its devices and
+// the options' profile give it; of the options the objective says which single device stands beside it. Devices that
+// the plan doesn't list are left out. Errors name the file that doesn't fit.
 Expected<Plan> plan_again(const Graph& graph, const Cluster& cluster, const PlanningOptions& options,
                           const std::string& path, Plan plan);
 

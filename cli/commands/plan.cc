@@ -30,7 +30,7 @@ Expected<void> run(const Options& options) {
   TRY_ASSIGN(const Graph graph, load_model(options.model));
   std::optional<Plan> given;
   if (!options.plan.empty()) {
-    TRY_ASSIGN(given, read_plan(options.plan));
+    TRY_ASSIGN(given, plan_of_file(graph, options.plan));
   }
   Cluster cluster = local_cluster(options.devices, given ? given->threads : options.threads);
   if (!options.cluster.empty()) {

@@ -77,9 +77,11 @@ class Measures:
         made with the plan, minutes to an hour before."""
         if not window:
             return None, None, None
-        found = [(self.plan_of(entry)["prediction"][key],
-                  entry.get("predictions", {}).get(self.case.plan, self.plan_of(entry)["prediction"])[key],
-                  measure(result)) for entry, result in self.pick(window)]
+        found = []
+        for entry, result in self.pick(window):
+            first = self.plan_of(entry)["prediction"]
+            now = entry.get("predictions", {}).get(self.case.plan, first)
+            found.append((first[key], now[key], measure(result)))
         return (median_or_none(predicted for _, predicted, _ in found),
                 median_or_none(predicted / measured - 1 for _, predicted, measured in found),
                 median_or_none(first / measured - 1 for first, _, measured in found))
