@@ -9,10 +9,6 @@
 namespace onnx_split::testing {
 namespace {
 
-const std::string kDigits = std::string(ONNX_SPLIT_TEST_DATA) + "/digits/";
-
-void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << outcome.err << outcome.out; }
-
 void expect_failed(const Outcome& outcome, const std::string& message) {
   EXPECT_EQ(outcome.exit_code, 1) << outcome.out;
   EXPECT_NE(outcome.err.find(message), std::string::npos) << outcome.err;
@@ -85,9 +81,9 @@ TEST_F(Certs, AClusterOverTlsGivesTheAnswerAndLetsNobodyElseIn) {
     return swapped;
   }()));
   const auto run = [&](const std::string& file, const std::string& certificate) {
-    return place_.run({"onnx-split", "run", kDigits + "digits.onnx", "--cluster", place_ / file, "--certs",
-                       place_ / ("certs/" + certificate), "--input", kDigits + "digits_images.npy", "--expect",
-                       kDigits + "digits_labels.npy", "--top", "1"});
+    return place_.run({"onnx-split", "run", kDigits, "--cluster", place_ / file, "--certs",
+                       place_ / ("certs/" + certificate), "--input", kDigitsFolder + "digits_images.npy", "--expect",
+                       kDigitsFolder + "digits_labels.npy", "--top", "1"});
   };
   expect_done(run("cluster.yaml", "coordinator"));
   // A device's certificate gives no orders, the wrong device isn't talked to, and strangers have no certificate.
@@ -100,9 +96,8 @@ TEST_F(Certs, AClusterOverTlsGivesTheAnswerAndLetsNobodyElseIn) {
   expect_failed(run("plain.yaml", "coordinator"), "device \"a\": tcp://127.0.0.1:");
   expect_done(run("cluster.yaml", "coordinator"));
 
-  const Outcome profile =
-      place_.run({"onnx-split", "profile", kDigits + "digits.onnx", "--cluster", place_ / "cluster.yaml", "--certs",
-                  place_ / "certs/coordinator", "--quick", "-o", place_ / "profile.json"});
+  const Outcome profile = place_.run({"onnx-split", "profile", kDigits, "--cluster", place_ / "cluster.yaml", "--certs",
+                                      place_ / "certs/coordinator", "--quick", "-o", place_ / "profile.json"});
   expect_done(profile);
   expect_done(place_.run(
       {"onnx-split", "status", "--cluster", place_ / "cluster.yaml", "--certs", place_ / "certs/coordinator"}));

@@ -15,8 +15,6 @@
 namespace onnx_split::testing {
 namespace {
 
-const std::string kDigits = std::string(ONNX_SPLIT_TEST_DATA) + "/digits/digits.onnx";
-
 void expect_one_line(const Workplace& place, const Outcome& outcome, const std::string& text, int exit_code = 1) {
   EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;

@@ -15,10 +15,6 @@
 namespace onnx_split::testing {
 namespace {
 
-const std::string kDigits = std::string(ONNX_SPLIT_TEST_DATA) + "/digits/";
-
-void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << outcome.err << outcome.out; }
-
 bool same_bits(const std::string& a, const std::string& b) {
   const Tensor x = must(read_npy(a));
   const Tensor y = must(read_npy(b));
@@ -69,13 +65,13 @@ TEST(MainJob, DigitsAreReadAsWellCutAsUncut) {
   for (const char* local : {"", "4"}) {
     std::vector<std::string> words = {"onnx-split",
                                       "run",
-                                      kDigits + "digits.onnx",
+                                      kDigits,
                                       "--input",
-                                      kDigits + "digits_images.npy",
+                                      kDigitsFolder + "digits_images.npy",
                                       "--expect",
-                                      kDigits + "digits_labels.npy",
+                                      kDigitsFolder + "digits_labels.npy",
                                       "--labels",
-                                      kDigits + "labels.txt",
+                                      kDigitsFolder + "labels.txt",
                                       "--top",
                                       "1",
                                       "--json"};
@@ -94,7 +90,7 @@ TEST(MainJob, DigitsAreReadAsWellCutAsUncut) {
 
 TEST(MainJob, PartsWrittenBySplitAreVerifiedFromTheirFolder) {
   const Workplace place;
-  const std::string model = kDigits + "digits.onnx";
+  const std::string model = kDigits;
   expect_done(place.run(
       {"onnx-split", "plan", model, "--devices", "3", "--no-replicas", "--no-splits", "-o", place / "plan.json"}));
   expect_done(place.run({"onnx-split", "split", model, "--plan", place / "plan.json", "-o", place / "parts"}));
@@ -115,7 +111,7 @@ TEST(MainJob, PartsWrittenBySplitAreVerifiedFromTheirFolder) {
 
 TEST(MainJob, BenchAndInspectKeepTheirJsonContract) {
   const Workplace place;
-  const std::string model = kDigits + "digits.onnx";
+  const std::string model = kDigits;
   for (const char* scenario : {"single-stream", "offline", "server"}) {
     std::vector<std::string> words = {"onnx-split", "bench",  model,        "--local", "2",
                                       "--scenario", scenario, "--requests", "20",      "--json"};
@@ -143,7 +139,7 @@ TEST(MainJob, BenchAndInspectKeepTheirJsonContract) {
 // One process a device, so that processor times are each its own.
 TEST(MainJob, AProfileHasEveryNodeAndLinkOfTwoRunners) {
   const Workplace place;
-  const std::string model = kDigits + "digits.onnx";
+  const std::string model = kDigits;
   Program first(place.tmp(), {"onnx-split-runner", "--listen", "tcp://127.0.0.1:0", "--threads", "2"});
   Program second(place.tmp(), {"onnx-split-runner", "--listen", "tcp://127.0.0.1:0", "--memory-limit", "200MB"});
   std::string cluster = "devices:\n";
@@ -182,7 +178,7 @@ TEST(MainJob, AProfileHasEveryNodeAndLinkOfTwoRunners) {
 // Without a cluster file: this machine, by a runner of its own.
 TEST(MainJob, AProfileOfThisMachine) {
   const Workplace place;
-  expect_done(place.run({"onnx-split", "profile", kDigits + "digits.onnx", "-o", place / "profile.json", "--quick"}));
+  expect_done(place.run({"onnx-split", "profile", kDigits, "-o", place / "profile.json", "--quick"}));
   const Json json = must(parse_json(must(read_file(place / "profile.json"))));
   ASSERT_EQ(json["devices"].size(), 1U);
   EXPECT_EQ(json["devices"][0]["name"], "local0");
@@ -193,8 +189,8 @@ TEST(MainJob, AProfileOfThisMachine) {
 TEST(MainJob, InputsThatMissTheirDeadlineAreToldOfAndTheRestGoesOn) {
   const Workplace place;
   for (const char* local : {"0", "2"}) {
-    std::vector<std::string> words = {
-        "onnx-split", "run", kDigits + "digits.onnx", "--input", "random:3", "--deadline-ms", "0.0001", "--json"};
+    std::vector<std::string> words = {"onnx-split", "run",           kDigits,  "--input",
+                                      "random:3",   "--deadline-ms", "0.0001", "--json"};
     if (local[0] != '0') words.insert(words.end(), {"--local", local});
     const Outcome outcome = place.run(words);
     EXPECT_EQ(outcome.exit_code, 1) << outcome.out;
@@ -202,14 +198,13 @@ TEST(MainJob, InputsThatMissTheirDeadlineAreToldOfAndTheRestGoesOn) {
     EXPECT_NE(must(parse_json(outcome.out))["results"][0]["error"].get<std::string>().find("deadline"),
               std::string::npos);
   }
-  const Outcome bench =
-      place.run({"onnx-split", "bench", kDigits + "digits.onnx", "--local", "2", "--scenario", "server", "--rate",
-                 "100000", "--requests", "2000", "--refuse", "--deadline-ms", "10000", "--json"});
+  const Outcome bench = place.run({"onnx-split", "bench", kDigits, "--local", "2", "--scenario", "server", "--rate",
+                                   "100000", "--requests", "2000", "--refuse", "--deadline-ms", "10000", "--json"});
   expect_done(bench);
   const Json report = must(parse_json(bench.out));
   EXPECT_GT(report["refused"], 0);
   EXPECT_EQ(report["refused"].get<int>() + report["late"].get<int>() + report["requests"].get<int>(), 2000);
-  EXPECT_EQ(place.run({"onnx-split", "bench", kDigits + "digits.onnx", "--refuse"}).exit_code, 2);
+  EXPECT_EQ(place.run({"onnx-split", "bench", kDigits, "--refuse"}).exit_code, 2);
 }
 
 // Every network of the zoo over 1 to 6 runners; a sample unless ONNX_SPLIT_FULL is set.

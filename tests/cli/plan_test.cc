@@ -15,15 +15,12 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::string kDigits = std::string(ONNX_SPLIT_TEST_DATA) + "/digits/digits.onnx";
 const std::string kCluster =
     "devices:\n"
     "  - {name: slow, address: \"tcp://10.0.0.1:7070\", memory: 900MB, gflops: 5}\n"
     "  - {name: fast, address: \"tcp://10.0.0.2:7070\", memory: 900MB, gflops: 10}\n"
     "  - {name: other, address: \"tcp://10.0.0.3:7070\", gflops: 5}\n"
     "link: {bandwidth_mbps: 940, latency_ms: 0.2}\n";
-
-void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << outcome.err << outcome.out; }
 
 void expect_one_line(const Outcome& outcome, const std::string& text, int exit_code = 1) {
   EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;

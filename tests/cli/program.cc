@@ -98,6 +98,8 @@ Outcome run_program(const std::filesystem::path& scratch, const std::vector<std:
   return Program(scratch, arguments).wait();
 }
 
+void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << outcome.err << outcome.out; }
+
 std::vector<pid_t> children_of(pid_t parent) {
   std::vector<pid_t> children;
   std::ifstream file(fmt::format("/proc/{}/task/{}/children", parent, parent));

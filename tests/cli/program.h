@@ -13,6 +13,9 @@
 
 namespace onnx_split::testing {
 
+inline const std::string kDigitsFolder = std::string(ONNX_SPLIT_TEST_DATA) + "/digits/";
+inline const std::string kDigits = kDigitsFolder + "digits.onnx";
+
 struct Outcome {
   int exit_code = -1;  // 128 + signal where a signal ended it
   std::string out;
@@ -44,6 +47,7 @@ class Program {
 
 // Start, wait.
 Outcome run_program(const std::filesystem::path& scratch, const std::vector<std::string>& arguments);
+void expect_done(const Outcome& outcome);
 
 // Processes whose parent is `parent` and that run a program of their own (just after a fork they still are their
 // parent).

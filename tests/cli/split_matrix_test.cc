@@ -15,8 +15,6 @@ namespace {
 
 constexpr double kTolerance = 1e-4;
 
-void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << outcome.err << outcome.out; }
-
 // A network, and how it is split: every layer by itself ("each layer"), or as tests/data/mixed_stages says.
 class SplitMatrix : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {
  protected:

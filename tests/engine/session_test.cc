@@ -17,15 +17,12 @@
 #include "engine/weight_memory.h"
 #include "graph/ops/reshape.h"
 #include "tests/engine/compare.h"
+#include "tests/support/expect.h"
 
 namespace onnx_split::test {
 namespace {
 
-template <class T>
-T must(Expected<T> result) {
-  EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().message);
-  return std::move(*result);
-}
+using testing::must;
 
 // A random network of what epilogues, views, in-place writing and concatenations care about: values of shape [1,C,H,H],
 // read once or several times, some of them outputs.

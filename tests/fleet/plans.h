@@ -14,6 +14,9 @@
 
 namespace onnx_split::testing {
 
+// Of a divided layer's answer, relative to the uncut network's (docs/architecture.md).
+inline constexpr double kTolerance = 1e-4;
+
 // d0, d1, …
 inline std::vector<std::string> device_names(std::size_t count) {
   std::vector<std::string> names;

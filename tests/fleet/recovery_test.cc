@@ -465,7 +465,7 @@ struct Trial {
   }
 };
 
-constexpr std::uint64_t kRequests = 2000;
+constexpr std::uint64_t kStreamed = 2000;
 constexpr std::size_t kDevices = 4;
 constexpr std::uint64_t kMore = 20;       // requests at a time, until a fault has had its effect
 constexpr std::uint64_t kWhileFull = 20;  // requests from a full disk to the loss of another device: less than 3 s
@@ -484,7 +484,7 @@ Trial trial_of(std::uint64_t number, const std::vector<Fault>& faults) {
     const Fault fault = faults[(round + k) % faults.size()];
     const std::size_t victim = (round / faults.size() + k) % kDevices;
     // Not in the last requests: those that are to meet the fault come behind it.
-    const std::uint64_t moment = 1 + below(kRequests - 200);
+    const std::uint64_t moment = 1 + below(kStreamed - 200);
     // Nobody writes to a disk before another device is lost and the rest gets its parts.
     if (fault == Fault::kFullDisk) {
       trial.strikes = {{moment, fault, victim}, {moment + kWhileFull, Fault::kKill, (victim + 1) % kDevices}};
@@ -495,7 +495,7 @@ Trial trial_of(std::uint64_t number, const std::vector<Fault>& faults) {
   }
   const std::size_t count = 1 + below(2);
   while (trial.strikes.size() < count) {
-    trial.strikes.push_back({1 + below(kRequests - 1), faults[below(faults.size())], below(kDevices)});
+    trial.strikes.push_back({1 + below(kStreamed - 1), faults[below(faults.size())], below(kDevices)});
   }
   std::stable_sort(trial.strikes.begin(), trial.strikes.end(),
                    [](const Strike& a, const Strike& b) { return a.moment < b.moment; });
@@ -555,12 +555,12 @@ TEST(Recovery, WhateverHappensEveryResultArrivesRightAndOnce) {
     const std::unique_ptr<Victims> victims =
         prefix == nullptr ? local_victims(kDevices, Between::kRelays) : cluster_victims(prefix, kDevices);
     const auto coordinator = deploy_kind(graphs[has_spares ? 1 : 0], trial.kind, victims->urls());
-    Streamed streamed = stream(*coordinator, asked, kRequests, [&](std::uint64_t request) {
+    Streamed streamed = stream(*coordinator, asked, kStreamed, [&](std::uint64_t request) {
       for (const Strike& strike : trial.strikes) {
         if (strike.moment == request) victims->strike(strike.fault, strike.victim);
       }
     });
-    EXPECT_EQ(streamed.right, kRequests);
+    EXPECT_EQ(streamed.right, kStreamed);
     if (!streamed.errors.empty()) ADD_FAILURE() << streamed.errors.front();
     const Clock::duration longest_gap = streamed.longest_gap;
     // Noticed within a second, and two more for the rest. Machines that test may be busy: only where it is measured.

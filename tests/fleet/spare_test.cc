@@ -22,6 +22,7 @@ namespace {
 
 using testing::comes_true;
 using testing::device_names;
+using testing::kTolerance;
 using testing::must;
 using testing::plan_of;
 using testing::process_runners;
@@ -34,8 +35,6 @@ using testing::stop;
 using testing::stream;
 using testing::Streamed;
 using Clock = std::chrono::steady_clock;
-
-constexpr double kTolerance = 1e-4;
 
 std::vector<StageRequest> spare_stages(const std::string& layer, Spare spare) {
   std::vector<StageRequest> stages = SpareNetwork::parity_stages(layer, 2);

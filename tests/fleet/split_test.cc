@@ -26,6 +26,7 @@
 namespace onnx_split {
 namespace {
 
+using testing::kTolerance;
 using testing::layer_weights;
 using testing::must;
 using testing::plan_of;
@@ -33,8 +34,6 @@ using testing::random_network;
 using testing::RandomPlan;
 using testing::Runners;
 using testing::SpareNetwork;
-
-constexpr double kTolerance = 1e-4;
 
 EngineFacts engine() {
   return {1, blas_core(), [](const Graph& graph) { return choose_all(graph, default_rule()); }};

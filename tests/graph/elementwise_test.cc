@@ -12,7 +12,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kIntMin = std::numeric_limits<std::int64_t>::min();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // The formulas of the ONNX specification, in double and without this project's code.

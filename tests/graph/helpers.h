@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@
 #include "graph/operators.h"
 
 namespace onnx_split {
+
+inline constexpr std::int64_t kIntMin = std::numeric_limits<std::int64_t>::min();
+inline constexpr std::int64_t kIntMax = std::numeric_limits<std::int64_t>::max();
 
 inline Tensor random_tensor(Random& random, Shape shape) {
   std::vector<float> elements(static_cast<std::size_t>(shape.elements()));

@@ -11,9 +11,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kIntMin = std::numeric_limits<std::int64_t>::min();
-constexpr std::int64_t kIntMax = std::numeric_limits<std::int64_t>::max();
-
 Shape random_shape(Random& random, std::int64_t least_rank = 1, std::int64_t least_extent = 0) {
   Ints dims(static_cast<std::size_t>(random.integer(least_rank, 4)));
   for (std::int64_t& extent : dims) extent = random.integer(least_extent, 4);

@@ -9,8 +9,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kIntMax = std::numeric_limits<std::int64_t>::max();
-
 std::string error_of(std::vector<std::int64_t> dims) {
   const auto shape = Shape::checked(std::move(dims));
   return shape ? "" : shape.error().message;

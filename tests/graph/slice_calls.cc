@@ -10,9 +10,6 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kIntMin = std::numeric_limits<std::int64_t>::min();
-constexpr std::int64_t kIntMax = std::numeric_limits<std::int64_t>::max();
-
 // Once in `times`.
 bool chance(Random& random, std::int64_t times) { return random.integer(1, times) == 1; }
 

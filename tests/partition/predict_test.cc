@@ -25,7 +25,7 @@ using testing::must;
 using testing::random_network;
 using testing::RandomPlan;
 
-Graph two_nodes() {
+Graph two_slow_nodes() {
   GraphBuilder builder("two");
   const ValueId x = must(builder.add_input("x", {DataType::kFloat32, Shape{1, 1000}}));
   const ValueId a = must(builder.add("a", OpType::kRelu, {}, {x}));
@@ -50,7 +50,7 @@ Plan plan_of(const Graph& graph, std::size_t devices, std::size_t window) {
 }
 
 TEST(Prediction, OfAPipelineIsWhatItsStagesAndMessagesTake) {
-  const Graph graph = two_nodes();
+  const Graph graph = two_slow_nodes();
   Plan plan = plan_of(graph, 2, 6);
   must(predict(graph, model_of(2), plan));
   const Prediction& prediction = *plan.prediction;
@@ -98,7 +98,7 @@ TEST(Prediction, APartTakesTheTimeToCutOutWhatItGivesAndToPutTogetherWhatItNeeds
 }
 
 TEST(Prediction, AWindowThatIsTooSmallIsTheBottleneck) {
-  const Graph graph = two_nodes();
+  const Graph graph = two_slow_nodes();
   Plan plan = plan_of(graph, 2, 1);
   must(predict(graph, model_of(2), plan));
   EXPECT_NEAR(plan.prediction->throughput_per_s * plan.prediction->latency_s, 1.0, 0.02);  // times vary by up to 10 %
@@ -106,7 +106,7 @@ TEST(Prediction, AWindowThatIsTooSmallIsTheBottleneck) {
 }
 
 TEST(Prediction, LinksCanBeTheBottleneck) {
-  const Graph graph = two_nodes();
+  const Graph graph = two_slow_nodes();
   Plan plan = plan_of(graph, 2, 12);
   ClusterModel model = model_of(2);
   model.pairs[{0, 1}] = {1e5, 0.0};  // 40 ms
@@ -120,7 +120,7 @@ TEST(Prediction, LinksCanBeTheBottleneck) {
 }
 
 TEST(Prediction, APlanForOtherDevicesIsRefused) {
-  const Graph graph = two_nodes();
+  const Graph graph = two_slow_nodes();
   Plan plan = plan_of(graph, 2, 2);
   EXPECT_EQ(error_of(predict(graph, model_of(3), plan)), "the plan is for 2 devices, the cluster has 3");
 }
@@ -176,7 +176,7 @@ TEST(MostServed, IsTheMostOfAnyWindow) {
 }
 
 Plan predicted() {
-  const Graph graph = two_nodes();
+  const Graph graph = two_slow_nodes();
   Plan plan = plan_of(graph, 2, 3);
   ClusterModel model = model_of(2);
   model.pairs[{0, 1}] = {1e5, 0.25};
