@@ -142,6 +142,14 @@ Expected<double> JsonReader::number() const {
   return value_->get<double>();
 }
 
+Expected<double> JsonReader::number(double min, double max) const {
+  if (value_->is_number()) {
+    const auto number = value_->get<double>();
+    if (number >= min && number <= max) return number;
+  }
+  return expected(fmt::format("a number from {} to {}", min, max));
+}
+
 Expected<bool> JsonReader::boolean() const {
   if (!value_->is_boolean()) return expected("true or false");
   return value_->get<bool>();
@@ -179,9 +187,9 @@ Expected<std::int64_t> JsonReader::integer(std::string_view name, std::int64_t m
   return member.integer(min, max);
 }
 
-Expected<double> JsonReader::number(std::string_view name) const {
+Expected<double> JsonReader::number(std::string_view name, double min, double max) const {
   TRY_ASSIGN(const JsonReader member, at(name));
-  return member.number();
+  return member.number(min, max);
 }
 
 }  // namespace onnx_split

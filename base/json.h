@@ -38,13 +38,14 @@ class JsonReader {
   Expected<std::string> string() const;
   Expected<std::int64_t> integer(std::int64_t min, std::int64_t max) const;
   Expected<double> number() const;
+  Expected<double> number(double min, double max) const;
   Expected<bool> boolean() const;
   Expected<std::vector<std::int64_t>> integers() const;
 
   Expected<std::string> string(std::string_view name) const;
   Expected<std::vector<std::string>> strings(std::string_view name) const;
   Expected<std::int64_t> integer(std::string_view name, std::int64_t min, std::int64_t max) const;
-  Expected<double> number(std::string_view name) const;
+  Expected<double> number(std::string_view name, double min, double max) const;
 
   const Json& value() const { return *value_; }
   const std::string& path() const { return path_; }

@@ -1,11 +1,24 @@
 #include "base/log.h"
 
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <memory>
 #include <string>
 
 namespace onnx_split {
+namespace {
+
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug: return spdlog::level::debug;
+    case LogLevel::kInfo: return spdlog::level::info;
+    case LogLevel::kWarn: break;
+  }
+  return spdlog::level::warn;
+}
+
+}  // namespace
 
 Expected<void> configure_log(std::string_view program, std::string_view level) {
   const std::string name(level);
@@ -19,6 +32,13 @@ Expected<void> configure_log(std::string_view program, std::string_view level) {
   logger->set_level(parsed);
   spdlog::set_default_logger(std::move(logger));
   return {};
+}
+
+// Formatted here, once for the whole program: spdlog's own templates bring fmt's code into every file that logs.
+void write_log(LogLevel level, fmt::string_view format, fmt::format_args arguments) {
+  spdlog::logger& logger = *spdlog::default_logger_raw();
+  const spdlog::level::level_enum its_level = spdlog_level(level);
+  if (logger.should_log(its_level)) logger.log(its_level, spdlog::string_view_t(fmt::vformat(format, arguments)));
 }
 
 }  // namespace onnx_split

@@ -201,8 +201,8 @@ int main(int argc, char** argv) {
                      "the prefix of an emulated cluster of five devices that is up; scripts/pi-cluster is in PATH");
   CLI11_PARSE(program, argc, argv);
   load.every = std::chrono::milliseconds(every);
-  spdlog::set_level(spdlog::level::off);
   try {
+    onnx_split::testing::must(onnx_split::configure_log("gaps_bench", "off"));
     onnx_split::testing::must(onnx_split::run(load, rounds, only, prefix));
     return 0;
   } catch (const std::exception& error) {  // of the tests' helpers, too

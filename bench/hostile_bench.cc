@@ -203,7 +203,7 @@ Expected<void> report(const Options& options) {
 int main(int argc, char** argv) {
   using namespace onnx_split;
   ensure_blas_core(argv);
-  spdlog::set_level(spdlog::level::off);
+  if (!configure_log("hostile_bench", "off")) return 1;
   CLI::App app("How much hostile peers slow down a stream of requests");
   Options options;
   add_model_options(app, options.model);

@@ -184,7 +184,7 @@ class WatchedCluster {
     if (cluster) {
       cluster_ = std::move(*cluster);
     } else {
-      spdlog::warn("{}; going on with what it said before", cluster.error().message);
+      log_warn("{}; going on with what it said before", cluster.error().message);
     }
     return cluster_;
   }

@@ -45,7 +45,7 @@ int run_program(int argc, char** argv) {
     fmt::print(stderr, "onnx-split: {}\n", configured.error().message);
     return 2;
   }
-  spdlog::debug("OpenBLAS core type {}", blas_core());
+  log_debug("OpenBLAS core type {}", blas_core());
   Expected<void> done;
   try {
     done = commands.at(program.get_subcommands().front())();

@@ -119,7 +119,7 @@ Expected<void> serve(RunnerProgramOptions& options) {
   TRY_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(options.runner));
   fmt::print("listening on {}\n", runner->url());
   std::fflush(stdout);
-  spdlog::debug("OpenBLAS core type {}", blas_core());
+  log_debug("OpenBLAS core type {}", blas_core());
   const std::filesystem::path leftovers = temporary ? temporary->path() : std::filesystem::path();
   const OnInterrupt stop([&] {
     end_soon(leftovers);

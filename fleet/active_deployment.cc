@@ -27,7 +27,7 @@ constexpr std::chrono::milliseconds kLongestPause{20};
 Failure for_nobody(Error error) { return {std::move(error), {}, {}, {}}; }
 
 void drop(bool& has_said_so, const std::string& what) {
-  if (!std::exchange(has_said_so, true)) spdlog::info("{}; it is dropped, as all like it are", what);
+  if (!std::exchange(has_said_so, true)) log_info("{}; it is dropped, as all like it are", what);
 }
 
 std::set<std::size_t> devices_of(const Plan& plan, PartId part) {
@@ -172,7 +172,7 @@ tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::str
     if (!client) return tl::unexpected(lost(device, std::move(client.error())));
     runners_[device].client = std::move(*client);
     TRY_ASSIGN(const Json hello, deploy_to(device, deployment));
-    spdlog::debug("device \"{}\": {}", name_of(device), to_text(hello));
+    log_debug("device \"{}\": {}", name_of(device), to_text(hello));
     {
       const std::scoped_lock lock(mutex_);
       runners_[device].watched = true;
@@ -381,7 +381,7 @@ void ActiveDeployment::end() {
     if (!runner.client) continue;
     if (!silent.contains(device) && runner.client->connected()) {
       const auto ended = runner.client->call("end", {{"epoch", deployment_.epoch}}, {}, options_.heartbeat_timeout);
-      if (!ended) spdlog::debug("{}", ended.error().message);
+      if (!ended) log_debug("{}", ended.error().message);
     }
     runner.client->close();
   }
@@ -545,7 +545,7 @@ void ActiveDeployment::take_result(Message message) {
     if (header.error().code == ErrorCode::kCancelled) return drop(has_named_epoch_, header.error().message);
     // Its sender's watcher learns that the connection broke and suspects the device. If we failed here instead, nobody
     // would be blamed, and a device that always sends damage would be part of every epoch.
-    spdlog::warn("a result: {}; the connection that it came over is ended", header.error().message);
+    log_warn("a result: {}; the connection that it came over is ended", header.error().message);
     results_->refuse(message.connection(), header.error().message);
     return;
   }
@@ -588,7 +588,7 @@ void ActiveDeployment::say_enough(std::uint64_t request, std::size_t transfer) {
   std::optional<PushSocket>& signals = runners_[device_for(deployment_.plan, source, request)].signals;
   if (!signals) return;
   const auto sent = signal(*signals, enough_of(deployment_, request, transfer, kFromCoordinator));
-  if (!sent) spdlog::debug("{}", sent.error().message);
+  if (!sent) log_debug("{}", sent.error().message);
 }
 
 std::vector<Tensor> ActiveDeployment::put_together(const std::vector<Buffer>& pieces) {

@@ -148,7 +148,7 @@ Expected<void> Assignment::prepare(const ExecutorOptions& options, std::vector<s
 
 void Assignment::fail_with(const Error& error) {
   failure_ = error.message;
-  spdlog::info("{}", *failure_);
+  log_info("{}", *failure_);
 }
 
 // Whether parts may come now; they are the store's to judge.

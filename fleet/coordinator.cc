@@ -492,14 +492,14 @@ void Coordinator::change_over() {
     }
     for (const Failure& failure : std::exchange(failures, {})) {
       if (const auto goes_on = blame(failure); goes_on) continue;
-      spdlog::warn("{}; going on as it is", failure.error.message);
+      log_warn("{}; going on as it is", failure.error.message);
       return;
     }
     if (!may_be_better()) return;
     const auto plan = next_plan(interrupted);
     if (interrupted()) return;
     if (!plan) {
-      spdlog::warn("{}; going on as it is", plan.error().message);
+      log_warn("{}; going on as it is", plan.error().message);
       return;
     }
     auto epoch = make_epoch(*plan, watch, replaces);
@@ -514,7 +514,7 @@ void Coordinator::change_over() {
     Failure& failure = epoch.error();
     worked = working();
     if (failure.is_refusal && worked.contains(*failure.lost)) {
-      spdlog::info("{}; one epoch after the other", failure.error.message);
+      log_info("{}; one epoch after the other", failure.error.message);
       break;
     }
     failures.push_back(with_newcomer_blamed(std::move(failure), worked));
@@ -674,9 +674,9 @@ Expected<void> Coordinator::blame(const Failure& failure) {
   if (left_out != nullptr) lose(*left_out);
   if (!verdict.goes_on || (left_out != nullptr && !options_.replan)) return tl::unexpected(failure.error);
   if (left_out != nullptr) {
-    spdlog::warn("{}; going on without device \"{}\"", failure.error.message, left_out->name);
+    log_warn("{}; going on without device \"{}\"", failure.error.message, left_out->name);
   } else {
-    spdlog::warn("{}; beginning again with everybody", failure.error.message);
+    log_warn("{}; beginning again with everybody", failure.error.message);
   }
   return {};
 }
@@ -690,7 +690,7 @@ Expected<Plan> Coordinator::next_plan(const std::function<bool()>& interrupted) 
     bool was_given_up = false;
     for (Member& member : members_) {
       if (member.lost || !member.is_new) continue;
-      spdlog::warn("{}; going on without the new device \"{}\"", plan.error().message, member.name);
+      log_warn("{}; going on without the new device \"{}\"", plan.error().message, member.name);
       lose(member);
       was_given_up = true;
     }
@@ -784,7 +784,7 @@ bool Coordinator::prepare_next_plan() {
   };
   const auto plan = make_plan(loss->left, interrupted);
   if (!plan && interrupted()) return false;
-  if (!plan) spdlog::info("no plan if device \"{}\" is lost: {}", loss->lost, plan.error().message);
+  if (!plan) log_info("no plan if device \"{}\" is lost: {}", loss->lost, plan.error().message);
   return true;
 }
 
@@ -812,8 +812,8 @@ void Coordinator::ask_lost() {
     candidate = next_to_ask();
   }
   if (!candidate) return;
-  if (const auto back = ask(*candidate); !back) return spdlog::debug("{}", back.error().message);
-  spdlog::warn("device \"{}\" is back", candidate->name);
+  if (const auto back = ask(*candidate); !back) return log_debug("{}", back.error().message);
+  log_warn("device \"{}\" is back", candidate->name);
   {
     const std::scoped_lock lock(mutex_);
     find(candidate->name)->lost = false;
@@ -829,7 +829,7 @@ void Coordinator::look_for_new_devices() {
   for (FleetDevice& device : options_.devices()) {
     const std::scoped_lock lock(mutex_);
     if (find(device.name) != nullptr) continue;
-    spdlog::warn("device \"{}\" is new", device.name);
+    log_warn("device \"{}\" is new", device.name);
     add_member(std::move(device));
     members_.back().is_new = true;
     ++counts_.joined;
@@ -846,7 +846,7 @@ Expected<void> Coordinator::ask(const Candidate& candidate) const {
   TRY(client.call("hello", {{"protocol", kProtocolVersion}}, {}, timeout));
   for (const std::uint64_t epoch : candidate.to_end) {
     auto ended = client.call("end", {{"epoch", epoch}}, {}, timeout);
-    if (!ended) spdlog::debug("{}", ended.error().message);
+    if (!ended) log_debug("{}", ended.error().message);
   }
   TRY_ASSIGN(const Json status, client.call("status", Json::object(), {}, timeout));
   TRY_ASSIGN(const std::string state, JsonReader(status).string("state"));

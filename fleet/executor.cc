@@ -262,7 +262,7 @@ void Executor::set_failure(const Error& error, std::optional<std::size_t> blames
   const std::scoped_lock lock(mutex_);
   if (failure_ && !failure_->goes_on) return;
   failure_ = {error.message, blames, false};
-  spdlog::info("{}", error.message);  // the coordinator asks for it and tells the user
+  log_info("{}", error.message);  // the coordinator asks for it and tells the user
 }
 
 void Executor::update_can_do_without() {
@@ -283,7 +283,7 @@ void Executor::do_without(const Error& error, std::size_t device) {
     if (can_lose(deployment_.plan, missed_)) {
       update_can_do_without();
       if (!failure_ || failure_->goes_on) failure_ = {error.message, device, true};
-      spdlog::info("{}; going on without it", error.message);
+      log_info("{}; going on without it", error.message);
       return;
     }
   }
@@ -295,7 +295,7 @@ void Executor::receive_loop() {
   bool has_named_epoch = false, has_named_copy = false;
   const auto drop = [&](bool& has_said_so, std::string_view what) {
     ++frames_dropped_;
-    if (!std::exchange(has_said_so, true)) spdlog::info("{}; it is dropped, as all like it are", what);
+    if (!std::exchange(has_said_so, true)) log_info("{}; it is dropped, as all like it are", what);
   };
   while (!stopping_) {
     auto message = data_->receive(transport::kForever);  // or until the destructor closes it

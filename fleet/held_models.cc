@@ -53,7 +53,7 @@ class Cutter {
       TRY(check_goes_on());
       TRY_ASSIGN(const std::uint64_t copied, copied_weight_bytes(graph, plan_, stage, units));
       if (const auto room = check_fits(copied); !room) {
-        spdlog::info("{}: stage {} isn't cut from it: {}", path.string(), stage, room.error().message);
+        log_info("{}: stage {} isn't cut from it: {}", path.string(), stage, room.error().message);
         continue;
       }
       TRY_ASSIGN(const std::vector<PartGraph> parts, extract_stage(graph, plan_, stage, units));
@@ -88,8 +88,8 @@ class Cutter {
     if (awaited == nullptr) return {};
     TRY_ASSIGN(const ExportedModel model, export_onnx(part.graph, std::string(kStoredWeightsName)));
     if (*awaited != part_hash_of(model)) {
-      spdlog::info("{}: its {} isn't what was announced: other weights, or another version", path.string(),
-                   to_string(part.id));
+      log_info("{}: its {} isn't what was announced: other weights, or another version", path.string(),
+               to_string(part.id));
       return {};
     }
     const auto take = [&](PartFile file, std::uint64_t offset, std::uint64_t total,
@@ -98,7 +98,7 @@ class Cutter {
       return store_.append(part.id, file, offset, total, piece);
     };
     TRY(for_each_piece(model, take));
-    spdlog::debug("{}: {} cut", path.string(), to_string(part.id));
+    log_debug("{}: {} cut", path.string(), to_string(part.id));
     return {};
   }
 
@@ -134,7 +134,7 @@ Expected<void> cut_from_models(const std::vector<fs::path>& models, const Plan& 
     }
     store.discard_incomplete();
     TRY(cutter.check_goes_on());
-    if (!cut) spdlog::info("{}: nothing (more) is cut from it: {}", path.string(), cut.error().message);
+    if (!cut) log_info("{}: nothing (more) is cut from it: {}", path.string(), cut.error().message);
   }
   return {};
 }

@@ -29,7 +29,7 @@ constexpr double kMaxPauseMs = 1000.0;
 constexpr double kMaxBatchSeconds = 30.0;
 constexpr double kMaxNumber = 1e12;
 constexpr std::size_t kPageBytes = 4096;
-constexpr std::uint32_t kComputing = 1;  // a ping's source_part where the answering end is to compute
+constexpr std::uint32_t kShallCompute = 1;  // a ping's source_part where the answering end is to compute
 
 double ms_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double, std::milli>(end - begin).count();
@@ -69,19 +69,13 @@ Expected<FrameHeader> check_probe(const Message& frame, std::uint64_t epoch) {
   return header;
 }
 
-Expected<double> number_in(const JsonReader& reader, double min, double max) {
-  TRY_ASSIGN(const double number, reader.number());
-  if (!(number >= min && number <= max)) return reader.expected(fmt::format("a number from {} to {}", min, max));
-  return number;
-}
-
 Expected<std::vector<double>> numbers(const JsonReader& reader, std::string_view name) {
   TRY_ASSIGN(const JsonReader list, reader.at(name));
   TRY_ASSIGN(const std::vector<JsonReader> elements, list.elements());
   if (elements.empty()) return list.expected("numbers");
   std::vector<double> result;
   for (const JsonReader& element : elements) {
-    TRY_ASSIGN(const double number, number_in(element, -kMaxNumber, kMaxNumber));
+    TRY_ASSIGN(const double number, element.number(-kMaxNumber, kMaxNumber));
     result.push_back(number);
   }
   return result;
@@ -138,7 +132,7 @@ class Pinger {
     TRY_ASSIGN(Message frame, fill_frame(batch.ping_bytes, excluded_ns_));
     FrameHeader header = header_of(plan_.epoch, ++number_, frame);
     header.value = static_cast<std::uint32_t>(batch.answer_bytes);
-    header.source_part = batch.computing ? kComputing : 0;
+    header.source_part = batch.computing ? kShallCompute : 0;
     const auto begin = Clock::now();
     seal_frame(header, frame.bytes());
     TRY(pings_->send(std::move(frame), kAnswerTimeout));
@@ -196,7 +190,7 @@ void LinkAnswerer::answer_loop() {
     if (answered.error().code == ErrorCode::kInvalid) {  // no honest one
       pings_->refuse(ping->connection(), answered.error().message);
     } else if (answered.error().code != ErrorCode::kCancelled) {
-      spdlog::info("a ping isn't answered: {}", answered.error().message);
+      log_info("a ping isn't answered: {}", answered.error().message);
     }
   }
 }
@@ -207,7 +201,7 @@ Expected<void> LinkAnswerer::answer(const Message& ping) {
   if (answer_bytes < kLeastAnswerBytes || answer_bytes > kMaxProbeBytes) {
     return fail(ErrorCode::kInvalid, "a ping asks for an answer of {} bytes", answer_bytes);
   }
-  if (header.source_part == kComputing) {
+  if (header.source_part == kShallCompute) {
     companion_.compute(kLongestPing);
   } else {
     companion_.stop();
@@ -259,10 +253,8 @@ Expected<PingPlan> ping_plan_from(const JsonReader& request) {
   TRY_ASSIGN(plan.device, request.string("device"));
   TRY_ASSIGN(plan.urls.pings, request.string("pings_url"));
   TRY_ASSIGN(plan.urls.answers, request.string("answers_url"));
-  TRY_ASSIGN(const JsonReader pause, request.at("pause_ms"));
-  TRY_ASSIGN(plan.pause_ms, number_in(pause, 0.0, kMaxPauseMs));
-  TRY_ASSIGN(const JsonReader limit, request.at("max_s"));
-  TRY_ASSIGN(plan.max_s, number_in(limit, 0.0, kMaxBatchSeconds));
+  TRY_ASSIGN(plan.pause_ms, request.number("pause_ms", 0.0, kMaxPauseMs));
+  TRY_ASSIGN(plan.max_s, request.number("max_s", 0.0, kMaxBatchSeconds));
   TRY_ASSIGN(const JsonReader list, request.at("batches"));
   TRY_ASSIGN(const std::vector<JsonReader> batches, list.elements());
   if (batches.empty() || batches.size() > kMaxBatches)

@@ -172,7 +172,7 @@ LocalFleet::~LocalFleet() {
     if (runner.pid <= 0) continue;
     while (::waitpid(runner.pid, nullptr, WNOHANG) == 0) {
       if (Clock::now() > deadline) {
-        spdlog::warn("runner \"{}\" doesn't stop; killing it", runner.name);
+        log_warn("runner \"{}\" doesn't stop; killing it", runner.name);
         ::kill(runner.pid, SIGKILL);
         ::waitpid(runner.pid, nullptr, 0);
         break;

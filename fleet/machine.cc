@@ -139,7 +139,7 @@ std::int64_t thread_time_ns() { return time_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 void lower_priority(int nice) {
   if (::getpriority(PRIO_PROCESS, 0) >= nice) return;
-  if (::setpriority(PRIO_PROCESS, 0, nice) != 0) spdlog::debug("{}", errno_message(errno));  // on Linux: of the thread
+  if (::setpriority(PRIO_PROCESS, 0, nice) != 0) log_debug("{}", errno_message(errno));  // on Linux: of the thread
 }
 
 CpuQuota cpu_quota(const std::filesystem::path& root) {

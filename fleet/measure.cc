@@ -22,6 +22,7 @@ constexpr std::size_t kMostPartners = 8;
 constexpr std::chrono::milliseconds kJobTimeout = std::chrono::minutes(30);
 constexpr std::chrono::milliseconds kPingTimeout = std::chrono::minutes(5);
 constexpr std::chrono::milliseconds kPoll{100};
+constexpr double kMaxQuotaMs = 1e9;
 // What a runner needs besides what a job counts (it has about 15 MB once it has computed), and an eighth of the memory
 // for what was forgotten.
 constexpr std::uint64_t kReservedBytes = 18'000'000;
@@ -158,8 +159,8 @@ Expected<void> Measurement::connect(Subject& subject) {
   TRY_ASSIGN(const std::int64_t available, reader.integer("available_memory_bytes", 0, INT64_MAX));
   subject.budget_bytes =
       budget_of({device.memory_bytes, static_cast<std::uint64_t>(limit), static_cast<std::uint64_t>(available)});
-  TRY_ASSIGN(profile.quota_ms, reader.number("quota_ms"));
-  TRY_ASSIGN(profile.period_ms, reader.number("period_ms"));
+  TRY_ASSIGN(profile.quota_ms, reader.number("quota_ms", 0.0, kMaxQuotaMs));
+  TRY_ASSIGN(profile.period_ms, reader.number("period_ms", 0.0, kMaxQuotaMs));
   subject.client = std::move(client);
   return {};
 }

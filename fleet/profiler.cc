@@ -150,13 +150,6 @@ Expected<ProfileResult> measure(Bench& bench, const ProfileEffort& effort, const
   return result;
 }
 
-Expected<double> number_from(const JsonReader& reader, std::string_view name, double min, double max) {
-  TRY_ASSIGN(const JsonReader field, reader.at(name));
-  TRY_ASSIGN(const double number, field.number());
-  if (!(number >= min && number <= max)) return field.expected(fmt::format("a number from {} to {}", min, max));
-  return number;
-}
-
 }  // namespace
 
 Expected<std::uint64_t> needed_bytes(const ProfileJob& job) {
@@ -199,8 +192,8 @@ Expected<ProfileJob> profile_job_from(const JsonReader& request, std::span<const
   TRY_ASSIGN(const std::int64_t block_bytes, request.integer("block_bytes", 0, kMaxBlockBytes));
   ProfileEffort effort;
   TRY_ASSIGN(effort.min_passes, request.integer("min_passes", 1, kMaxPasses));
-  TRY_ASSIGN(effort.max_s, number_from(request, "max_s", 0.0, kMaxSeconds));
-  TRY_ASSIGN(effort.min_s, number_from(request, "min_s", 0.0, effort.max_s));
+  TRY_ASSIGN(effort.max_s, request.number("max_s", 0.0, kMaxSeconds));
+  TRY_ASSIGN(effort.min_s, request.number("min_s", 0.0, effort.max_s));
   ImportOptions options;
   options.simplify = false;
   auto graph = import_onnx_bytes(model, "", options);
@@ -236,8 +229,8 @@ Expected<ProfileResult> profile_result_from(const JsonReader& reply) {
     result.steps.push_back(std::move(step));
   }
   TRY_ASSIGN(result.passes, reply.integer("passes", 1, kMaxPasses));
-  TRY_ASSIGN(result.wall_s, number_from(reply, "wall_s", 0.0, kMaxMs));
-  TRY_ASSIGN(result.busy_s, number_from(reply, "busy_s", 0.0, kMaxMs));
+  TRY_ASSIGN(result.wall_s, reply.number("wall_s", 0.0, kMaxMs));
+  TRY_ASSIGN(result.busy_s, reply.number("busy_s", 0.0, kMaxMs));
   TRY_ASSIGN(const std::int64_t memory, reply.integer("memory_bytes", 0, INT64_MAX));
   TRY_ASSIGN(const std::int64_t resident, reply.integer("resident_memory_bytes", 0, INT64_MAX));
   result.memory_bytes = static_cast<std::uint64_t>(memory);

@@ -75,8 +75,8 @@ void Runner::drop_if_silent() {
   for (auto assignment = assignments_.begin(); assignment != assignments_.end();) {
     const auto next = std::next(assignment);
     if (assignment->silent_for() > options_.lease) {
-      spdlog::warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", assignment->epoch(),
-                   options_.lease.count());
+      log_warn("epoch {}: the coordinator has been silent for {} ms; dropping its deployment", assignment->epoch(),
+               options_.lease.count());
       release(assignment);
     }
     assignment = next;
@@ -106,7 +106,7 @@ Json Runner::handle(std::span<const std::byte> request) {
     reply = fail(ErrorCode::kExhausted, "{}", error.what());
   }
   if (reply) return std::move(*reply);
-  spdlog::info("refused: {}", reply.error().message);
+  log_info("refused: {}", reply.error().message);
   return error_to_json(reply.error());
 }
 
@@ -156,8 +156,8 @@ Expected<Json> Runner::deploy(const JsonReader& request) {
                                                 options_.keep_bytes));
   Assignment assignment(std::move(asked.deployment), asked.device);
   TRY_ASSIGN(Json missing, assignment.expect_parts(asked.parts, std::move(store)));
-  spdlog::info("epoch {}: device {} of {}", assignment.epoch(), assignment.device(),
-               assignment.deployment().plan.devices.size());
+  log_info("epoch {}: device {} of {}", assignment.epoch(), assignment.device(),
+           assignment.deployment().plan.devices.size());
   assignments_.push_back(std::move(assignment));
   return Json{{"missing", std::move(missing)}, {"models", models_in(options_.model_dir).size()}};
 }
@@ -218,8 +218,8 @@ Expected<Json> Runner::prepare(const JsonReader& request) {
   TRY_ASSIGN(const auto assignment, assignment_of(request));
   const std::string& core_type = assignment->deployment().plan.core_type;
   if (core_type != blas_core()) {
-    spdlog::warn("the plan was made for core type {}, this is {}: answers agree within 1e-4, not bit for bit",
-                 core_type, blas_core());
+    log_warn("the plan was made for core type {}, this is {}: answers agree within 1e-4, not bit for bit", core_type,
+             blas_core());
   }
   ExecutorOptions options;
   options.host = host_;
@@ -264,7 +264,7 @@ Expected<Json> Runner::status(const JsonReader&) {
 
 Expected<Json> Runner::end(const JsonReader& request) {
   TRY_ASSIGN(const auto assignment, assignment_of(request));
-  spdlog::info("epoch {}: ended", assignment->epoch());
+  log_info("epoch {}: ended", assignment->epoch());
   release(assignment);
   return Json::object();
 }

@@ -116,8 +116,8 @@ Expected<void> read_members(const Manifest& manifest, const ManifestPart& part, 
   return {};
 }
 
-Expected<ManifestPart> read_part(const Manifest& manifest, const JsonReader& reader,
-                                 const std::set<std::string>& available) {
+Expected<ManifestPart> read_manifest_part(const Manifest& manifest, const JsonReader& reader,
+                                          const std::set<std::string>& available) {
   ManifestPart part;
   TRY_ASSIGN(const JsonReader file, reader.at("file"));
   TRY_ASSIGN(part.file, file.string());
@@ -227,7 +227,7 @@ Expected<Manifest> manifest_from_json(const Json& json) {
   TRY_ASSIGN(const JsonReader parts, root.at("parts"));
   TRY_ASSIGN(const std::vector<JsonReader> elements, parts.elements());
   for (const JsonReader& element : elements) {
-    TRY_ASSIGN(ManifestPart part, read_part(manifest, element, available));
+    TRY_ASSIGN(ManifestPart part, read_manifest_part(manifest, element, available));
     for (const ManifestTensor& output : part.outputs) available.insert(output.region.value);
     manifest.parts.push_back(std::move(part));
   }

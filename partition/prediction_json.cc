@@ -60,7 +60,7 @@ Expected<DeviceLoad> read_load(const JsonReader& reader) {
   return load;
 }
 
-Expected<LinkRates> read_link(const JsonReader& reader) {
+Expected<LinkRates> read_link_rates(const JsonReader& reader) {
   LinkRates link;
   TRY_ASSIGN(const std::int64_t from, reader.integer("from", 0, INT32_MAX));
   TRY_ASSIGN(const std::int64_t to, reader.integer("to", 0, INT32_MAX));
@@ -123,7 +123,7 @@ Expected<Prediction> prediction_from_json(const JsonReader& reader) {
   TRY_ASSIGN(const JsonReader links, reader.at("links"));
   TRY_ASSIGN(const std::vector<JsonReader> all_links, links.elements());
   for (const JsonReader& one : all_links) {
-    TRY_ASSIGN(LinkRates link, read_link(one));
+    TRY_ASSIGN(LinkRates link, read_link_rates(one));
     prediction.links.push_back(link);
   }
   return prediction;

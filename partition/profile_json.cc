@@ -12,13 +12,6 @@ constexpr double kMaxSlowdown = 1e6;
 constexpr double kMaxBandwidthMbps = 1e9;
 constexpr std::int64_t kMaxMemoryBytes = std::int64_t{1} << 50;
 
-Expected<double> number_in(const JsonReader& reader, std::string_view name, double min, double max) {
-  TRY_ASSIGN(const JsonReader field, reader.at(name));
-  TRY_ASSIGN(const double number, field.number());
-  if (number >= min && number <= max) return number;
-  return field.expected(fmt::format("a number from {} to {}", min, max));
-}
-
 Json slice_to_json(const SliceTiming& slice) {
   Json json = {{"node", slice.node}, {"split", split_name(slice.split)}, {"fraction", slice.fraction}};
   json.update(timing_to_json(slice.time));
@@ -35,7 +28,7 @@ Expected<SliceTiming> read_slice(const JsonReader& reader) {
     return split.expected("whole, spatial, output_channel or input_channel");
   }
   slice.split = *known;
-  TRY_ASSIGN(slice.fraction, number_in(reader, "fraction", 0.0, 1.0));
+  TRY_ASSIGN(slice.fraction, reader.number("fraction", 0.0, 1.0));
   if (slice.fraction == 0.0) return reader.at("fraction")->expected("a number above 0");
   TRY_ASSIGN(slice.time, timing_from_json(reader));
   return slice;
@@ -46,8 +39,8 @@ Json cost_to_json(const MessageCost& cost) { return {{"message_us", cost.message
 Expected<MessageCost> read_cost(const JsonReader& reader, std::string_view name) {
   TRY_ASSIGN(const JsonReader object, reader.at(name));
   MessageCost cost;
-  TRY_ASSIGN(cost.message_us, number_in(object, "message_us", 0.0, kMaxMs));
-  TRY_ASSIGN(cost.byte_ns, number_in(object, "byte_ns", 0.0, kMaxMs));
+  TRY_ASSIGN(cost.message_us, object.number("message_us", 0.0, kMaxMs));
+  TRY_ASSIGN(cost.byte_ns, object.number("byte_ns", 0.0, kMaxMs));
   return cost;
 }
 
@@ -80,11 +73,11 @@ Expected<DeviceProfile> read_device(const JsonReader& reader) {
   TRY_ASSIGN(device.version, reader.string("version"));
   TRY_ASSIGN(const std::int64_t threads, reader.integer("threads", 1, 1024));
   device.threads = static_cast<unsigned>(threads);
-  TRY_ASSIGN(device.slowdown, number_in(reader, "slowdown", 1.0, kMaxSlowdown));
-  TRY_ASSIGN(device.quota_ms, number_in(reader, "quota_ms", 0.0, kMaxMs));
-  TRY_ASSIGN(device.period_ms, number_in(reader, "period_ms", 0.0, kMaxMs));
+  TRY_ASSIGN(device.slowdown, reader.number("slowdown", 1.0, kMaxSlowdown));
+  TRY_ASSIGN(device.quota_ms, reader.number("quota_ms", 0.0, kMaxMs));
+  TRY_ASSIGN(device.period_ms, reader.number("period_ms", 0.0, kMaxMs));
   TRY_ASSIGN(device.idle_memory_bytes, reader.integer("idle_memory_bytes", 0, kMaxMemoryBytes));
-  TRY_ASSIGN(device.reorder_byte_ns, number_in(reader, "reorder_byte_ns", 0.0, kMaxMs));
+  TRY_ASSIGN(device.reorder_byte_ns, reader.number("reorder_byte_ns", 0.0, kMaxMs));
   TRY_ASSIGN(device.send, read_cost(reader, "send"));
   TRY_ASSIGN(device.receive, read_cost(reader, "receive"));
   TRY_ASSIGN(const JsonReader nodes, reader.at("nodes"));
@@ -106,12 +99,12 @@ Json link_to_json(const LinkProfile& link) {
       {"from", link.from}, {"to", link.to}, {"latency_ms", link.latency_ms}, {"bandwidth_mbps", link.bandwidth_mbps}};
 }
 
-Expected<LinkProfile> read_link(const JsonReader& reader) {
+Expected<LinkProfile> read_link_profile(const JsonReader& reader) {
   LinkProfile link;
   TRY_ASSIGN(link.from, reader.string("from"));
   TRY_ASSIGN(link.to, reader.string("to"));
-  TRY_ASSIGN(link.latency_ms, number_in(reader, "latency_ms", 0.0, kMaxMs));
-  TRY_ASSIGN(link.bandwidth_mbps, number_in(reader, "bandwidth_mbps", 0.0, kMaxBandwidthMbps));
+  TRY_ASSIGN(link.latency_ms, reader.number("latency_ms", 0.0, kMaxMs));
+  TRY_ASSIGN(link.bandwidth_mbps, reader.number("bandwidth_mbps", 0.0, kMaxBandwidthMbps));
   if (link.bandwidth_mbps == 0.0) return reader.at("bandwidth_mbps")->expected("a number above 0");
   return link;
 }
@@ -124,9 +117,9 @@ Json timing_to_json(const Timing& time) {
 
 Expected<Timing> timing_from_json(const JsonReader& reader) {
   Timing time;
-  TRY_ASSIGN(time.median_ms, number_in(reader, "median_ms", 0.0, kMaxMs));
-  TRY_ASSIGN(time.low_ms, number_in(reader, "low_ms", 0.0, time.median_ms));
-  TRY_ASSIGN(time.high_ms, number_in(reader, "high_ms", time.median_ms, kMaxMs));
+  TRY_ASSIGN(time.median_ms, reader.number("median_ms", 0.0, kMaxMs));
+  TRY_ASSIGN(time.low_ms, reader.number("low_ms", 0.0, time.median_ms));
+  TRY_ASSIGN(time.high_ms, reader.number("high_ms", time.median_ms, kMaxMs));
   return time;
 }
 
@@ -161,7 +154,7 @@ Expected<Profile> profile_from_json(const Json& json) {
   TRY_ASSIGN(const JsonReader links, reader.at("links"));
   TRY_ASSIGN(const std::vector<JsonReader> link_elements, links.elements());
   for (const JsonReader& element : link_elements) {
-    TRY_ASSIGN(LinkProfile link, read_link(element));
+    TRY_ASSIGN(LinkProfile link, read_link_profile(element));
     profile.links.push_back(std::move(link));
   }
   return profile;

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -71,7 +72,7 @@ void log_all(const std::vector<std::string>& lines) {
   Log& log = the_log();
   const std::scoped_lock lock(log.mutex);
   if (!log.is_open) return;
-  for (const std::string& line : lines) spdlog::info("{}", line);
+  for (const std::string& line : lines) log_info("{}", line);
 }
 
 }  // namespace

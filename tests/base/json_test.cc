@@ -50,5 +50,16 @@ TEST(Json, TimeGrowsWithTheTextAndNotWithItsSquare) {
   EXPECT_EQ(json->size(), 400'000U);
 }
 
+TEST(JsonReader, ANumberOutsideItsRangeSaysWhere) {
+  const Json json = *parse_json(R"({"a": {"low": -0.5, "low_end": 0, "high_end": 2.5, "high": 3, "text": "1"}})");
+  const JsonReader reader = *JsonReader(json).at("a");
+  EXPECT_EQ(reader.number("low_end", 0.0, 2.5).value(), 0.0);
+  EXPECT_EQ(reader.number("high_end", 0.0, 2.5).value(), 2.5);
+  EXPECT_EQ(reader.number("low", 0.0, 2.5).error().message, "a.low: expected a number from 0 to 2.5, found -0.5");
+  EXPECT_EQ(reader.number("high", 0.0, 2.5).error().message, "a.high: expected a number from 0 to 2.5, found 3");
+  EXPECT_EQ(reader.number("text", 0.0, 2.5).error().message, "a.text: expected a number from 0 to 2.5, found \"1\"");
+  EXPECT_EQ(reader.number("none", 0.0, 2.5).error().message, "a.none: missing");
+}
+
 }  // namespace
 }  // namespace onnx_split
