@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdio>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -35,10 +37,18 @@ Expected<void> configure_log(std::string_view program, std::string_view level) {
 }
 
 // Formatted here, once for the whole program: spdlog's own templates bring fmt's code into every file that logs.
+// Like spdlog, this doesn't throw: a line that can't be made is no reason to fail.
 void write_log(LogLevel level, fmt::string_view format, fmt::format_args arguments) {
   spdlog::logger& logger = *spdlog::default_logger_raw();
   const spdlog::level::level_enum its_level = spdlog_level(level);
-  if (logger.should_log(its_level)) logger.log(its_level, spdlog::string_view_t(fmt::vformat(format, arguments)));
+  if (!logger.should_log(its_level)) return;
+  try {
+    fmt::memory_buffer line;
+    fmt::vformat_to(fmt::appender(line), format, arguments);
+    logger.log(its_level, spdlog::string_view_t(line.data(), line.size()));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "a line of the log is lost: %s\n", error.what());
+  }
 }
 
 }  // namespace onnx_split

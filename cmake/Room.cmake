@@ -22,8 +22,8 @@ function(onnx_split_options target)
   endif()
 endfunction()
 
-# GROUPED: for the sanitizers, several files are compiled as one, which takes half the time. Elsewhere each is compiled by
-# itself, so that it includes what it needs.
+# GROUPED: for the sanitizers, several files are compiled as one, which takes half the time; scripts/check-names sees to it
+# that what is in their unnamed namespaces differs. Elsewhere each is compiled by itself, so that it includes what it needs.
 function(onnx_split_room name)
   cmake_parse_arguments(ROOM "GROUPED" "" "LINKS;PRIVATE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")

@@ -16,7 +16,7 @@ using transport::Message;
 using transport::PullSocket;
 using transport::PushSocket;
 
-constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::chrono::milliseconds kInputTimeout{200};
 constexpr std::chrono::milliseconds kLastBreath{50};
 // What a piece of a part file may take: pings go behind it, and mustn't come too late on a slow link.
 constexpr std::chrono::milliseconds kPieceTime{100};
@@ -653,7 +653,7 @@ void ActiveDeployment::send(std::uint64_t request, const std::vector<Tensor>& in
       if (!frame) return fail_with(for_nobody(std::move(frame.error())));
       place({whole, input.view()}, {what.what.region, {type, frame_payload(frame->bytes()).data()}});
       seal_frame(header, frame->bytes());
-      const auto timeout = may_drop[device] ? std::chrono::milliseconds(0) : kPoll;
+      const auto timeout = may_drop[device] ? std::chrono::milliseconds(0) : kInputTimeout;
       while (true) {
         auto sent = runners_[device].inputs->send(std::move(*frame), timeout);
         if (sent) break;

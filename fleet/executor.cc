@@ -19,7 +19,7 @@ using transport::Message;
 using transport::PullSocket;
 using transport::PushSocket;
 
-constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::chrono::milliseconds kSendTimeout{200};
 
 std::int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -507,7 +507,7 @@ Expected<void> Executor::push(PushSocket& socket, Message frame, bool may_drop) 
   // Before it is on its way, so that nobody who has it finds it uncounted.
   payload_bytes_sent_ += frame.size() - kFrameHeaderBytes;
   while (true) {
-    auto sent = socket.send(std::move(frame), may_drop ? std::chrono::milliseconds(0) : kPoll);
+    auto sent = socket.send(std::move(frame), may_drop ? std::chrono::milliseconds(0) : kSendTimeout);
     if (sent) return {};
     // It is a window behind, and what it would answer was answered without it.
     if (may_drop && sent.error().code == ErrorCode::kTimeout) {

@@ -8,7 +8,6 @@
 #include <optional>
 #include <thread>
 
-#include "base/log.h"
 #include "fleet/control.h"
 #include "fleet/link_costs.h"
 #include "fleet/profile_jobs.h"
@@ -21,7 +20,7 @@ constexpr std::size_t kMostPartners = 8;
 // A pass can't be cut short, and on a small device it may take a minute.
 constexpr std::chrono::milliseconds kJobTimeout = std::chrono::minutes(30);
 constexpr std::chrono::milliseconds kPingTimeout = std::chrono::minutes(5);
-constexpr std::chrono::milliseconds kPoll{100};
+constexpr std::chrono::milliseconds kJobPoll{100};
 constexpr double kMaxQuotaMs = 1e9;
 // What a runner needs besides what a job counts (it has about 15 MB once it has computed), and an eighth of the memory
 // for what was forgotten.
@@ -126,7 +125,7 @@ Expected<void> Measurement::on_each(std::size_t count, const std::function<Expec
   {
     std::unique_lock lock(mutex_);
     while (running > 0 && !failure) {
-      changed_.wait_for(lock, kPoll);
+      changed_.wait_for(lock, kJobPoll);
       if (failure || !options_.interrupted || !options_.interrupted()) continue;
       failure = Error{ErrorCode::kCancelled, "interrupted"};
     }

@@ -9,8 +9,6 @@
 #include <set>
 #include <vector>
 
-#include "base/log.h"
-
 namespace onnx_split {
 namespace {
 

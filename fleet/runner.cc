@@ -20,7 +20,7 @@ namespace onnx_split {
 namespace {
 
 // Each look costs up to a millisecond: nng 1.5 spins until the next one when a timeout is due.
-constexpr std::chrono::milliseconds kLookAround{1000};
+constexpr std::chrono::milliseconds kReceiveTimeout{1000};
 
 }  // namespace
 
@@ -53,7 +53,7 @@ Expected<void> Runner::serve() {
   while (!stopping_) {
     drop_if_silent();
     transport::Door::of_this_process().look_around();
-    auto request = socket_->receive(std::min(kLookAround, options_.lease / 2));
+    auto request = socket_->receive(std::min(kReceiveTimeout, options_.lease / 2));
     if (!request) {
       if (request.error().code == ErrorCode::kCancelled && stopping_) break;
       if (request.error().code != ErrorCode::kTimeout) return tl::unexpected(std::move(request.error()));

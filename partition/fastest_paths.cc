@@ -16,11 +16,11 @@ namespace {
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 // What can be said of a stage without its nodes: how its devices hold what it gives.
-struct Layout {
+struct Holding {
   Division division;
   bool is_partial = false;
 
-  bool operator==(const Layout&) const = default;
+  bool operator==(const Holding&) const = default;
 };
 
 // How long the slowest part of a stage without replicas computes.
@@ -186,16 +186,16 @@ class PathSearch {
   // `weight_price`: seconds that a megabyte of weights on one device counts for, over a thousand.
   std::optional<Candidate> shortest_path(double weight_price) {
     const std::size_t segments = shapes_.segments();
-    // At each cut, the best way to get there for each layout of the last stage.
+    // At each cut, the best way to get there for each holding of the last stage.
     std::vector<std::vector<Node>> nodes(segments + 1);
-    std::vector<std::vector<Layout>> layouts(segments + 1);
+    std::vector<std::vector<Holding>> holdings(segments + 1);
     nodes[0].push_back({0.0, 0, nullptr, 0});
-    layouts[0].emplace_back();
+    holdings[0].emplace_back();
     for (std::size_t begin = 0; begin < segments; ++begin) {
       if (options_.gives_up()) return std::nullopt;
       for (const Option& option : options_at_[begin]) {
         const std::size_t end = option.stage.end;
-        const Layout layout{option.stage.division, option.shape->parts[0].outputs.front().combine == Combine::kAdd};
+        const Holding holding{option.stage.division, option.shape->parts[0].outputs.front().combine == Combine::kAdd};
         Node best;
         for (std::size_t i = 0; i < nodes[begin].size(); ++i) {
           const Node& node = nodes[begin][i];
@@ -204,11 +204,11 @@ class PathSearch {
           if (seconds < best.seconds) best = {seconds, begin, &option, i};
         }
         if (best.option == nullptr) continue;
-        const auto found = std::find(layouts[end].begin(), layouts[end].end(), layout);
-        if (found == layouts[end].end()) {
-          layouts[end].push_back(layout);
+        const auto found = std::find(holdings[end].begin(), holdings[end].end(), holding);
+        if (found == holdings[end].end()) {
+          holdings[end].push_back(holding);
           nodes[end].push_back(best);
-        } else if (Node& known = nodes[end][static_cast<std::size_t>(found - layouts[end].begin())];
+        } else if (Node& known = nodes[end][static_cast<std::size_t>(found - holdings[end].begin())];
                    best.seconds < known.seconds) {
           known = best;
         }

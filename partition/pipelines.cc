@@ -21,7 +21,7 @@ constexpr std::size_t kMostSegments = 64;  // bits of a word
 constexpr std::size_t kMostStates = 4096;
 constexpr std::size_t kMostTypes = 12;
 constexpr std::size_t kMostUnits = 128;  // of one type
-constexpr float kNever = std::numeric_limits<float>::infinity();
+constexpr float kTooSlow = std::numeric_limits<float>::infinity();
 constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max() / 2;
 
 // Devices that the search doesn't tell apart, in units that it doesn't part.
@@ -217,7 +217,7 @@ class PipelineSearch {
       double slowest_s = 0.0;
       for (std::size_t p = 0; p < shape.parts.size(); ++p) {
         const std::size_t d = stage.devices[p * stage.replicas + r];
-        if (!fits(shape.parts[p], d)) return kNever;
+        if (!fits(shape.parts[p], d)) return kTooSlow;
         slowest_s = std::max(slowest_s, part_s(shape.parts[p], d));
       }
       speed += 1.0 / slowest_s;
@@ -249,7 +249,7 @@ class PipelineSearch {
   }
 
   void fill_times() {
-    times_.assign(states_ * segments_ * segments_, kNever);
+    times_.assign(states_ * segments_ * segments_, kTooSlow);
     // Whole stages: the speeds of the types add up. One for which a stage is too large can't be in its group.
     std::vector<OfStages> speeds;
     for (const Type& type : types_) {
@@ -267,7 +267,8 @@ class PipelineSearch {
       if (!options_.space.replicas && devices_of(group).size() > 1) continue;
       sum_up(group, speeds, sum);
       float* times = times_.data() + group * sum.size();
-      for (std::size_t i = 0; i < sum.size(); ++i) times[i] = sum[i] > 0.0 ? static_cast<float>(1.0 / sum[i]) : kNever;
+      for (std::size_t i = 0; i < sum.size(); ++i)
+        times[i] = sum[i] > 0.0 ? static_cast<float>(1.0 / sum[i]) : kTooSlow;
     }
     if (options_.space.splits) add_divided();
   }
@@ -296,7 +297,7 @@ class PipelineSearch {
         for (std::size_t end = begin + 1; end <= segments_; ++end) {
           const std::size_t i = begin * segments_ + end - 1;
           float& best = times_[place(group, begin, end)];
-          const bool fits_whole = best < kNever || whole_bytes[i] <= static_cast<double>(free_bytes);
+          const bool fits_whole = best < kTooSlow || whole_bytes[i] <= static_cast<double>(free_bytes);
           if (fits_whole && options_.space.replicas) continue;
           // With fewer devices it would be quick enough, or it can't be with these.
           constexpr double kWasteful = 0.4;
@@ -312,7 +313,7 @@ class PipelineSearch {
   // How a stage is divided best, and the sum of its parts' times over the whole stage's: for devices that are all like
   // the slowest, the fullest of which has `free_bytes`.
   struct Estimate {
-    double overhead = kNever;
+    double overhead = kTooSlow;
     Split split = Split::kWhole;
     std::size_t ways = 1;
   };
@@ -344,15 +345,15 @@ class PipelineSearch {
     constexpr double kLongest = 0.5;
     const double whole_s = std::max(shapes_.whole_s(kind, begin, end), 1e-12);
     if (split == Split::kSpatial && end > begin + 1 && whole_s > kLongest * shapes_.whole_s(kind, 0, segments_)) {
-      return kNever;
+      return kTooSlow;
     }
     Division division{split, ways, {}, {}};
     if (split == Split::kSpatial) division.grid = {ways, 1};
     const StageShape* shape = shapes_.find(begin, end, division);
-    if (shape == nullptr) return kNever;
+    if (shape == nullptr) return kTooSlow;
     double slowest_s = 0.0;
     for (const PartShape& part : shape->parts) {
-      slowest_s = std::max(slowest_s, fits(part, device) ? part_s(part, device) : kNever);
+      slowest_s = std::max(slowest_s, fits(part, device) ? part_s(part, device) : kTooSlow);
     }
     return slowest_s * static_cast<double>(ways) / whole_s;
   }
@@ -462,10 +463,10 @@ class PipelineSearch {
     std::optional<CandidateStage> best;
     if (devices.size() == 1 || options_.space.replicas) {
       best = stage_choice(cost_, begin, end, devices, Split::kWhole, 1);
-      if (best && stage_s(*best) < kNever) return best;
+      if (best && stage_s(*best) < kTooSlow) return best;
     }
     const Estimate& estimate = divided(begin, end, devices.size(), devices.back(), least_free_bytes(devices));
-    if (estimate.overhead < kNever) {
+    if (estimate.overhead < kTooSlow) {
       auto stage = stage_choice(cost_, begin, end, devices, estimate.split, estimate.ways);
       if (stage) return stage;
     }

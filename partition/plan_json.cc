@@ -6,7 +6,7 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kFormat = 4;
+constexpr std::int64_t kPlanFormat = 4;
 constexpr std::int64_t kMaxCount = 1 << 20;
 constexpr std::uint64_t kMaxPlanBytes = 64 << 20;
 
@@ -150,7 +150,7 @@ Expected<ValueRegion> value_region_from_json(const JsonReader& reader) {
 Json plan_to_json(const Plan& plan) {
   Json stages = Json::array();
   for (const Stage& stage : plan.stages) stages.push_back(stage_to_json(stage));
-  Json json = {{"format", kFormat},
+  Json json = {{"format", kPlanFormat},
                {"model", plan.model},
                {"fingerprint", plan.fingerprint},
                {"inputs", plan.inputs},
@@ -167,7 +167,7 @@ Json plan_to_json(const Plan& plan) {
 
 Expected<Plan> plan_from_json(const Json& json) {
   const JsonReader reader(json);
-  TRY(reader.integer("format", kFormat, kFormat));
+  TRY(reader.integer("format", kPlanFormat, kPlanFormat));
   Plan plan;
   TRY_ASSIGN(plan.model, reader.string("model"));
   TRY_ASSIGN(plan.fingerprint, reader.string("fingerprint"));

@@ -5,11 +5,11 @@
 namespace onnx_split {
 namespace {
 
-constexpr std::int64_t kFormat = 2;
+constexpr std::int64_t kProfileFormat = 2;
 constexpr std::uint64_t kMaxProfileBytes = 256 << 20;
 constexpr double kMaxMs = 1e9;
 constexpr double kMaxSlowdown = 1e6;
-constexpr double kMaxBandwidthMbps = 1e9;
+constexpr double kMaxMeasuredMbps = 1e9;
 constexpr std::int64_t kMaxMemoryBytes = std::int64_t{1} << 50;
 
 Json slice_to_json(const SliceTiming& slice) {
@@ -104,7 +104,7 @@ Expected<LinkProfile> read_link_profile(const JsonReader& reader) {
   TRY_ASSIGN(link.from, reader.string("from"));
   TRY_ASSIGN(link.to, reader.string("to"));
   TRY_ASSIGN(link.latency_ms, reader.number("latency_ms", 0.0, kMaxMs));
-  TRY_ASSIGN(link.bandwidth_mbps, reader.number("bandwidth_mbps", 0.0, kMaxBandwidthMbps));
+  TRY_ASSIGN(link.bandwidth_mbps, reader.number("bandwidth_mbps", 0.0, kMaxMeasuredMbps));
   if (link.bandwidth_mbps == 0.0) return reader.at("bandwidth_mbps")->expected("a number above 0");
   return link;
 }
@@ -128,7 +128,7 @@ Json profile_to_json(const Profile& profile) {
   for (const DeviceProfile& device : profile.devices) devices.push_back(device_to_json(device));
   Json links = Json::array();
   for (const LinkProfile& link : profile.links) links.push_back(link_to_json(link));
-  return {{"format", kFormat},
+  return {{"format", kProfileFormat},
           {"model", profile.model},
           {"fingerprint", profile.fingerprint},
           {"links", std::move(links)},
@@ -139,8 +139,9 @@ Expected<Profile> profile_from_json(const Json& json) {
   const JsonReader reader(json);
   TRY_ASSIGN(const JsonReader format, reader.at("format"));
   TRY_ASSIGN(const std::int64_t version, format.integer(0, INT32_MAX));
-  if (version != kFormat) {
-    return fail(ErrorCode::kUnsupported, "format: expected {}, found {}: profile the model again", kFormat, version);
+  if (version != kProfileFormat) {
+    return fail(ErrorCode::kUnsupported, "format: expected {}, found {}: profile the model again", kProfileFormat,
+                version);
   }
   Profile profile;
   TRY_ASSIGN(profile.model, reader.string("model"));

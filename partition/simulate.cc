@@ -18,7 +18,7 @@ namespace {
 constexpr double kElementBytes = 4.0;  // what travels is float32, but for a few indices
 constexpr double kLongest_s = 1e9;
 constexpr std::size_t kMostWaiting = 1 << 26;  // parts of requests in flight
-constexpr std::size_t kCoordinator = std::numeric_limits<std::size_t>::max();
+constexpr std::size_t kTheCoordinator = std::numeric_limits<std::size_t>::max();
 
 struct Event {
   enum class Kind : std::uint8_t { kArrival, kHop, kReached, kDelivered, kStep };
@@ -97,7 +97,7 @@ class Simulation {
   };
   struct Send {
     std::size_t transfer = 0;
-    std::size_t to = kCoordinator;
+    std::size_t to = kTheCoordinator;
   };
   // What a processor works on ends at `until`; whatever it receives meanwhile puts that off.
   struct DeviceState {
@@ -121,8 +121,8 @@ class Simulation {
   struct Message {
     std::size_t transfer = 0;
     std::uint64_t request = 0;
-    std::size_t from = kCoordinator;
-    std::size_t to = kCoordinator;
+    std::size_t from = kTheCoordinator;
+    std::size_t to = kTheCoordinator;
     double bytes_per_s = 0.0;  // of the devices' links
     double latency_s = 0.0;
     std::size_t hop = 0;
@@ -225,7 +225,7 @@ class Simulation {
       for (const PartInfo& part : parts_) slot.missing.push_back(static_cast<std::uint32_t>(part.needs));
       if (options_.scenario != Scenario::kServer) arrival_s_[request] = now;
       for (const std::size_t t : inputs_) {
-        for (const std::size_t to : receivers(transfers_[t], request)) carry(t, request, kCoordinator, to, now);
+        for (const std::size_t to : receivers(transfers_[t], request)) carry(t, request, kTheCoordinator, to, now);
       }
     }
   }
@@ -240,10 +240,10 @@ class Simulation {
     free_messages_.pop_back();
     Message& message = messages_[m];
     message = {transfer, request, from, to, 0.0, 0.0, 0, 0.0, now};
-    const double up = from != kCoordinator ? rates_[from].up_bytes_per_s : 0.0;
-    const double down = to != kCoordinator ? rates_[to].down_bytes_per_s : 0.0;
+    const double up = from != kTheCoordinator ? rates_[from].up_bytes_per_s : 0.0;
+    const double down = to != kTheCoordinator ? rates_[to].down_bytes_per_s : 0.0;
     message.bytes_per_s = up > 0.0 && down > 0.0 ? std::min(up, down) : std::max(up, down);
-    message.latency_s = rates_[from != kCoordinator ? from : to].latency_s;
+    message.latency_s = rates_[from != kTheCoordinator ? from : to].latency_s;
     if (!pairs_.empty()) {
       if (const auto pair = pairs_.find({from, to}); pair != pairs_.end()) {
         message.bytes_per_s = pair->second.bytes_per_s;
@@ -265,7 +265,7 @@ class Simulation {
       if (message.hop == 1) {
         until = &medium_until_;
         bytes_per_s = prediction_.medium_bytes_per_s;
-      } else if (const std::size_t end = message.hop == 0 ? message.from : message.to; end != kCoordinator) {
+      } else if (const std::size_t end = message.hop == 0 ? message.from : message.to; end != kTheCoordinator) {
         until = message.hop == 0 ? &devices_[end].up_until : &devices_[end].down_until;
       } else {
         until = message.hop == 0 ? &coordinator_out_until_ : &coordinator_in_until_;
@@ -302,10 +302,10 @@ class Simulation {
   void reach(std::size_t m, double now) {
     const Message message = messages_[m];
     if (trace_ != nullptr) {
-      const auto end = [](std::size_t d) { return d == kCoordinator ? std::nullopt : std::optional(d); };
+      const auto end = [](std::size_t d) { return d == kTheCoordinator ? std::nullopt : std::optional(d); };
       trace_->messages.push_back({end(message.from), end(message.to), message.begun, now});
     }
-    if (message.to == kCoordinator) {
+    if (message.to == kTheCoordinator) {
       free_messages_.push_back(m);
       return take_result(message.request, now);
     }
@@ -405,7 +405,7 @@ class Simulation {
         for (const std::size_t to : receivers(transfers_[t], device.job.request)) {
           if (to != d) device.sends.push_back({t, to});
         }
-        if (transfers_[t].to_coordinator) device.sends.push_back({t, kCoordinator});
+        if (transfers_[t].to_coordinator) device.sends.push_back({t, kTheCoordinator});
       }
     } else {
       const Send& sent = device.sends[device.step - 1];

@@ -90,7 +90,7 @@ TEST(MainJob, DigitsAreReadAsWellCutAsUncut) {
 
 TEST(MainJob, PartsWrittenBySplitAreVerifiedFromTheirFolder) {
   const Workplace place;
-  const std::string model = kDigits;
+  const std::string& model = kDigits;
   expect_done(place.run(
       {"onnx-split", "plan", model, "--devices", "3", "--no-replicas", "--no-splits", "-o", place / "plan.json"}));
   expect_done(place.run({"onnx-split", "split", model, "--plan", place / "plan.json", "-o", place / "parts"}));
@@ -111,7 +111,7 @@ TEST(MainJob, PartsWrittenBySplitAreVerifiedFromTheirFolder) {
 
 TEST(MainJob, BenchAndInspectKeepTheirJsonContract) {
   const Workplace place;
-  const std::string model = kDigits;
+  const std::string& model = kDigits;
   for (const char* scenario : {"single-stream", "offline", "server"}) {
     std::vector<std::string> words = {"onnx-split", "bench",  model,        "--local", "2",
                                       "--scenario", scenario, "--requests", "20",      "--json"};
@@ -139,7 +139,7 @@ TEST(MainJob, BenchAndInspectKeepTheirJsonContract) {
 // One process a device, so that processor times are each its own.
 TEST(MainJob, AProfileHasEveryNodeAndLinkOfTwoRunners) {
   const Workplace place;
-  const std::string model = kDigits;
+  const std::string& model = kDigits;
   Program first(place.tmp(), {"onnx-split-runner", "--listen", "tcp://127.0.0.1:0", "--threads", "2"});
   Program second(place.tmp(), {"onnx-split-runner", "--listen", "tcp://127.0.0.1:0", "--memory-limit", "200MB"});
   std::string cluster = "devices:\n";

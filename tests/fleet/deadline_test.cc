@@ -23,6 +23,7 @@ using testing::comes_true;
 using testing::device_names;
 using testing::error_of;
 using testing::must;
+using testing::patient;
 using testing::plan_of;
 using testing::process_runners;
 using testing::Questions;
@@ -32,13 +33,6 @@ using testing::stop;
 using testing::stream;
 using testing::Streamed;
 using Clock = std::chrono::steady_clock;
-
-// With these nobody is lost.
-CoordinatorOptions patient(const Graph& graph) {
-  CoordinatorOptions options = recovering(graph);
-  options.watch.heartbeat_timeout = std::chrono::seconds(60);
-  return options;
-}
 
 std::string answer_by(Coordinator& coordinator, const Questions& questions, Clock::duration time) {
   const auto result = coordinator.submit(questions.inputs(0), Clock::now() + time).get();

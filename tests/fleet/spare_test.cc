@@ -24,6 +24,7 @@ using testing::comes_true;
 using testing::device_names;
 using testing::kTolerance;
 using testing::must;
+using testing::patient;
 using testing::plan_of;
 using testing::process_runners;
 using testing::Questions;
@@ -43,13 +44,6 @@ std::vector<StageRequest> spare_stages(const std::string& layer, Spare spare) {
   stages[1].devices = {"d1", "d2", "d3"};
   if (spare == Spare::kStandby) stages[1].devices.push_back("d4");
   return stages;
-}
-
-// Takes no device that is only silent for lost.
-CoordinatorOptions patient(const Graph& graph) {
-  CoordinatorOptions options = recovering(graph);
-  options.watch.heartbeat_timeout = std::chrono::seconds(20);
-  return options;
 }
 
 Plan spare_plan(const Graph& graph, const std::string& layer, Spare spare) {

@@ -29,6 +29,13 @@ inline CoordinatorOptions recovering(const Graph& graph) {
   return options;
 }
 
+// The same, but nobody is lost who is only slow.
+inline CoordinatorOptions patient(const Graph& graph) {
+  CoordinatorOptions options = recovering(graph);
+  options.watch.heartbeat_timeout = std::chrono::seconds(60);
+  return options;
+}
+
 // Inputs with their uncut answers, used in turn: as many as there is a prime number of, and more than are in flight, so
 // that an answer to another request isn't taken for the right one.
 class Questions {

@@ -18,6 +18,11 @@ namespace onnx_split {
 inline constexpr std::int64_t kIntMin = std::numeric_limits<std::int64_t>::min();
 inline constexpr std::int64_t kIntMax = std::numeric_limits<std::int64_t>::max();
 
+// Below `count`.
+inline std::size_t random_index(Random& random, std::size_t count) {
+  return static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(count) - 1));
+}
+
 inline Tensor random_tensor(Random& random, Shape shape) {
   std::vector<float> elements(static_cast<std::size_t>(shape.elements()));
   for (float& x : elements) x = random.uniform(-1.0F, 1.0F);

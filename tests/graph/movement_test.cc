@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "graph/ops/gather.h"
@@ -11,7 +10,7 @@
 namespace onnx_split {
 namespace {
 
-Shape random_shape(Random& random, std::int64_t least_rank = 1, std::int64_t least_extent = 0) {
+Shape small_shape(Random& random, std::int64_t least_rank = 1, std::int64_t least_extent = 0) {
   Ints dims(static_cast<std::size_t>(random.integer(least_rank, 4)));
   for (std::int64_t& extent : dims) extent = random.integer(least_extent, 4);
   return Shape(dims);
@@ -27,7 +26,7 @@ DataType random_type(Random& random) { return static_cast<DataType>(random.integ
 TEST(Movement, SplitThenConcatIsTheIdentity) {
   Random random(41);
   for (int round = 0; round < 200; ++round) {
-    const Shape shape = random_shape(random);
+    const Shape shape = small_shape(random);
     const Tensor x = counting_as(random_type(random), shape);
     const std::int64_t axis = random.integer(0, static_cast<std::int64_t>(shape.rank()) - 1);
     Ints split;
@@ -56,7 +55,7 @@ TEST(Movement, EqualSplitsNeedNoExtents) {
 TEST(Movement, TransposeAndItsInverseAreTheIdentity) {
   Random random(42);
   for (int round = 0; round < 100; ++round) {
-    const Shape shape = random_shape(random);
+    const Shape shape = small_shape(random);
     const Tensor x = counting_as(random_type(random), shape);
     Ints perm(shape.rank());
     std::iota(perm.begin(), perm.end(), 0);
@@ -134,7 +133,7 @@ TEST(Movement, SliceRefusesWithWhatWasExpected) {
 TEST(Movement, ReshapesKeepTheElements) {
   Random random(44);
   for (int round = 0; round < 100; ++round) {
-    const Shape shape = random_shape(random, 1);
+    const Shape shape = small_shape(random, 1);
     const Tensor x = counting_as(random_type(random), shape);
     const auto axis = random.integer(0, static_cast<std::int64_t>(shape.rank()));
     const Tensor flat = apply(OpType::kFlatten, {{"axis", axis}}, {x});
@@ -199,7 +198,7 @@ TEST(Movement, PadModesOfTheSpecification) {
 TEST(Movement, PadThenCropIsTheIdentity) {
   Random random(45);
   for (int round = 0; round < 100; ++round) {
-    const Shape shape = random_shape(random, 1, 1);
+    const Shape shape = small_shape(random, 1, 1);
     const Tensor x = counting_as(random_type(random), shape);
     Ints pads(2 * shape.rank());
     Ints crops(pads.size());

@@ -2,9 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
-
 #include "graph/tensor.h"
+#include "tests/graph/helpers.h"
 
 namespace onnx_split {
 namespace {
@@ -49,7 +48,7 @@ TEST(Shape, NormalizesAxes) {
   EXPECT_EQ(*normalize_axis(-1, 3), 2U);
   EXPECT_EQ(*normalize_axis(0, 3), 0U);
   EXPECT_EQ(normalize_axis(3, 3).error().message, "axis 3 is outside a tensor of rank 3");
-  EXPECT_FALSE(normalize_axis(std::numeric_limits<std::int64_t>::min(), 3).has_value());
+  EXPECT_FALSE(normalize_axis(kIntMin, 3).has_value());
   EXPECT_FALSE(normalize_axis(0, 0).has_value());
 }
 

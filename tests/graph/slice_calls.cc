@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <numeric>
 
 #include "tests/graph/helpers.h"
@@ -12,10 +11,6 @@ namespace {
 
 // Once in `times`.
 bool chance(Random& random, std::int64_t times) { return random.integer(1, times) == 1; }
-
-std::size_t random_index(Random& random, std::size_t count) {
-  return static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(count) - 1));
-}
 
 template <class T>
 T pick(Random& random, std::initializer_list<T> values) {

@@ -13,10 +13,6 @@
 namespace onnx_split {
 namespace {
 
-std::size_t random_index(Random& random, std::size_t count) {
-  return static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(count) - 1));
-}
-
 // An application with its types and its whole result.
 struct Computed {
   Application application;

@@ -30,7 +30,7 @@ class Stranger {
   explicit Stranger(const std::string& url) : descriptor_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_port = htons(must(transport::parse_url(url)).port);
+    address.sin_port = htons(testing::must(transport::parse_url(url)).port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ = ::connect(descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   }

@@ -15,7 +15,6 @@
 
 #include "base/random.h"
 #include "tests/support/certificates.h"
-#include "tests/support/expect.h"
 #include "transport/push_pull.h"
 #include "transport/request_reply.h"
 #include "transport/url.h"
@@ -23,12 +22,20 @@
 namespace onnx_split::transport {
 
 using std::chrono::milliseconds;
-using testing::must;
 
 // Long enough for anything that should happen, and a failure when it passes.
 inline constexpr milliseconds kPatience{10000};
 // Long enough for something that shouldn't happen to show.
 inline constexpr milliseconds kShort{60};
+
+template <class T>
+T must(Expected<T> expected) {
+  if (!expected) {
+    ADD_FAILURE() << expected.error().message;
+    std::abort();
+  }
+  if constexpr (!std::is_void_v<T>) return std::move(*expected);
+}
 
 template <class T>
 ErrorCode code_of(const Expected<T>& expected) {
