@@ -24,10 +24,17 @@ endfunction()
 
 # GROUPED: for the sanitizers, several files are compiled as one, which takes half the time; scripts/check-names sees to it
 # that what is in their unnamed namespaces differs. Elsewhere each is compiled by itself, so that it includes what it needs.
+# FILES: a part of a room that others need without the rest, and EXCEPT these, the rest.
 function(onnx_split_room name)
-  cmake_parse_arguments(ROOM "GROUPED" "" "LINKS;PRIVATE" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
-  list(FILTER sources EXCLUDE REGEX "_main\\.cc$")
+  cmake_parse_arguments(ROOM "GROUPED" "" "FILES;EXCEPT;LINKS;PRIVATE" ${ARGN})
+  if(ROOM_FILES)
+    set(sources ${ROOM_FILES})
+  else()
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+    list(FILTER sources EXCLUDE REGEX "_main\\.cc$")
+    list(TRANSFORM ROOM_EXCEPT PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
+    list(REMOVE_ITEM sources ${ROOM_EXCEPT})
+  endif()
   add_library(onnx_split_${name} STATIC ${sources})
   add_library(onnx_split::${name} ALIAS onnx_split_${name})
   set_target_properties(onnx_split_${name} PROPERTIES EXPORT_NAME ${name})

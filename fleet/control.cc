@@ -79,7 +79,7 @@ Json error_to_json(const Error& error) {
 Expected<ControlClient> ControlClient::connect(std::string name, const std::string& url,
                                                std::chrono::milliseconds timeout,
                                                std::shared_ptr<const transport::TlsIdentity> identity,
-                                               std::function<void()> on_lost) {
+                                               std::function<void()> on_lost, const std::stop_token& stop) {
   TRY_ASSIGN(transport::RequestSocket socket, transport::RequestSocket::open());
   if (on_lost) socket.on_disconnect([lost = std::move(on_lost)](const std::string&) { lost(); });
   transport::DialOptions options;
@@ -87,7 +87,11 @@ Expected<ControlClient> ControlClient::connect(std::string name, const std::stri
   options.calls_outlive_connection = false;
   options.max_message_bytes = kMaxControlBytes;
   options.tls = {std::move(identity), transport::Peers::kDevices, name};
-  auto dialled = socket.dial(url, options);
+  Expected<void> dialled;
+  {
+    const std::stop_callback closes(stop, [&] { socket.close(); });
+    dialled = socket.dial(url, options);
+  }
   if (!dialled) return fail_in(fmt::format("device \"{}\"", name), std::move(dialled.error()));
   return ControlClient(std::move(name), url, std::move(socket));
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -51,10 +52,10 @@ class ControlClient {
  public:
   // `name` is the device's, for error messages and, over tls+tcp, the one that its certificate must have; `identity` is
   // a coordinator's, and none is needed over tcp. `on_lost` is called, on a thread of the transport, when the
-  // connection breaks; what it captures must live until close().
+  // connection breaks; what it captures must live until close(). `stop` ends the attempt with kCancelled.
   static Expected<ControlClient> connect(std::string name, const std::string& url, std::chrono::milliseconds timeout,
                                          std::shared_ptr<const transport::TlsIdentity> identity = {},
-                                         std::function<void()> on_lost = {});
+                                         std::function<void()> on_lost = {}, const std::stop_token& stop = {});
 
   // Sends {"op": op, …} and waits for the reply; an error that the runner replies with is returned as one, but as
   // kUnavailable where it says kTimeout or kCancelled, which are ours to say. Every error begins with `device "pi1": `.
@@ -65,6 +66,7 @@ class ControlClient {
   const std::string& name() const { return name_; }
   const std::string& url() const { return url_; }
   bool connected() const { return socket_.connections() > 0; }
+  // On any thread; calls that wait end with kCancelled.
   void close() { socket_.close(); }
 
  private:

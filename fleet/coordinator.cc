@@ -176,6 +176,7 @@ void Coordinator::cancel(Error error) {
     in_flight_ = 0;
   }
   changed_.notify_all();
+  stop_.request_stop();
   for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*end_));
 }
 
@@ -841,8 +842,10 @@ void Coordinator::look_for_new_devices() {
 // Whether it can be deployed to again. What it still has of us it is told to give up.
 Expected<void> Coordinator::ask(const Candidate& candidate) const {
   const std::chrono::milliseconds timeout = options_.watch.heartbeat_timeout;
+  const std::stop_token end = stop_.get_token();
   TRY_ASSIGN(ControlClient client,
-             ControlClient::connect(candidate.name, candidate.url, timeout, options_.watch.identity));
+             ControlClient::connect(candidate.name, candidate.url, timeout, options_.watch.identity, {}, end));
+  const std::stop_callback closes(end, [&] { client.close(); });
   TRY(client.call("hello", {{"protocol", kProtocolVersion}}, {}, timeout));
   for (const std::uint64_t epoch : candidate.to_end) {
     auto ended = client.call("end", {{"epoch", epoch}}, {}, timeout);

@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -203,6 +204,7 @@ class Coordinator {
   std::uint64_t beginning_ = 0;               // the generation of an epoch on its way to be the current one
   std::vector<Failure> failed_at_beginning_;  // of it
   std::optional<Error> end_;                  // nothing goes on
+  std::stop_source stop_;                     // then the scout doesn't wait for its answer either
   bool members_returned_ = false;
   bool plan_is_wanted_ = false;                     // by the supervisor, which waits while others are prepared
   bool members_changed_ = true;                     // so plans for the loss of one may be missing

@@ -44,6 +44,7 @@ using testing::local_victims;
 using testing::LogCapture;
 using testing::must;
 using testing::name_of;
+using testing::patient;
 using testing::plan_of;
 using testing::possible_faults;
 using testing::process_runners;
@@ -233,6 +234,18 @@ TEST(Recovery, PlanningForALossDoesNotKeepTheEndWaiting) {
   const Clock::time_point begin = Clock::now();
   coordinator.reset();
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
+}
+
+TEST(Recovery, TheEndDoesNotWaitForALostDeviceThatIsAskedWhetherItIsBack) {
+  const Graph graph = random_network(31, 6);
+  const LocalFleet fleet = process_runners(2);
+  auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), patient(graph)));
+  ::kill(fleet.pid(1), SIGKILL);
+  ASSERT_TRUE(comes_true([&] { return coordinator->counts().losses == 1; }, std::chrono::seconds(20)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // it is asked 100 ms after its loss
+  const Clock::time_point begin = Clock::now();
+  coordinator.reset();
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(10));
 }
 
 TEST(Recovery, AStrangersDamagedFrameCostsNothing) {
