@@ -5,8 +5,8 @@
                "plans": {NAME: {"prediction": {…}, "memory_MB", "stages", "same_as"?} | {"error"}}}],
  "rounds": [{"session": index, "seconds": …, "predictions"?: {PLAN: {…}, of the plans as they are, with a profile of this
              round},
-             "windows": {"PLAN/SCENARIO": {"devices": {NAME: bench's JSON} | "error", "wall_s", "memory",
-                                           "swapped_pages"}}}]}
+             "windows": {"PLAN/SCENARIO": {"devices": {NAME: bench's JSON} | "error", "seconds"?: where longer,
+                                           "wall_s", "memory", "swapped_pages"}}}]}
 
 A plan's window has one entry in devices, "cluster"; the baseline's has one for every device.
 """

@@ -1,6 +1,7 @@
 """What scripts/cluster-benchmark needs of JSON and arithmetic while it measures; a subcommand each, see main()."""
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -230,6 +231,19 @@ def todo(arguments):
     print("\n".join(windows[turn:] + windows[:turn]))
 
 
+def duration(arguments):
+    """How many seconds a window of this plan lasts: those asked for, or what a slow pipeline is expected to take for as
+    many results as tell its rate (bench's steady_per_s).
+    """
+    plan, scenario = arguments.window.split("/")
+    seconds = arguments.seconds
+    if scenario == "offline" and plan != BASE:
+        with open(os.path.join(arguments.plans, plan + ".json"), encoding="utf-8") as file:
+            planned = json.load(file)
+        seconds = max(seconds, math.ceil((3 * planned["window"] + 2) / planned["prediction"]["throughput_per_s"]))
+    print(f"{seconds:g}")
+
+
 def parse_status(path):
     """Of pi-cluster status: {device: {limit_MB, most_MB, oom}}."""
     with open(path, encoding="utf-8") as file:
@@ -263,6 +277,8 @@ def add_window(arguments):
     is_pipeline = arguments.window.endswith("/offline") and not arguments.window.startswith(BASE + "/")
     if is_pipeline and any("steady_per_s" not in result for result in entry.get("devices", {}).values()):
         entry = {"error": "too few results to tell the rate of a full pipeline: it takes longer windows"}
+    if arguments.duration_s > arguments.seconds:
+        entry["seconds"] = arguments.duration_s
     entry["wall_s"] = arguments.wall_s
     entry["swapped_pages"] = arguments.swapped_pages
     if arguments.status:
@@ -285,7 +301,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     for name, function in (("list", list_cases), ("groups", list_groups), ("begin", begin), ("fail", fail_session),
                            ("plan", add_plan), ("predicted", add_predicted), ("naive", naive), ("todo", todo),
-                           ("window", add_window)):
+                           ("duration", duration), ("window", add_window)):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         for option in ("matrix", "out", "group", "error", "plan", "plans", "inspect", "window", "status",
@@ -295,7 +311,7 @@ def main():
         command.add_argument("--resume", action="store_true")
         for option in ("rounds", "naive-rounds", "devices", "swapped-pages"):
             command.add_argument("--" + option, type=int, default=0)
-        for option in ("seconds", "wall-s"):
+        for option in ("seconds", "duration-s", "wall-s"):
             command.add_argument("--" + option, type=float, default=0)
         command.add_argument("results", nargs="*")
     arguments = parser.parse_args()

@@ -171,6 +171,15 @@ python3 "$here/../../scripts/cluster-benchmark.d/record.py" window --out "$out" 
   --window default/offline cluster="$scratch/bench.json" >"$scratch/output"
 grep -qF 'FAILED: too few results' "$scratch/output" || wrong "a window without a steady rate counts"
 
+# It is as long as the plan's pipeline needs, and never shorter than asked for: 3 windows and 2 requests.
+mkdir -- "$scratch/plans"
+echo '{"window": 7, "prediction": {"throughput_per_s": 0.25}}' >"$scratch/plans/default.json"
+for wanted in default/offline:92 default/single:60 base/offline:60; do
+  found=$(python3 "$here/../../scripts/cluster-benchmark.d/record.py" duration --window "${wanted%:*}" --seconds 60 \
+    --plans "$scratch/plans")
+  [[ $found == "${wanted#*:}" ]] || wrong "the window ${wanted%:*} lasts $found s"
+done
+
 # Naive plans: five layers of 4, 1, 1, 2 and 4 MACs on three devices.
 cat >"$scratch/inspect.json" <<'JSON'
 {"nodes": [{"output": "in", "macs": 0, "weight_bytes": 0}, {"output": "a", "macs": 4, "weight_bytes": 1},
