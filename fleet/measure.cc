@@ -46,7 +46,7 @@ struct Subject {
   std::uint64_t budget_bytes = 0;
   std::vector<ProfileResult> nodes;  // of the first time that its nodes were measured
   double wall_s = 0.0;
-  double busy_s = 0.0;
+  double median_s = 0.0;
   double reorders_ms = 0.0;  // of shares, and of how many bytes
   double border_bytes = 0.0;
   std::vector<MessageCost> send;  // one for each link that was measured
@@ -202,7 +202,7 @@ Expected<void> Measurement::measure_nodes(Subject& subject) {
     const NodesJob& job = subject.jobs->nodes[i];
     TRY_ASSIGN(ProfileResult result, run_job(subject, job.job));
     subject.wall_s += result.wall_s;
-    subject.busy_s += result.busy_s;
+    subject.median_s += result.median_s();
     if (again && result.steps.size() != subject.nodes[i].steps.size()) {
       return fail(ErrorCode::kInvalid, "device \"{}\": it measured {} steps, {} when it was asked again",
                   subject.device->name, subject.nodes[i].steps.size(), result.steps.size());
@@ -300,7 +300,7 @@ Expected<Profile> Measurement::finish() {
   profile.fingerprint = fingerprint(graph_);
   for (Subject& subject : subjects_) {
     // Steps that are shorter than the clocks' grain can't be told from nothing.
-    if (subject.busy_s > 0.0) subject.profile.slowdown = std::max(1.0, subject.wall_s / subject.busy_s);
+    if (subject.median_s > 0.0) subject.profile.slowdown = std::max(1.0, subject.wall_s / subject.median_s);
     if (subject.border_bytes > 0.0) subject.profile.reorder_byte_ns = 1e6 * subject.reorders_ms / subject.border_bytes;
     subject.profile.send = median_cost(subject.send);
     subject.profile.receive = median_cost(subject.receive);

@@ -343,7 +343,6 @@ ProfileResult mean_of(const ProfileResult& a, const ProfileResult& b) {
   }
   both.passes += a.passes;
   both.wall_s += a.wall_s;
-  both.busy_s += a.busy_s;
   both.memory_bytes = std::max(a.memory_bytes, b.memory_bytes);
   return both;
 }

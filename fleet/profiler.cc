@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
 #include <set>
 
@@ -139,7 +138,6 @@ Expected<ProfileResult> measure(Bench& bench, const ProfileEffort& effort, const
     TRY(bench.pass(busy_ns));
     result.wall_s += seconds_since(pass_begin);
     add_pass(nodes, steps, busy_ns);
-    result.busy_s += static_cast<double>(std::accumulate(busy_ns.begin(), busy_ns.end(), std::int64_t{0})) / 1e9;
     ++result.passes;
   } while (!enough(effort, result.passes, result.wall_s, seconds_since(begin)));
   for (NodeMeasurements& measured : nodes) {
@@ -151,6 +149,12 @@ Expected<ProfileResult> measure(Bench& bench, const ProfileEffort& effort, const
 }
 
 }  // namespace
+
+double ProfileResult::median_s() const {
+  double pass_ms = 0.0;
+  for (const StepTiming& step : steps) pass_ms += step.kernel.median_ms + step.reorders.median_ms;
+  return static_cast<double>(passes) * pass_ms * 1e-3;
+}
 
 Expected<std::uint64_t> needed_bytes(const ProfileJob& job) {
   TRY_ASSIGN(const Graph blank, with_blank_weights(job.network));
@@ -210,7 +214,6 @@ Json profile_result_to_json(const ProfileResult& result) {
   return {{"steps", std::move(steps)},
           {"passes", result.passes},
           {"wall_s", result.wall_s},
-          {"busy_s", result.busy_s},
           {"memory_bytes", result.memory_bytes},
           {"resident_memory_bytes", result.resident_memory_bytes}};
 }
@@ -230,7 +233,6 @@ Expected<ProfileResult> profile_result_from(const JsonReader& reply) {
   }
   TRY_ASSIGN(result.passes, reply.integer("passes", 1, kMaxPasses));
   TRY_ASSIGN(result.wall_s, reply.number("wall_s", 0.0, kMaxMs));
-  TRY_ASSIGN(result.busy_s, reply.number("busy_s", 0.0, kMaxMs));
   TRY_ASSIGN(const std::int64_t memory, reply.integer("memory_bytes", 0, INT64_MAX));
   TRY_ASSIGN(const std::int64_t resident, reply.integer("resident_memory_bytes", 0, INT64_MAX));
   result.memory_bytes = static_cast<std::uint64_t>(memory);

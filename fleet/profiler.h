@@ -41,9 +41,11 @@ struct ProfileResult {
   std::vector<StepTiming> steps;
   std::int64_t passes = 0;
   double wall_s = 0.0;                      // of all passes that count
-  double busy_s = 0.0;                      // of all their steps
   std::uint64_t memory_bytes = 0;           // that the job needed
   std::uint64_t resident_memory_bytes = 0;  // of the process, when the job had given its memory back
+
+  // Of all passes that count, had each step taken its median.
+  double median_s() const;
 };
 
 struct ProfilerOptions {

@@ -4,6 +4,8 @@
 // Times of nodes and messages are processor time: what a thread was busy, whatever else ran on the machine meanwhile
 // and whatever share of a processor a quota leaves to it. How much longer it takes by the clock is `slowdown`, measured
 // over seconds. So a node of a tenth of a millisecond is measured as exactly as one of a second, also under a quota.
+// What only some passes meet, interruptions and the caches that are cold after them, is in `slowdown` and not in the
+// medians.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +53,9 @@ struct DeviceProfile {
   std::string core_type;  // of OpenBLAS
   std::string version;    // of the runner
   unsigned threads = 1;
-  double slowdown = 1.0;  // time by the clock over processor time, busy for seconds; a quota of 10 %: about 10
+  // Time by the clock, busy for seconds, over the medians of the processor time in it; with a quota of 10 %: 10 and
+  // more.
+  double slowdown = 1.0;
   // Where a quota lets it run for only a part of each period: for how long at once, and how long the period is. 0: no
   // quota was found.
   double quota_ms = 0.0;
