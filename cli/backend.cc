@@ -134,7 +134,9 @@ Expected<std::unique_ptr<Backend>> deploy(const Graph& graph, const Plan& plan, 
                                           const BackendOptions& options, CoordinatorOptions coordinator_options) {
   Progress progress("sending parts", options.quiet);
   coordinator_options.watch.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
-  coordinator_options.watch.interrupted = [] { return interrupted(); };
+  std::stop_source give_up;
+  const OnInterrupt on_interrupt([&] { give_up.request_stop(); });
+  coordinator_options.watch.stop = give_up.get_token();
   if (options.lost_after_ms) lose_after(coordinator_options.watch, std::chrono::milliseconds(*options.lost_after_ms));
   if (options.no_replan) coordinator_options.replan = nullptr;
   TRY_ASSIGN(std::unique_ptr<Coordinator> coordinator, Coordinator::deploy(graph, plan, urls, coordinator_options));

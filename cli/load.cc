@@ -120,7 +120,7 @@ class Arrivals {
 };
 
 // Results over time without the first window of them, while the fleet fills, and the last, while it drains. Nothing
-// where too few are left to say anything.
+// where too few are left to say anything (scripts/cluster-benchmark.d/record.py waits for so many).
 std::optional<double> full_rate(const std::vector<Clock::time_point>& done, std::size_t window, std::size_t round) {
   if (done.size() < 3 * window + 2) return std::nullopt;
   std::vector<double> done_s;

@@ -1,6 +1,5 @@
 #include "cli/runner_program.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "base/log.h"
 #include "cli/interrupt.h"
 #include "engine/blas_core.h"
+#include "fleet/machine.h"
 #include "fleet/runner.h"
 #include "partition/cluster.h"
 
@@ -131,9 +131,7 @@ Expected<void> serve(RunnerProgramOptions& options) {
 }  // namespace
 
 int run_runner_program(int argc, char** argv) {
-  // A device pays for its share: left alone, glibc keeps the freed messages of each of nng's threads in a heap of its
-  // own.
-  ::mallopt(M_ARENA_MAX, 1);
+  keep_freed_memory();
   CLI::App program("Executes the parts of a plan on this device.", "onnx-split-runner");
   program.set_version_flag("--version", ONNX_SPLIT_VERSION);
   RunnerProgramOptions options;

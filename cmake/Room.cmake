@@ -1,8 +1,10 @@
-# onnx_split_room(<name> LINKS <public targets> PRIVATE <private targets>)
+# onnx_split_room(<name> [GROUPED] [FILES <some> | EXCEPT <some>] LINKS <public targets> PRIVATE <private targets>)
 #
-# A room is one static library, onnx_split::<name>, made of every .cc in its folder. Includes are written from the
-# repository root ("graph/shape.h"). A room sees another one only if it links it, and include directories
-# are checked by scripts/check-arrows: that is how the arrows of docs/architecture.md are enforced.
+# A room is one static library, onnx_split::<name>, made of every .cc in its folder; two where others need a part of it
+# without the rest. Includes are written from the repository root ("graph/shape.h"). A room sees another one only if it
+# links it, and include directories are checked by scripts/check-arrows: that is how the arrows of docs/architecture.md
+# are enforced.
+#
 # GCC 12 reports ordinary string concatenation (-Wrestrict, its bug 105651) and moved-from optionals
 # (-Wmaybe-uninitialized, its bug 80635).
 set(ONNX_SPLIT_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
@@ -33,6 +35,11 @@ function(onnx_split_room name)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
     list(FILTER sources EXCLUDE REGEX "_main\\.cc$")
     list(TRANSFORM ROOM_EXCEPT PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
+    foreach(file ${ROOM_EXCEPT})
+      if(NOT file IN_LIST sources)
+        message(FATAL_ERROR "onnx_split_room(${name}): there is no ${file}")
+      endif()
+    endforeach()
     list(REMOVE_ITEM sources ${ROOM_EXCEPT})
   endif()
   add_library(onnx_split_${name} STATIC ${sources})

@@ -83,7 +83,9 @@ tl::expected<std::unique_ptr<ActiveDeployment>, Failure> ActiveDeployment::begin
 
 // Whether it makes sense to go on deploying: asked before every call.
 tl::expected<void, Failure> ActiveDeployment::check_wanted() {
-  if (options_.interrupted && options_.interrupted()) fail_with(for_nobody({ErrorCode::kCancelled, "interrupted"}));
+  if (options_.stop.stop_requested() || (options_.interrupted && options_.interrupted())) {
+    fail_with(for_nobody({ErrorCode::kCancelled, "interrupted"}));
+  }
   const std::scoped_lock lock(mutex_);
   if (failure_) return tl::unexpected(*failure_);
   return {};
@@ -109,9 +111,11 @@ tl::expected<Json, Failure> ActiveDeployment::deploy_to(std::size_t device, cons
   const auto tell = [&](std::string_view op, Json arguments) -> tl::expected<Json, Failure> {
     TRY(check_wanted());
     auto reply = runners_[device].client->call(op, std::move(arguments), {}, timeout);
-    if (!reply) return tl::unexpected(call_failed(device, std::move(reply.error())));
-    return std::move(*reply);
+    if (reply) return std::move(*reply);
+    TRY(check_wanted());
+    return tl::unexpected(call_failed(device, std::move(reply.error())));
   };
+  const std::stop_callback closes(options_.stop, [&] { runners_[device].client->close(); });
   const auto begin = std::chrono::steady_clock::now();
   TRY_ASSIGN(Json hello, tell("hello", {{"protocol", kProtocolVersion}}));
   // Not more than that: it may have been late for another reason.
@@ -168,8 +172,11 @@ tl::expected<void, Failure> ActiveDeployment::connect(const std::vector<std::str
     };
     TRY(check_wanted());
     auto client = ControlClient::connect(name_of(device), control_urls[device], options_.connect_timeout,
-                                         options_.identity, on_lost);
-    if (!client) return tl::unexpected(lost(device, std::move(client.error())));
+                                         options_.identity, on_lost, options_.stop);
+    if (!client) {
+      TRY(check_wanted());
+      return tl::unexpected(lost(device, std::move(client.error())));
+    }
     runners_[device].client = std::move(*client);
     TRY_ASSIGN(const Json hello, deploy_to(device, deployment));
     log_debug("device \"{}\": {}", name_of(device), to_text(hello));

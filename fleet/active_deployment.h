@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,7 +44,9 @@ struct WatchOptions {
   std::chrono::milliseconds prepare_timeout{60000};
   // Called while parts are sent: bytes done of all bytes.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
-  // Asked while deploying: true gives up with kCancelled.
+  // Ends deploying with kCancelled, also while a runner is connected to that doesn't answer.
+  std::stop_token stop;
+  // Asked before each call while deploying: true gives up with kCancelled, too.
   std::function<bool()> interrupted;
 };
 

@@ -55,7 +55,9 @@ Expected<std::unique_ptr<Executor>> prepared(Preparation what) {
     TRY_ASSIGN(Graph graph, import_onnx(path, import_options));
     parts.push_back({id, std::move(graph)});
   }
-  return Executor::create(std::move(what.deployment), what.device, std::move(parts), what.options);
+  auto executor = Executor::create(std::move(what.deployment), what.device, std::move(parts), what.options);
+  give_back_freed_memory();  // computing needs other blocks than loading
+  return executor;
   // The weights are mapped: the files end with the store, and nothing is left behind whatever happens to this process.
 }
 
@@ -208,7 +210,10 @@ std::vector<std::future<void>> Assignment::end() && {
   const auto retire = [&](auto background) {
     if (!background.valid()) return;
     // What comes of it goes at once, files and all, not when somebody looks at the future.
-    auto drop = [background = std::move(background)]() mutable { const auto result = background.get(); };
+    auto drop = [background = std::move(background)]() mutable {
+      { const auto result = background.get(); }
+      give_back_freed_memory();
+    };
     retiring.push_back(std::async(std::launch::async, std::move(drop)));
   };
   stop_cutting_.request_stop();
@@ -219,8 +224,10 @@ std::vector<std::future<void>> Assignment::end() && {
         std::async(std::launch::async, [store = std::exchange(store_, std::nullopt)]() mutable { store.reset(); }));
   }
   if (executor_) {
-    retiring.push_back(
-        std::async(std::launch::async, [executor = std::move(executor_)]() mutable { executor.reset(); }));
+    retiring.push_back(std::async(std::launch::async, [executor = std::move(executor_)]() mutable {
+      executor.reset();
+      give_back_freed_memory();
+    }));
   }
   return retiring;
 }

@@ -92,6 +92,7 @@ Expected<ControlClient> ControlClient::connect(std::string name, const std::stri
     const std::stop_callback closes(stop, [&] { socket.close(); });
     dialled = socket.dial(url, options);
   }
+  if (dialled && stop.stop_requested()) dialled = fail(ErrorCode::kCancelled, "given up");
   if (!dialled) return fail_in(fmt::format("device \"{}\"", name), std::move(dialled.error()));
   return ControlClient(std::move(name), url, std::move(socket));
 }

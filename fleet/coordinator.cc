@@ -176,8 +176,8 @@ void Coordinator::cancel(Error error) {
     in_flight_ = 0;
   }
   changed_.notify_all();
-  stop_.request_stop();
   for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*end_));
+  stop_.request_stop();  // last: it waits until connections that are being made are closed
 }
 
 std::size_t Coordinator::window() const {
@@ -463,6 +463,7 @@ WatchOptions Coordinator::later_watch() const {
   WatchOptions watch = options_.watch;
   watch.connect_timeout = std::min(watch.connect_timeout, watch.heartbeat_timeout);
   watch.progress = {};
+  watch.stop = stop_.get_token();
   return watch;
 }
 

@@ -89,7 +89,7 @@ class Coordinator {
   // As submit, but kExhausted at once where that would block.
   Expected<std::future<Result>> try_submit(const std::vector<Tensor>& inputs, Clock::time_point deadline = kNoDeadline);
 
-  // Ends everything with this error from any thread: a user's Ctrl-C.
+  // Ends everything with this error, from any thread but the transport's: a user's Ctrl-C.
   void cancel(Error error);
 
   // Of the plan that is deployed.

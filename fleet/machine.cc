@@ -129,8 +129,18 @@ std::string machine_name() {
 
 std::uint64_t available_memory_bytes() { return kilobytes(field_of("/proc/meminfo", "MemAvailable")); }
 
+void keep_freed_memory() {
+  constexpr int kAnyAmount = 1 << 30;
+  constexpr int kLargestThreshold = 32 << 20;  // that glibc allows
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_TRIM_THRESHOLD, kAnyAmount);
+  ::mallopt(M_MMAP_THRESHOLD, kLargestThreshold);
+}
+
+void give_back_freed_memory() { ::malloc_trim(0); }
+
 std::uint64_t trimmed_resident_bytes() {
-  ::malloc_trim(0);
+  give_back_freed_memory();
   return kilobytes(field_of("/proc/self/status", "VmRSS"));
 }
 

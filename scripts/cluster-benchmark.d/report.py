@@ -159,14 +159,17 @@ def plans_table(all_measures, rounds, naive_rounds):
 
 def conditions(all_measures):
     sessions = [m.sessions[number] for m in all_measures for number in sorted({e["session"] for e in m.entries})]
-    windows = sorted({entry["seconds"] for m in all_measures for entry in m.entries})
+    entries = [entry for m in all_measures for entry in m.entries]
+    windows = sorted({entry["seconds"] for entry in entries})
+    longest = max((window.get("seconds", 0) for entry in entries for window in entry["windows"].values()), default=0)
     if not sessions:
         return "Not measured yet.\n"
     dates = sorted({session["date"] for session in sessions})
     lines = [f"Machine: {'; '.join(sorted({session['machine'] for session in sessions}))}.",
              f"Measured {dates[0]}{f' to {dates[-1]}' if len(dates) > 1 else ''}, "
              f"commit {', '.join(dict.fromkeys(session['commit'] for session in sessions))};",
-             f"windows of {', '.join(f'{window:g}' for window in windows)} s,",
+             f"windows of {', '.join(f'{window:g}' for window in windows)} s"
+             f"{f' (slow pipelines: up to {longest:g} s)' if longest else ''},",
              f"{', '.join(str(n) for n in sorted({m.rounds for m in all_measures if m.rounds}))} rounds."]
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+#include <optional>
+#include <stop_token>
+#include <string>
 #include <thread>
 
 #include "tests/support/expect.h"
@@ -39,6 +43,24 @@ TEST(Control, APeerCanNotSayThatWeHaveCancelledOrWaitedInVain) {
     const bool is_theirs = said == ErrorCode::kInvalid || said == ErrorCode::kExhausted;
     EXPECT_EQ(reply.error().code, is_theirs ? said : ErrorCode::kUnavailable);
   }
+}
+
+TEST(Control, AConnectionThatIsNotWantedAnyMoreIsGivenUp) {
+  using std::chrono::seconds;
+  transport::ReplySocket runner = must(transport::ReplySocket::open());
+  const std::string there = must(runner.listen("tcp://127.0.0.1:0", kMaxControlBytes));
+  std::stop_source stop;
+  const auto connect = [&](const std::string& url) {
+    const auto client = ControlClient::connect("pi1", url, seconds(60), {}, {}, stop.get_token());
+    return client ? std::nullopt : std::optional(client.error().code);
+  };
+  EXPECT_EQ(connect(there), std::nullopt);
+  auto connecting = std::async(std::launch::async, connect, "tcp://127.0.0.1:1");  // refuses, and is tried again
+  EXPECT_EQ(connecting.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  stop.request_stop();
+  ASSERT_EQ(connecting.wait_for(seconds(10)), std::future_status::ready);
+  EXPECT_EQ(connecting.get(), ErrorCode::kCancelled);
+  EXPECT_EQ(connect(there), ErrorCode::kCancelled);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "fleet/control.h"
 #include "fleet/coordinator.h"
 #include "tests/fleet/liar.h"
 #include "tests/fleet/plans.h"
@@ -20,6 +21,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/random_network.h"
 #include "tests/support/wait.h"
+#include "transport/request_reply.h"
 
 namespace onnx_split {
 namespace {
@@ -332,6 +334,30 @@ TEST(WhileDeploying, ADeviceHasAsMuchTimeAsForAPing) {
   suspects.liars[1]->fall_silent_at("deploy", {}, std::chrono::seconds(2));
   const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), suspects.urls, options));
   EXPECT_EQ(stream(*coordinator, questions, 10, [](std::uint64_t) {}).right, 10U);
+}
+
+// Where nobody listens; where one does who never says a word.
+TEST(WhileDeploying, AnInterruptDoesNotWaitForADeviceThatDoesNotAnswer) {
+  const Graph graph = random_network(31, 6);
+  CoordinatorOptions options;
+  options.watch.connect_timeout = std::chrono::seconds(60);
+  transport::ReplySocket silent = must(transport::ReplySocket::open());
+  for (const std::string& url :
+       {std::string("tcp://127.0.0.1:1"), must(silent.listen("tcp://127.0.0.1:0", kMaxControlBytes))}) {
+    std::stop_source give_up;
+    options.watch.stop = give_up.get_token();
+    auto deploying = std::async(std::launch::async, [&] {
+      return error_of(Coordinator::deploy(graph, plan_of(graph, device_names(1)), {url}, options));
+    });
+    if (url.ends_with(":1")) {
+      EXPECT_EQ(deploying.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+    } else {
+      must(silent.receive(std::chrono::seconds(20)));  // "hello"
+    }
+    give_up.request_stop();
+    EXPECT_EQ(deploying.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+    EXPECT_EQ(deploying.get(), "interrupted");
+  }
 }
 
 }  // namespace

@@ -198,9 +198,11 @@ TEST(Fleet, AnInterruptEndsADeploymentThatHasNotStarted) {
   const Graph graph = random_network(2, 4);
   const Runners runners(2);
   CoordinatorOptions options;
-  options.watch.interrupted = [] { return true; };
+  std::stop_source give_up;
+  give_up.request_stop();
+  options.watch.stop = give_up.get_token();
   EXPECT_EQ(error_of(Coordinator::deploy(graph, plan_of(graph, 2), runners.urls(), options)), "interrupted");
-  options.watch.interrupted = {};
+  options.watch.stop = {};
   std::string error = "not tried";
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (!error.empty() && std::chrono::steady_clock::now() < end) {

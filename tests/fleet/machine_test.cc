@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <thread>
 
@@ -52,6 +54,32 @@ TEST(Machine, AThreadsPriorityIsItsOwnAndThatOfThoseItBegins) {
     std::thread([&] { EXPECT_EQ(priority(), 11); }).join();
   }).join();
   EXPECT_EQ(priority(), before);
+}
+
+// Pages of a block that had to be asked of the system: each of some block is written, and then it's freed.
+long faults_of_a_block() {
+  constexpr std::size_t kBytes = std::size_t{8} << 20;
+  const auto faults = [] {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+  };
+  const long before = faults();
+  const auto block = std::make_unique_for_overwrite<volatile std::byte[]>(kBytes);
+  for (std::size_t i = 0; i < kBytes; i += 4096) block[i] = std::byte{1};
+  return faults() - before;
+}
+
+TEST(Machine, WhatIsFreedIsKeptUntilItIsGivenBack) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer has an allocator of its own";
+#endif
+  keep_freed_memory();
+  constexpr long kFew = 100;  // of 2,048
+  EXPECT_GT(faults_of_a_block(), kFew);
+  for (int i = 0; i < 3; ++i) EXPECT_LT(faults_of_a_block(), kFew);
+  give_back_freed_memory();
+  EXPECT_GT(faults_of_a_block(), kFew);
 }
 
 TEST_F(CpuQuotaOf, AMachineWithoutControlGroups) { expect_quota(0.0, 0.0); }

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/random.h"
+#include "fleet/control.h"
 #include "fleet/coordinator.h"
 #include "tests/fleet/liar.h"
 #include "tests/fleet/plans.h"
@@ -28,6 +29,7 @@
 #include "tests/support/spare_network.h"
 #include "tests/support/wait.h"
 #include "transport/door.h"
+#include "transport/request_reply.h"
 #include "transport/url.h"
 
 namespace onnx_split {
@@ -243,6 +245,20 @@ TEST(Recovery, TheEndDoesNotWaitForALostDeviceThatIsAskedWhetherItIsBack) {
   ::kill(fleet.pid(1), SIGKILL);
   ASSERT_TRUE(comes_true([&] { return coordinator->counts().losses == 1; }, std::chrono::seconds(20)));
   std::this_thread::sleep_for(std::chrono::milliseconds(500));  // it is asked 100 ms after its loss
+  const Clock::time_point begin = Clock::now();
+  coordinator.reset();
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(10));
+}
+
+TEST(Recovery, TheEndDoesNotWaitForALostDeviceThatDoesNotSayWhetherItIsBack) {
+  const Graph graph = random_network(31, 6);
+  const LocalFleet fleet = process_runners(2);
+  auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, device_names(2)), fleet.urls(), patient(graph)));
+  ::kill(fleet.pid(1), SIGKILL);
+  ASSERT_TRUE(comes_true([&] { return coordinator->counts().losses == 1; }, std::chrono::seconds(20)));
+  transport::ReplySocket silent = must(transport::ReplySocket::open());
+  must(silent.listen(fleet.url(1), kMaxControlBytes));
+  must(silent.receive(std::chrono::seconds(20)));  // the question, which is never answered
   const Clock::time_point begin = Clock::now();
   coordinator.reset();
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(10));

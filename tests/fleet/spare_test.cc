@@ -187,9 +187,8 @@ TEST(SpareParts, WhoWaitsForPlaceInAQueueCanGiveUp) {
   front.devices = {"d1", "d2"};
   rest.devices = {"d0"};
   const LocalFleet fleet = process_runners(3);
-  CoordinatorOptions options = patient(graph);
-  options.return_period = std::chrono::seconds(60);  // the end would wait for the answer of a lost device
-  const auto coordinator = must(Coordinator::deploy(graph, plan_of(graph, 3, {front, rest}), fleet.urls(), options));
+  const auto coordinator =
+      must(Coordinator::deploy(graph, plan_of(graph, 3, {front, rest}), fleet.urls(), patient(graph)));
   stop(fleet, 1);
   EXPECT_EQ(stream(*coordinator, questions, 30, [](std::uint64_t) {}).right, 30U);  // its queue is full
   EXPECT_GT(coordinator->counts().inputs_dropped, 0U);

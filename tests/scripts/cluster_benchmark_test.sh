@@ -173,12 +173,22 @@ grep -qF 'FAILED: too few results' "$scratch/output" || wrong "a window without 
 
 # It is as long as the plan's pipeline needs, and never shorter than asked for: 3 windows and 2 requests.
 mkdir -- "$scratch/plans"
-echo '{"window": 7, "prediction": {"throughput_per_s": 0.25}}' >"$scratch/plans/default.json"
-for wanted in default/offline:92 default/single:60 base/offline:60; do
+planned() { echo "{\"window\": 7, \"prediction\": {\"throughput_per_s\": $2}}" >"$scratch/plans/$1.json"; }
+planned default 0.25
+planned quick 100
+planned slower-now 0.25
+planned slower-now.round 0.2
+planned hopeless 0.03
+for wanted in default/offline:92 default/single:60 base/offline:60 quick/offline:60 slower-now/offline:115; do
   found=$(python3 "$here/../../scripts/cluster-benchmark.d/record.py" duration --window "${wanted%:*}" --seconds 60 \
     --plans "$scratch/plans")
   [[ $found == "${wanted#*:}" ]] || wrong "the window ${wanted%:*} lasts $found s"
 done
+if python3 "$here/../../scripts/cluster-benchmark.d/record.py" duration --window hopeless/offline --seconds 60 \
+  --plans "$scratch/plans" >"$scratch/output" 2>&1; then
+  wrong "a window lasts more than ten times as long"
+fi
+has "$scratch/output" 'cluster-benchmark: ValueError: 23 results, which tell the rate, take too long at 0.03 per s'
 
 # Naive plans: five layers of 4, 1, 1, 2 and 4 MACs on three devices.
 cat >"$scratch/inspect.json" <<'JSON'
