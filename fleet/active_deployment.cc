@@ -115,9 +115,13 @@ tl::expected<Json, Failure> ActiveDeployment::deploy_to(std::size_t device, cons
     TRY(check_wanted());
     return tl::unexpected(call_failed(device, std::move(reply.error())));
   };
-  const std::stop_callback closes(options_.stop, [&] { runners_[device].client->close(); });
   const auto begin = std::chrono::steady_clock::now();
-  TRY_ASSIGN(Json hello, tell("hello", {{"protocol", kProtocolVersion}}));
+  // Only this call is cut short: a runner that has been told to deploy must be told to end, too.
+  const auto ask = [&] {
+    const std::stop_callback closes(options_.stop, [&] { runners_[device].client->close(); });
+    return tell("hello", {{"protocol", kProtocolVersion}});
+  };
+  TRY_ASSIGN(Json hello, ask());
   // Not more than that: it may have been late for another reason.
   runners_[device].round_trip =
       std::min<std::chrono::steady_clock::duration>(std::chrono::steady_clock::now() - begin, 2 * kPieceTime);

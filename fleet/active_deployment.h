@@ -44,7 +44,8 @@ struct WatchOptions {
   std::chrono::milliseconds prepare_timeout{60000};
   // Called while parts are sent: bytes done of all bytes.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
-  // Ends deploying with kCancelled, also while a runner is connected to that doesn't answer.
+  // Ends deploying with kCancelled: at once while a runner is connected to or asked who it is, else before the next
+  // call.
   std::stop_token stop;
   // Asked before each call while deploying: true gives up with kCancelled, too.
   std::function<bool()> interrupted;

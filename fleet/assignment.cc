@@ -55,9 +55,7 @@ Expected<std::unique_ptr<Executor>> prepared(Preparation what) {
     TRY_ASSIGN(Graph graph, import_onnx(path, import_options));
     parts.push_back({id, std::move(graph)});
   }
-  auto executor = Executor::create(std::move(what.deployment), what.device, std::move(parts), what.options);
-  give_back_freed_memory();  // computing needs other blocks than loading
-  return executor;
+  return Executor::create(std::move(what.deployment), what.device, std::move(parts), what.options);
   // The weights are mapped: the files end with the store, and nothing is left behind whatever happens to this process.
 }
 
@@ -82,6 +80,7 @@ auto begin(Work work) {
   using Result = decltype(work());
   try {
     return std::async(std::launch::async, [work = std::move(work)]() mutable -> Result {
+      const GivesBackFreedMemory at_the_end;
       try {
         lower_priority(kPriority);
         return work();
@@ -211,8 +210,8 @@ std::vector<std::future<void>> Assignment::end() && {
     if (!background.valid()) return;
     // What comes of it goes at once, files and all, not when somebody looks at the future.
     auto drop = [background = std::move(background)]() mutable {
-      { const auto result = background.get(); }
-      give_back_freed_memory();
+      const GivesBackFreedMemory at_the_end;
+      const auto result = background.get();
     };
     retiring.push_back(std::async(std::launch::async, std::move(drop)));
   };
@@ -220,13 +219,15 @@ std::vector<std::future<void>> Assignment::end() && {
   retire(std::move(cutting_));
   retire(std::move(preparing_));
   if (store_) {
-    retiring.push_back(
-        std::async(std::launch::async, [store = std::exchange(store_, std::nullopt)]() mutable { store.reset(); }));
+    retiring.push_back(std::async(std::launch::async, [store = std::exchange(store_, std::nullopt)]() mutable {
+      const GivesBackFreedMemory at_the_end;
+      store.reset();
+    }));
   }
   if (executor_) {
     retiring.push_back(std::async(std::launch::async, [executor = std::move(executor_)]() mutable {
+      const GivesBackFreedMemory at_the_end;
       executor.reset();
-      give_back_freed_memory();
     }));
   }
   return retiring;

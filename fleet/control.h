@@ -17,7 +17,7 @@
 
 namespace onnx_split {
 
-inline constexpr std::int64_t kProtocolVersion = 8;
+inline constexpr std::int64_t kProtocolVersion = 9;
 inline constexpr std::size_t kMaxControlBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 // So much of a word that a peer says is repeated in errors and logs, and of a sentence.

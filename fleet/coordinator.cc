@@ -164,9 +164,11 @@ Coordinator::~Coordinator() {
 
 void Coordinator::cancel(Error error) {
   std::vector<std::promise<Result>> promises;
+  std::stop_source stop = stop_;  // who has the last answer may end this object
   {
     const std::scoped_lock lock(mutex_);
     if (!end_) end_ = std::move(error);
+    error = *end_;
     accepting_ = false;
     for (Request& open : requests_) {
       if (!open.answered) promises.push_back(std::move(open.promise));
@@ -176,8 +178,8 @@ void Coordinator::cancel(Error error) {
     in_flight_ = 0;
   }
   changed_.notify_all();
-  for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(*end_));
-  stop_.request_stop();  // last: it waits until connections that are being made are closed
+  for (std::promise<Result>& promise : promises) promise.set_value(tl::unexpected(error));
+  stop.request_stop();  // last: it waits until connections that are being made are closed
 }
 
 std::size_t Coordinator::window() const {

@@ -23,6 +23,14 @@ void keep_freed_memory();
 // Gives back what was kept until now.
 void give_back_freed_memory();
 
+// Does so at its end, after a piece of work that needed other blocks than what comes next.
+struct GivesBackFreedMemory {
+  GivesBackFreedMemory() = default;
+  GivesBackFreedMemory(const GivesBackFreedMemory&) = delete;
+  GivesBackFreedMemory& operator=(const GivesBackFreedMemory&) = delete;
+  ~GivesBackFreedMemory() { give_back_freed_memory(); }
+};
+
 // Memory of this process that is resident, after that.
 std::uint64_t trimmed_resident_bytes();
 

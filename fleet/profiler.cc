@@ -174,6 +174,7 @@ Expected<ProfileResult> run_profile_job(const ProfileJob& job, const ProfilerOpt
     return fail(ErrorCode::kInvalid, "block_bytes: expected at least the {} bytes of \"{}\", found {}",
                 value.type.size_bytes(), value.name, job.block_bytes);
   }
+  const GivesBackFreedMemory at_the_end;
   Expected<ProfileResult> result;
   {
     TRY_ASSIGN(Bench bench, Bench::create(job, options));

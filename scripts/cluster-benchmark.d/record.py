@@ -241,10 +241,9 @@ def duration(arguments):
     seconds = arguments.seconds
     if scenario == "offline" and plan != BASE:
         # As it was planned, and as it was predicted anew for this round.
-        for path in (os.path.join(arguments.plans, plan + end) for end in (".json", ".round.json")):
-            if not os.path.exists(path):
-                continue
-            with open(path, encoding="utf-8") as file:
+        path, anew = (os.path.join(arguments.plans, plan + end) for end in (".json", ".round.json"))
+        for name in (path, anew) if os.path.exists(anew) else (path,):
+            with open(name, encoding="utf-8") as file:
                 planned = json.load(file)
             results, rate_per_s = 3 * planned["window"] + 2, planned["prediction"]["throughput_per_s"]
             if results > 10 * arguments.seconds * rate_per_s:

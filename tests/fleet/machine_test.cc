@@ -75,6 +75,7 @@ TEST(Machine, WhatIsFreedIsKeptUntilItIsGivenBack) {
   GTEST_SKIP() << "the sanitizer has an allocator of its own";
 #endif
   keep_freed_memory();
+  give_back_freed_memory();
   constexpr long kFew = 100;  // of 2,048
   EXPECT_GT(faults_of_a_block(), kFew);
   for (int i = 0; i < 3; ++i) EXPECT_LT(faults_of_a_block(), kFew);
