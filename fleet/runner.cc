@@ -297,8 +297,8 @@ Expected<Json> Runner::link_ping(const JsonReader& request) {
 
 Expected<Json> Runner::link_end(const JsonReader& request) {
   TRY_ASSIGN(const std::int64_t epoch, request.integer("epoch", 1, INT64_MAX));
-  const GivesBackFreedMemory at_the_end;
   if (link_ && link_->epoch() == static_cast<std::uint64_t>(epoch)) link_.reset();
+  give_back_freed_memory();
   return Json::object();
 }
 
