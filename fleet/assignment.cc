@@ -206,30 +206,18 @@ Expected<void> Assignment::start(const JsonReader& request) {
 
 std::vector<std::future<void>> Assignment::end() && {
   std::vector<std::future<void>> retiring;
-  const auto retire = [&](auto background) {
-    if (!background.valid()) return;
-    // What comes of it goes at once, files and all, not when somebody looks at the future.
-    auto drop = [background = std::move(background)]() mutable {
+  // In the background, and at once, files and all, not when somebody looks at the future.
+  const auto drop = [&](auto release) {
+    retiring.push_back(std::async(std::launch::async, [release = std::move(release)]() mutable {
       const GivesBackFreedMemory at_the_end;
-      const auto result = background.get();
-    };
-    retiring.push_back(std::async(std::launch::async, std::move(drop)));
+      release();
+    }));
   };
   stop_cutting_.request_stop();
-  retire(std::move(cutting_));
-  retire(std::move(preparing_));
-  if (store_) {
-    retiring.push_back(std::async(std::launch::async, [store = std::exchange(store_, std::nullopt)]() mutable {
-      const GivesBackFreedMemory at_the_end;
-      store.reset();
-    }));
-  }
-  if (executor_) {
-    retiring.push_back(std::async(std::launch::async, [executor = std::move(executor_)]() mutable {
-      const GivesBackFreedMemory at_the_end;
-      executor.reset();
-    }));
-  }
+  if (cutting_.valid()) drop([cutting = std::move(cutting_)]() mutable { const auto result = cutting.get(); });
+  if (preparing_.valid()) drop([preparing = std::move(preparing_)]() mutable { const auto result = preparing.get(); });
+  if (store_) drop([store = std::exchange(store_, std::nullopt)]() mutable { store.reset(); });
+  if (executor_) drop([executor = std::move(executor_)]() mutable { executor.reset(); });
   return retiring;
 }
 
